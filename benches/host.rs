@@ -1,6 +1,6 @@
-//! What the host itself costs, beside what is computed: planning, a call of nothing, loading.
+//! The cost of the host itself, without computing: planning, an almost empty call, loading.
 //!
-//! `cargo bench --bench host` measures, `cargo bench --bench host -- --test` runs each once. No GPU is asked for.
+//! `cargo bench --bench host` measures, `cargo bench --bench host -- --test` runs each once. No GPU is used.
 
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 
@@ -13,21 +13,21 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gatewave::formats::safetensors;
-use gatewave::layout::Layout;
-use gatewave::plan::lower::lower;
-use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Limits, check};
-use gatewave::{Device, Embedding, Engine, Input, Linear, Lstm, Model, Precision, Rnn, Storage, Weights};
+use gatewave::inspect::layout::Layout;
+use gatewave::inspect::plan::lower::lower;
+use gatewave::inspect::plan::tune::{Target, Tuning};
+use gatewave::inspect::plan::{Limits, check};
+use gatewave::{Device, Embedding, Engine, Input, Linear, Lstm, Model, Precision, Rnn, Weights};
 use ndarray::Array3;
 
 use work_list::work_list;
 
-/// A plan from a model: its layout, `lower`, and `check`, which `lower` ends with, once more by itself.
+/// Times a plan from a model: its layout, `lower`, and `check`, which `lower` ends with, once more by itself.
 fn planning(c: &mut Criterion) {
     let mut group = c.benchmark_group("plan");
     let tuning = Tuning::of(Target::Gpu);
     for (id, model, shape) in work_list() {
-        let layout = Layout::of(&model, Storage::F32).expect("a model of the list");
+        let layout = Layout::of(&model, Precision::F32).expect("a model of the list");
         let plan = || lower(&model, &layout, shape, &Limits::WEBGPU, &tuning).expect("a shape that fits");
         group.bench_function(format!("lower {id}"), |b| b.iter(plan));
         let plan = plan();
@@ -35,7 +35,8 @@ fn planning(c: &mut Criterion) {
     }
 }
 
-/// A call that computes next to nothing: what remains is checking it, laying out its input and cutting out its output.
+/// Times a call that computes next to nothing: what remains is
+/// checking it, laying out its input and cutting out its output.
 fn calling(c: &mut Criterion) {
     let model = Model::new().layer(Rnn::new(8, 16));
     let engine = engine(&model, &Weights::random(&model, 0).expect("a model"));
@@ -43,7 +44,7 @@ fn calling(c: &mut Criterion) {
     c.bench_function("call one step of 16 units", |b| b.iter(|| engine.run(&input).expect("an input of the model")));
 }
 
-/// From weights to an engine: packed as they are, and with an embedding folded into the layer behind it.
+/// Times going from weights to an engine: packed as they are, and with an embedding folded into the layer behind it.
 fn packing(c: &mut Criterion) {
     let mut group = c.benchmark_group("pack");
     let plain = Model::new().layer(Lstm::new(512, 512).num_layers(2));
@@ -54,7 +55,7 @@ fn packing(c: &mut Criterion) {
     }
 }
 
-/// From a file of 8 MB to weights.
+/// Times going from a file of 8 MB to weights.
 fn reading(c: &mut Criterion) {
     let model = Model::new().layer(Lstm::new(512, 512)).layer(Linear::new(512, 16));
     let weights = Weights::random(&model, 0).expect("a model");
@@ -76,7 +77,7 @@ fn summing_up(c: &mut Criterion) {
 }
 
 fn engine(model: &Model, weights: &Weights) -> Engine {
-    Engine::new(model.clone(), weights, Device::Cpu).expect("a model with its weights")
+    Engine::new(model, weights, Device::Cpu).expect("a model with its weights")
 }
 
 criterion_group! {

@@ -1,7 +1,7 @@
-//! What each rung of the ladder brings: pairs of calls that do the same work, one by the rung, one by what it replaced.
+//! The gain of each rung of the ladder: pairs of calls that do the same work, one by the rung, one by what it replaced.
 //!
-//! `cargo bench --bench ladder` measures on the CPU; with `GATEWAVE_ADAPTER=NAME` on the adapter that has NAME in its name.
-//! `-- --test` runs each call once.
+//! `cargo bench --bench ladder` measures on the CPU, or with `GATEWAVE_ADAPTER=NAME`
+//! on the adapter with NAME in its name. `-- --test` runs each call once.
 
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 
@@ -9,28 +9,27 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use gatewave::{
-    Device, Direction, Embedding, Engine, Gru, Input, Lstm, Model, Options, Precision, Rnn, Strategy, Weights,
-};
+use gatewave::layer::Direction;
+use gatewave::{Device, Embedding, Engine, EngineBuilder, Gru, Input, Lstm, Model, Precision, Rnn, Strategy, Weights};
 use ndarray::{Array2, Array3, s};
 
-/// The most words of 256 units and 128 features that are folded: one more, and the product is taken in each call.
+/// The most words of 256 units and 128 features that are folded. With one more, the product is computed in each call.
 const FOLDED: usize = 1 << 14;
 
-/// The device of the environment, which this thread computes on with the others where it is the CPU.
-fn options() -> Options {
-    // Only the first of these builds the pool.
+/// Returns the device of the environment. If that is the CPU, this thread computes on it with the others.
+fn options() -> EngineBuilder {
+    // Only the first of these calls builds the pool.
     let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     let name = std::env::var("GATEWAVE_ADAPTER").unwrap_or_else(|_| "cpu".to_owned());
-    Options::default().device(name.parse().expect("any name is one"))
+    Engine::builder().device(name.parse().expect("any name is one"))
 }
 
-fn engine(model: Model, options: Options) -> Engine {
+fn engine(model: Model, options: EngineBuilder) -> Engine {
     let weights = Weights::random(&model, 0).expect("a model");
-    Engine::with_options(model, &weights, options).expect("a device, as GATEWAVE_ADAPTER names it")
+    options.build(model, &weights).expect("a device, as GATEWAVE_ADAPTER names it")
 }
 
-/// `[B, T, I]` of numbers without a pattern.
+/// Returns `[T, B, I]` of numbers without a pattern.
 fn features(batch: usize, time: usize, size: usize) -> Array3<f32> {
     Array3::from_shape_fn((batch, time, size), |(b, t, i)| ((b * 31 + t * 7 + i) as f32 * 0.7).sin())
 }
@@ -43,12 +42,13 @@ fn run(engine: &Engine, input: &Input) {
     drop(engine.run(input).expect("an input of the model"));
 }
 
-/// The input product of all timesteps at once, and a step's own: a diagonal takes all layers' but the first in the step.
+/// Compares the input product of all timesteps at once with one in each
+/// step: a wavefront computes those of all layers but the first in the step.
 fn hoisted_product(c: &mut Criterion) {
     let mut group = c.benchmark_group("input product of 4 layers");
     for (name, units, batch) in [("batch 1", 128, 1), ("batch 16", 128, 16)] {
         let input = [Input::features(features(batch, 50, units))];
-        for (how, strategy) in [("hoisted", Strategy::Step), ("in the step, by diagonals", Strategy::Diagonal)] {
+        for (how, strategy) in [("hoisted", Strategy::Step), ("in the step, by wavefronts", Strategy::Wavefront)] {
             let model = Model::new().layer(Lstm::new(units, units).num_layers(4));
             let engine = engine(model, options().strategy(strategy));
             call(&mut group, &format!("{name}, {how}"), &engine, &input);
@@ -56,7 +56,7 @@ fn hoisted_product(c: &mut Criterion) {
     }
 }
 
-/// Rows of a table that already went through the product, and vectors that go through it in the call.
+/// Compares rows of a table that already went through the product with vectors that go through it in the call.
 fn folded_embedding(c: &mut Criterion) {
     let mut group = c.benchmark_group("embedding");
     let tokens = Array2::from_shape_fn((16, 100), |(b, t)| ((b * 7919 + t * 104_729) % FOLDED) as i64);
@@ -66,7 +66,7 @@ fn folded_embedding(c: &mut Criterion) {
     }
 }
 
-/// Rows that share each weight, and rows by themselves.
+/// Compares rows that share each weight with rows by themselves.
 fn rows_together(c: &mut Criterion) {
     let mut group = c.benchmark_group("8 rows");
     let x = features(8, 50, 64);
@@ -76,7 +76,7 @@ fn rows_together(c: &mut Criterion) {
     call(&mut group, "one after the other", &engine, &alone);
 }
 
-/// Both directions of a layer in each dispatch, and an engine for each.
+/// Compares both directions of a layer in each dispatch with an engine for each.
 fn directions_together(c: &mut Criterion) {
     let mut group = c.benchmark_group("two directions");
     let input = Input::features(features(1, 50, 64));
@@ -90,7 +90,7 @@ fn directions_together(c: &mut Criterion) {
     group.bench_function("one after the other", |b| b.iter(|| [&forward, &reverse].map(|engine| run(engine, &input))));
 }
 
-/// A layer's timesteps in a dispatch each, in one, and in one that workgroups share.
+/// Compares a layer's timesteps in a dispatch each, in one, and in one that workgroups share.
 fn all_steps(c: &mut Criterion) {
     let mut group = c.benchmark_group("100 steps");
     let sizes =
@@ -103,7 +103,7 @@ fn all_steps(c: &mut Criterion) {
     }
 }
 
-/// Weights in 32, 16 and 8 bits, of a size that no cache near the lanes holds.
+/// Compares weights in 32, 16 and 8 bits, of a size that no cache near the lanes holds.
 fn smaller_weights(c: &mut Criterion) {
     let mut group = c.benchmark_group("weights of 512 units");
     for precision in [Precision::F32, Precision::F16, Precision::I8] {
@@ -113,9 +113,9 @@ fn smaller_weights(c: &mut Criterion) {
     }
 }
 
-/// The host has no launches to save, and holds all weights in 32 bits.
+/// Runs these on a GPU alone: the host has no launches to save, and holds all weights in 32 bits.
 fn on_a_gpu(c: &mut Criterion) {
-    if options().device != Device::Cpu {
+    if options() != EngineBuilder::from(Device::Cpu) {
         all_steps(c);
         smaller_weights(c);
     }

@@ -1,5 +1,5 @@
 //! A classifier of sentences of different lengths: embedding, bidirectional LSTM, the final hidden states of both
-//! directions, one number between 0 and 1. The weights are random, so the odds mean nothing; the shapes do.
+//! directions, one number between 0 and 1. The weights are random, so the probabilities mean nothing; the shapes do.
 //!
 //! `cargo run --release --example classify [auto | cpu | part of an adapter's name]`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -13,7 +13,7 @@ const SENTENCES: [&str; 3] =
 fn main() -> Result<()> {
     let device: Device = std::env::args().nth(1).as_deref().unwrap_or("auto").parse()?;
 
-    // A vocabulary of what occurs; 0 fills the rows up.
+    // A vocabulary of the words that occur; 0 pads the rows.
     let mut words: Vec<&str> = SENTENCES.iter().flat_map(|sentence| sentence.split(' ')).collect();
     words.sort_unstable();
     words.dedup();
@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let batch = engine.run(&Input::tokens(padded).lengths(lengths))?;
 
     for ((sentence, row), odds) in SENTENCES.iter().zip(rows).zip(&batch.output) {
-        // Each row of the batch is what it is alone, without any padding.
+        // Each row of the batch gives what it gives alone, without any padding.
         let alone = engine.run(&Input::tokens(ndarray::Array1::from(row)))?;
         println!("{odds:.6}  alone {:.6}  {sentence}", alone.output[0]);
         assert!((odds - alone.output[0]).abs() < 1e-5, "padding changed a row");

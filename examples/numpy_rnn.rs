@@ -1,10 +1,12 @@
-//! The loop that every tutorial on recurrent networks starts from, `s = tanh(W·x + U·s + b)` over 100 steps of 32
-//! features with 64 units, and the same numbers from an engine.
+//! The loop of most tutorials on recurrent networks, `s = tanh(W·x + U·s + b)`, and the
+//! same numbers from an engine. It runs over 100 steps of 32 features with 64 units.
 //!
 //! `cargo run --release --example numpy_rnn [auto | cpu | part of an adapter's name]`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-use gatewave::{Bias, CellWeights, Device, Engine, Input, LayerWeights, Model, Result, Rnn, Weights};
+use gatewave::layer::Bias;
+use gatewave::weights::{CellWeights, LayerWeights};
+use gatewave::{Device, Engine, Input, Model, Result, Rnn, Weights};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 const STEPS: usize = 100;
@@ -21,7 +23,7 @@ fn main() -> Result<()> {
     let expected = plain_loop(x.view(), &w, &u, &b);
 
     let model = Model::new().layer(Rnn::new(FEATURES, UNITS).bias(Bias::One));
-    let cell = CellWeights { w_x: w, w_h: u, b_x: Some(b), b_h: None, w_r: None, peepholes: None };
+    let cell = CellWeights::new(w, u).b_x(b);
     let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     let engine = Engine::new(model, &weights, device)?;
     // One sequence: no batch axis goes in, and none comes out.
@@ -35,7 +37,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The loop, in f32, one state after the other: `[T, H]`.
+/// Runs the loop in f32, one state after the other: `[T, H]`.
 fn plain_loop(x: ArrayView2<'_, f32>, w: &Array2<f32>, u: &Array2<f32>, b: &Array1<f32>) -> Array2<f32> {
     let mut states = Array2::zeros((STEPS, UNITS));
     let mut state = Array1::zeros(UNITS);
@@ -46,7 +48,7 @@ fn plain_loop(x: ArrayView2<'_, f32>, w: &Array2<f32>, u: &Array2<f32>, b: &Arra
     states
 }
 
-/// Numbers between `-size` and `size` that look like nothing and are the same everywhere.
+/// Returns numbers between `-size` and `size` that look random and are the same everywhere.
 fn formula(rows: usize, columns: usize, size: f32) -> Array2<f32> {
     Array2::from_shape_fn((rows, columns), |(row, column)| {
         let n = (row * 131 + column * 71) % 257;

@@ -1,8 +1,8 @@
-//! A thousand microphones: frames as they come, many streams in one batch, and what a frame costs.
+//! A thousand microphones: frames as they come, many streams in one batch, and the cost of a frame.
 //!
-//! `cargo run --release --example streams [DEVICE]` prints how soon the first result is there, and the time of a push for
-//! 1 to 1000 streams of an LSTM of 128 units; on a GPU also that of a push in a row whose results nobody wants, or are
-//! fetched later, and on the CPU how many times that is what its arithmetic takes by itself.
+//! `cargo run --release --example streams [DEVICE]` prints two times: until the first result, and that of a push for 1
+//! to 1000 streams of an LSTM of 128 units. On a GPU it also prints the time of consecutive pushes whose results are
+//! not wanted, or are fetched later. On the CPU it prints how many times as long a push takes as its arithmetic alone.
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -13,7 +13,7 @@ use ndarray::Array2;
 
 const FEATURES: usize = 40;
 const UNITS: usize = 128;
-/// Pushes in a row: the host lays out one while the device computes another.
+/// Consecutive pushes: the host lays out one while the device computes another.
 const ROW: u32 = 20;
 /// Pushes that are submitted before the results of the first are fetched.
 const AHEAD: u32 = 2;
@@ -52,16 +52,16 @@ fn main() -> Result<()> {
             let (_, median) = fastest(|| {
                 let start = Instant::now();
                 (1..ROW).try_for_each(|_| streams.push(&frames, Results::Unwanted).map(drop))?;
-                // What was still to be computed is waited for with the last.
+                // The last push waits for all that was still to be computed.
                 streams.push(&frames, Results::Wanted)?;
                 Ok(start.elapsed() / ROW)
             })?;
             print!("; {median:8.1} a push of {ROW} in a row, of which the last is read");
             let (_, median) = fastest(|| {
                 let start = Instant::now();
-                (0..AHEAD).try_for_each(|_| streams.push(&frames, Results::Later).map(drop))?;
+                (0..AHEAD).try_for_each(|_| streams.push(&frames, Results::Deferred).map(drop))?;
                 for _ in AHEAD..ROW {
-                    streams.push(&frames, Results::Later)?;
+                    streams.push(&frames, Results::Deferred)?;
                     streams.receive()?;
                 }
                 (0..AHEAD).try_for_each(|_| streams.receive().map(drop))?;
@@ -74,20 +74,21 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Microseconds for the arithmetic of a push, products and functions of the cell: of layers that do as much of either, less
-/// what those take that do next to none. Laying out inputs and outputs is in neither.
+/// Returns the microseconds of the arithmetic of a push: products and functions of
+/// the cell. It times layers that do as much of either, and subtracts the times of
+/// layers that do next to nothing. Neither includes laying out inputs and outputs.
 fn arithmetic_us(count: usize) -> Result<[f64; 2]> {
     let linear = |inputs, outputs, activation| {
         let model = Model::new().layer(Linear::new(inputs, outputs).activation(activation));
-        let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+        let engine = Engine::new(&model, &Weights::random(&model, 0)?, Device::Cpu)?;
         let input = Input::features(Array2::from_shape_fn((count, inputs), |(b, i)| ((b + i) as f32).sin()));
         Ok::<_, Error>(fastest(|| engine.run_timed(&input).map(|(_, timings)| timings.compute))?.0)
     };
     let functions = |f, units| Ok::<_, Error>(linear(16, units, f)? - linear(16, units, Activation::Linear)?);
-    // Features are padded to sixteens, and the head's one unit too.
+    // Features are padded to a multiple of 16, and so is the head's one unit.
     let products = linear(FEATURES.next_multiple_of(16) + UNITS, 4 * UNITS + 16, Activation::Linear)?
         - linear(16, 16, Activation::Linear)?;
-    // Three gates, the new cell's and what the memory gives.
+    // Three gates, the new cell state and the output of the cell state.
     Ok([products, functions(Activation::Sigmoid, 3 * UNITS)? + functions(Activation::Tanh, 2 * UNITS)?])
 }
 
@@ -95,7 +96,7 @@ fn frame(seed: usize) -> Vec<f32> {
     (0..FEATURES).map(|i| ((seed * FEATURES + i) as f32).sin()).collect()
 }
 
-/// The shortest and the median time that many turns say they took, in microseconds.
+/// Returns the shortest and the median time of many turns, each as the turn reports it, in microseconds.
 fn fastest(mut turn: impl FnMut() -> Result<Duration>) -> Result<(f64, f64)> {
     let (start, mut times) = (Instant::now(), Vec::new());
     while times.len() < 20 || start.elapsed() < Duration::from_millis(500) {

@@ -1,13 +1,13 @@
-//! The steps of docs/tutorials.md in Rust, in the page's order. A test holds the page against them.
+//! The steps of docs/tutorials.md in Rust, in the page's order. A test compares the page with them.
 //!
 //! `cargo run --release --example tutorial`, at the root of the project
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::path::Path;
-
 use gatewave::data::{Labelled, Side, TextOptions, TextSpec};
-use gatewave::{Bias, CellWeights, Device, Embedding, Engine, Input, LayerWeights, Like, Linear, Model};
-use gatewave::{Result, Rnn, Select, Values, Weights};
+use gatewave::layer::Bias;
+use gatewave::train::Convention;
+use gatewave::weights::{CellWeights, LayerWeights};
+use gatewave::{Device, Embedding, Engine, Input, Linear, Model, Result, Rnn, Select, Values, Weights};
 use ndarray::{Array1, Array2, Array3};
 
 /// The steps, in the page's order.
@@ -31,11 +31,11 @@ fn the_loop() -> Result<()> {
     Ok(())
 }
 
-/// The same numbers from a layer.
+/// The same numbers, from a layer.
 fn the_layer() -> Result<()> {
     let wave = |rows, columns| Array2::from_shape_fn((rows, columns), |(i, j)| ((3 * i + j) as f32).sin() / 8.0);
     let (inputs, w, u, b) = (wave(100, 32), wave(64, 32), wave(64, 64), Array1::from_elem(64, 0.1_f32));
-    let cell = CellWeights { w_x: w, w_h: u, b_x: Some(b), b_h: None, w_r: None, peepholes: None };
+    let cell = CellWeights::new(w, u).b_x(b);
     let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     let model = Model::new().layer(Rnn::new(32, 64).bias(Bias::One));
     let outputs = Engine::new(model, &weights, Device::Cpu)?.run(&Input::features(inputs))?.output;
@@ -44,11 +44,11 @@ fn the_layer() -> Result<()> {
     Ok(())
 }
 
-/// What PyTorch's `nn.RNN` takes and gives.
+/// The inputs and outputs of PyTorch's `nn.RNN`.
 fn shapes() -> Result<()> {
     let model = Model::new().layer(Rnn::new(10, 20).num_layers(2));
     println!("{} parameters", model.parameters());
-    let weights = Weights::initial(&model, Like::Torch, 0)?;
+    let weights = Weights::initial(&model, Convention::Torch, 0)?;
     let engine = Engine::new(model, &weights, Device::Cpu)?;
     let result = engine.run(&Input::features(Array3::ones((5, 3, 10))))?;
     println!("output {:?}, h_n {:?}", result.output.shape(), result.states[0].h.shape());
@@ -58,7 +58,7 @@ fn shapes() -> Result<()> {
 /// Both directions, and one sequence without a batch.
 fn directions() -> Result<()> {
     let model = Model::new().layer(Rnn::new(10, 20).bidirectional());
-    let weights = Weights::initial(&model, Like::Torch, 0)?;
+    let weights = Weights::initial(&model, Convention::Torch, 0)?;
     let engine = Engine::new(model, &weights, Device::Cpu)?;
     let batch = engine.run(&Input::features(Array3::ones((5, 3, 10))))?;
     println!("output {:?}, h_n {:?}", batch.output.shape(), batch.states[0].h.shape());
@@ -70,7 +70,7 @@ fn directions() -> Result<()> {
 /// A sequence in two pieces.
 fn pieces() -> Result<()> {
     let model = Model::new().layer(Rnn::new(10, 20));
-    let weights = Weights::initial(&model, Like::Torch, 0)?;
+    let weights = Weights::initial(&model, Convention::Torch, 0)?;
     let engine = Engine::new(model, &weights, Device::Cpu)?;
     let steps = |count: usize| Input::features(Array3::<f32>::ones((5, count, 10)));
     let whole = engine.run(&steps(3))?;
@@ -83,14 +83,14 @@ fn pieces() -> Result<()> {
 
 /// Two reviews of twelve tokens, cut and padded at their end, then at their start.
 fn padding() -> Result<()> {
-    let reviews = Labelled::read(Path::new("examples/reviews.tsv"), &Default::default())?;
+    let reviews = Labelled::read("examples/reviews.tsv", &Default::default())?;
     let layers = Model::new().layer(Embedding::new(500, 16)).layer(Rnn::new(16, 8));
     let model = layers.layer(Select::FinalHidden).layer(Linear::new(8, 1));
     for side in [Side::End, Side::Start] {
         let mut options = TextOptions::default();
         (options.max_length, options.truncate, options.pad) = (Some(12), side, side);
         let tensors = TextSpec::learn(&model, &reviews, &options)?.tensors(&model, &reviews)?;
-        if let Values::Whole(tokens) = &tensors["x"] {
+        if let Values::I64(tokens) = &tensors["x"] {
             tokens.outer_iter().take(2).for_each(|row| println!("{side:?}  {row}"));
         }
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Type-checks the library for wasm32-unknown-unknown, with a GPU and the readers of files and without them; a warning is an
-# error. Builds no page.
+# Type-checks the library for wasm32-unknown-unknown, with a GPU and the readers of files and without them, as a program
+# depends on it: without the feature `testing`. A warning is an error. Builds no page.
 #
 # Uses the installed toolchain where it has the target (`rustup target add wasm32-unknown-unknown`). Else, on Debian, it
 # fetches Debian's compiler for browsers with the standard library's source, unpacks both into a folder of the user's
@@ -62,5 +62,5 @@ fi
 
 for features in "" gpu,onnx,keras; do
     echo "wasm: features: ${features:-none}"
-    "${cargo[@]}" rustc --locked --lib --profile check --no-default-features --features "$features" "${options[@]}" -- -D warnings
+    "${cargo[@]}" rustc --locked --package gatewave --lib --profile check --no-default-features --features "$features" "${options[@]}" -- -D warnings
 done

@@ -1,4 +1,4 @@
-//! Cells: how many gates and states each has, the canonical order of its gates, and what they go through.
+//! Cells: how many gates and states each has, the canonical order of its gates, and its functions.
 //!
 //! The only place that knows a gate order; loaders translate into it. Imports nothing of ours.
 
@@ -8,8 +8,9 @@ use std::fmt;
 
 pub use activation::{Activation, Constant};
 
-/// A recurrent cell. What its gates go through is its [`Functions`].
+/// A recurrent cell. The functions of its gates are its [`Functions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Cell {
     /// Simple (Elman) RNN: `h' = f(x·W_x + b_x + h·W_h + b_h)`.
     Rnn,
@@ -28,8 +29,8 @@ pub enum Reset {
     Before,
 }
 
-/// What a cell's gates and states go through, by ONNX's letters. Each is elementwise; a function that a cell does not
-/// have is [`Activation::Linear`].
+/// The functions of a cell's gates and states, by ONNX's letters. Each is
+/// elementwise; a function that a cell does not have is [`Activation::Linear`].
 ///
 /// | cell | `f` | `g` | `h` |
 /// | --- | --- | --- | --- |
@@ -37,7 +38,7 @@ pub enum Reset {
 /// | LSTM | gates input, forget, output: sigmoid | gate cell: tanh | the cell state on its way out: tanh |
 /// | GRU | gates reset, update: sigmoid | gate new: tanh | |
 ///
-/// Keras' `recurrent_activation` is `f`, its `activation` is `g` and `h`, or an RNN's `f`.
+/// Keras' `recurrent_activation` is `f`. Its `activation` is `g` and `h`, or an RNN's `f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Functions {
     /// The first.
@@ -48,10 +49,10 @@ pub struct Functions {
     pub h: Activation,
 }
 
-/// Whether an LSTM's forget gate is its own.
+/// Whether an LSTM's forget gate has weights of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Coupling {
-    /// Four gates.
+    /// Four separate gates.
     #[default]
     Apart,
     /// `f = 1 − i`, whatever the forget gate's weights (ONNX's `input_forget`; Greff et al. 2017, "CIFG").
@@ -64,26 +65,28 @@ pub enum Peepholes {
     /// They do not.
     #[default]
     None,
-    /// Each its own unit's (Gers and Schmidhuber 2000): input and forget the old state, output the new one.
+    /// Each sees its own unit's cell state (Gers and Schmidhuber
+    /// 2000): input and forget the old one, output the new one.
     Diagonal,
 }
 
-/// How a cell departs from the equations that its name alone stands for.
+/// How a cell differs from its plain equations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Variant {
-    /// What gates and states go through.
+    /// The functions of gates and states.
     pub functions: Functions,
-    /// What goes into a gate's function (products, biases, peephole) is bounded to `−clip ..= clip` before (ONNX's `clip`).
-    /// A cell state is not: neither where it is kept nor where it goes into `h`.
+    /// The bound `−clip ..= clip` of the sums that go into gate functions: products, biases and peephole
+    /// (ONNX's `clip`). A cell state is never bounded, neither when it is kept nor when it goes into `h`.
     pub clip: Option<Constant>,
-    /// Of an LSTM.
+    /// The forget gate of an LSTM.
     pub coupling: Coupling,
-    /// Of an LSTM.
+    /// The peepholes of an LSTM.
     pub peepholes: Peepholes,
 }
 
 impl Functions {
-    /// None: of a kernel without a cell.
+    /// No functions: for a kernel without a cell.
     pub const NONE: Self = Self { f: Activation::Linear, g: Activation::Linear, h: Activation::Linear };
 
     /// The functions in order.
@@ -93,21 +96,21 @@ impl Functions {
 }
 
 impl Variant {
-    /// None: of a kernel without a cell.
+    /// No variant: for a kernel without a cell.
     pub const NONE: Self =
         Self { functions: Functions::NONE, clip: None, coupling: Coupling::Apart, peepholes: Peepholes::None };
 
-    /// `cell` as its name alone says.
+    /// Creates the plain variant of `cell`, with its default functions.
     pub fn plain(cell: Cell) -> Self {
         Self { functions: cell.functions(), ..Self::NONE }
     }
 }
 
 impl Cell {
-    /// One of each cell there is, in a stable order.
+    /// All cells, in a stable order.
     pub const ALL: [Self; 4] = [Self::Rnn, Self::Lstm, Self::Gru(Reset::After), Self::Gru(Reset::Before)];
 
-    /// The gates by word, in canonical order (which is PyTorch's).
+    /// Returns the names of the gates in canonical order (which is PyTorch's).
     pub fn gate_names(self) -> &'static [&'static str] {
         match self {
             Self::Rnn => &["hidden"],
@@ -116,12 +119,12 @@ impl Cell {
         }
     }
 
-    /// G, the number of gates.
+    /// Returns G, the number of gates.
     pub fn gates(self) -> usize {
         self.gate_names().len()
     }
 
-    /// S, the number of states: the hidden state, and LSTM's cell state.
+    /// Returns S, the number of states: the hidden state, and an LSTM's cell state.
     pub fn states(self) -> usize {
         match self {
             Self::Lstm => 2,
@@ -129,7 +132,7 @@ impl Cell {
         }
     }
 
-    /// How many functions the cell has: `f`, `g`, `h`.
+    /// Returns how many functions the cell has: `f`, `g`, `h`.
     pub fn function_count(self) -> usize {
         match self {
             Self::Rnn => 1,
@@ -138,7 +141,7 @@ impl Cell {
         }
     }
 
-    /// What the gates and states go through where nothing else is said.
+    /// Returns the default functions of the gates and states.
     pub const fn functions(self) -> Functions {
         let (sigmoid, tanh) = (Activation::Sigmoid, Activation::Tanh);
         match self {
@@ -148,7 +151,7 @@ impl Cell {
         }
     }
 
-    /// The name of the cell, as descriptions write it.
+    /// Returns the name of the cell, as descriptions write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rnn => "rnn",
@@ -159,7 +162,7 @@ impl Cell {
 }
 
 impl fmt::Display for Cell {
-    /// The name and what tells it from its siblings: `lstm`, `gru reset before`.
+    /// Writes the name, and what distinguishes the cell from others of that name: `lstm`, `gru reset before`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Rnn => "rnn",

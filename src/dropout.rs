@@ -1,38 +1,39 @@
-//! What dropout drops: whether an element is kept follows from a seed, the update, where in the model it is dropped, and the
-//! element's place in the whole batch. So nothing is stored, the way back draws the same again, and neither the device nor the
-//! tiles of a batch change what is dropped.
+//! What dropout drops. It follows from a seed, the update, the layer and place of the dropout, and the
+//! element's index in the whole batch. So nothing is stored, and the backward pass draws the same again.
+//! Neither the device nor the tiles of a batch change what is dropped.
 //!
-//! Element n of row b at step t is dropped where the first word of Threefry for the counters `(t · B + b, n)`, under the key of
-//! the place, is below `rate · 2³²`; where all steps share a mask t counts as 0. The twin of `shaders/kernel/drop.wgsl`.
+//! Element n of row b at step t has the counters `(t · B + b, n)`. It is dropped if Threefry's first word for
+//! them, under the key of the place, is below `rate · 2³²`. If all steps share a mask, t counts as 0. This is
+//! the twin of `shaders/kernel/drop.wgsl`.
 
 use crate::random::threefry;
 
-/// Sets apart what is drawn here from what else a seed gives.
+/// Separates these draws from all others of the same seed.
 const PURPOSE: u32 = 0x6472_6f70;
 
-/// What one update drops is drawn from.
+/// The key that one update's dropout is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dropping {
     key: [u32; 2],
 }
 
 impl Dropping {
-    /// For update `update` of a training with `seed`.
+    /// Makes the key of update `update` of a training with `seed`.
     pub(crate) fn new(seed: u64, update: u64) -> Self {
         let [low, high] = halves(update);
         let key = next(halves(seed), PURPOSE, 0);
         Self { key: next(key, high, low) }
     }
 
-    /// The key of place `place` of layer `layer` of a model.
+    /// Returns the key of place `place` of layer `layer` of a model.
     pub(crate) fn key(self, layer: usize, place: usize) -> [u32; 2] {
-        // A model has fewer layers, and places of one, than a word can count.
+        // The layers of a model, and the places of one, are fewer than a word can count.
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         next(self.key, word(layer), word(place))
     }
 }
 
-/// A key made of another.
+/// Makes a key from another.
 fn next(key: [u32; 2], counter: u32, index: u32) -> [u32; 2] {
     threefry(key, counter, [index]).map(|[word]| word)
 }
@@ -42,7 +43,7 @@ fn halves(n: u64) -> [u32; 2] {
     [n as u32, (n >> 32) as u32]
 }
 
-/// The word below which an element is dropped: `rate · 2³²`.
+/// Returns the word below which an element is dropped: `rate · 2³²`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -52,7 +53,7 @@ pub(crate) fn threshold(rate: f32) -> u32 {
     (f64::from(rate) * 4_294_967_296.0) as u32
 }
 
-/// What is kept is multiplied by this: `1 / (1 − rate)`, so that the mean stays; 0 where nothing is to be kept.
+/// Returns the factor of kept elements: `1 / (1 − rate)`, so that the mean stays; 0 if nothing is to be kept.
 pub(crate) fn scale(rate: f32) -> f64 {
     if rate < 1.0 { 1.0 / (1.0 - f64::from(rate)) } else { 0.0 }
 }

@@ -1,7 +1,8 @@
-//! Call → the bytes a plan asks for, and the bytes it gives → Output: padding, tiles of the batch, the user's axes.
+//! Call → the bytes that a plan asks for; the bytes that it returns →
+//! `Output`: padding, tiles of the batch, the user's axes.
 //!
-//! The two ends of the road around an executor. Knows calls, models and what a plan writes and reads; knows no
-//! device, and not how anything is computed.
+//! The two ends of the road around an executor. Knows calls, models and what a plan writes
+//! and reads. Knows no device, nor how anything is computed.
 
 use std::mem;
 use std::ops::Range;
@@ -16,11 +17,11 @@ use crate::plan::tune::PARALLEL_ELEMS;
 use crate::plan::{Feed, Fetch, Read};
 use crate::platform::parallel::*;
 
-/// Lays out in `words` what a plan for rows `rows` of `call` takes in the place of `feed`.
+/// Lays out in `words` what a plan takes as `feed`, for rows `rows` of `call`.
 ///
 /// # Shapes
 ///
-/// As [`Feed`] says, B being the length of `rows`.
+/// As [`Feed`] says; B is the length of `rows`.
 pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: Feed, words: &mut [u32]) {
     let (first, batch, clock) = (rows.start, rows.len(), feed.clock());
     let time = call.time(clock);
@@ -35,13 +36,15 @@ pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: F
         Feed::Other(other) => input(call, model, other, &rows, words),
         Feed::Live(_) => each_step(words, batch, live),
         Feed::LiveBackwards(_) => each_step(words, batch, |t, b| live(time - 1 - t, b)),
-        Feed::Seen(_) => {
+        Feed::Started(_) => {
             let (up, down) = words.split_at_mut(time * batch);
-            seen(up, batch, Order::Kept, |_| false, |t, b| live(t, b) != 0);
-            seen(down, batch, Order::Turned, |_| false, |t, b| live(t, b) != 0);
+            started(up, batch, StepOrder::Forward, |_| false, |t, b| live(t, b) != 0);
+            started(down, batch, StepOrder::Reversed, |_| false, |t, b| live(t, b) != 0);
         }
-        // Its first row is of the last step, where the walk begins.
-        Feed::SeenBackwards(_) => seen(words, batch, Order::Kept, |_| false, |t, b| live(time - 1 - t, b) != 0),
+        // Its first row is the last step, where the reversed walk begins.
+        Feed::StartedReversed(_) => {
+            started(words, batch, StepOrder::Forward, |_| false, |t, b| live(time - 1 - t, b) != 0)
+        }
         Feed::Draws => unreachable!("a call draws no tokens"),
         Feed::Targets(_)
         | Feed::Scale(_)
@@ -54,33 +57,33 @@ pub(crate) fn encode(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: F
             unreachable!("a call has no losses")
         }
         Feed::Hidden { stack, layer } => state(call.initial(stack).and_then(|[h, _]| h), stack, layer, words),
-        Feed::Memory { stack, layer } => state(call.initial(stack).and_then(|[_, c]| c), stack, layer, words),
+        Feed::Cell { stack, layer } => state(call.initial(stack).and_then(|[_, c]| c), stack, layer, words),
     }
 }
 
 type View<'a> = ArrayView3<'a, f32>;
 
-/// `[T][B]` from what `of` says of each step of each row.
+/// Fills `[T][B]` with the result of `of` for each step of each row.
 pub(crate) fn each_step(words: &mut [u32], batch: usize, of: impl Fn(usize, usize) -> u32) {
     for (t, row) in words.chunks_exact_mut(batch).enumerate() {
         row.iter_mut().enumerate().for_each(|(b, word)| *word = of(t, b));
     }
 }
 
-/// Which end of a sequence a walk begins at.
+/// The end of a sequence at which a walk begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum StepOrder {
     /// The first step.
-    Kept,
+    Forward,
     /// The last.
-    Turned,
+    Reversed,
 }
 
-/// `[T][B]`: whether a row has had a live step when a walk is at t, or `before` it began.
-pub(crate) fn seen(
+/// Fills `[T][B]`: whether a row has had a live step by the time a walk has done step t, or `before` it began.
+pub(crate) fn started(
     words: &mut [u32],
     batch: usize,
-    order: Order,
+    order: StepOrder,
     before: impl Fn(usize) -> bool,
     live: impl Fn(usize, usize) -> bool,
 ) {
@@ -89,8 +92,8 @@ pub(crate) fn seen(
         let mut so_far = before(b);
         for index in 0..time {
             let t = match order {
-                Order::Kept => index,
-                Order::Turned => time - 1 - index,
+                StepOrder::Forward => index,
+                StepOrder::Reversed => time - 1 - index,
             };
             so_far |= live(t, b);
             words[t * batch + b] = u32::from(so_far);
@@ -98,10 +101,10 @@ pub(crate) fn seen(
     }
 }
 
-/// Input `index` of the model, as [`Feed::Other`] says: features at dead steps are 0.
+/// Lays out input `index` of the model as [`Feed::Other`] says: features at dead steps are 0.
 fn input(call: &Call<'_>, model: &Model, index: usize, rows: &Range<usize>, words: &mut [u32]) {
     let (first, batch) = (rows.start, rows.len());
-    // A model that names no inputs has one sequence.
+    // A model without named inputs has one sequence.
     match model.inputs.get(index).map(|input| input.kind) {
         Some(InputKind::Row(_)) => {
             pad_rows(bytemuck::cast_slice_mut(words), batch, |row| Some(call.row(index, first + row)));
@@ -118,7 +121,7 @@ fn input(call: &Call<'_>, model: &Model, index: usize, rows: &Range<usize>, word
     }
 }
 
-/// `count` rows, each `of` it and zeros behind it; zeros where there is none.
+/// Fills `count` rows, each with the result of `of` and zeros behind it, or with zeros alone if there is none.
 fn pad_rows<'a>(data: &mut [f32], count: usize, of: impl Fn(usize) -> Option<ArrayView1<'a, f32>> + Sync) {
     let width = data.len() / count;
     for_rows(data, width, |row, target| {
@@ -132,7 +135,7 @@ fn pad_rows<'a>(data: &mut [f32], count: usize, of: impl Fn(usize) -> Option<Arr
     });
 }
 
-/// `[D, B, S]` → `[B][D][padded S]`; zeros where there is none.
+/// `[D, B, S]` → `[B][D][padded S]`; zeros if there is no state.
 fn pad_state(state: Option<View<'_>>, directions: usize, batch: usize, words: &mut [u32]) {
     words.fill(0);
     let Some(state) = state else { return };
@@ -142,28 +145,28 @@ fn pad_state(state: Option<View<'_>>, directions: usize, batch: usize, words: &m
     padded.slice_mut(s![.., .., ..state.len_of(Axis(2))]).assign(&state.permuted_axes([1, 0, 2]));
 }
 
-/// The outputs of a call being filled, one batch tile after the other.
+/// The outputs of a call, filled one tile of the batch after the other.
 pub(crate) struct Decoder<'a> {
     model: &'a Model,
     form: Form,
-    /// What each output of the model is, and the clock that it goes by.
+    /// What each output of the model is, and its clock.
     flows: &'a [Flow],
     clocks: &'a [Option<usize>],
     /// The number of steps by each clock.
     times: [usize; 1 + OTHER_CLOCKS],
     output: Vec<f32>,
-    /// Those after the first: none of most models, which take no memory for a list of them.
+    /// The outputs after the first. Most models have none, and an empty list takes no memory.
     others: Vec<Vec<f32>>,
-    /// With a batch, until it is finished.
+    /// With a batch axis, until it is finished.
     states: Vec<States>,
 }
 
 impl<'a> Decoder<'a> {
-    /// The outputs of `model`, which gives `flows` by `clocks`, for `call`, all zero.
+    /// Makes the outputs of `model` for `call`, all zero. The model's outputs are `flows`, by `clocks`.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `ErrorKind::Limits` if there is no memory for them.
     pub(crate) fn new(
         model: &'a Model,
         (flows, clocks): (&'a [Flow], &'a [Option<usize>]),
@@ -186,11 +189,11 @@ impl<'a> Decoder<'a> {
         Ok(Self { model, form, flows, clocks, times, output, others, states })
     }
 
-    /// Takes in what a plan, run on rows `rows` of the call, gave for `read`.
+    /// Takes the result `read` of a plan that ran on rows `rows` of the call.
     ///
     /// # Shapes
     ///
-    /// As [`Fetch`] says, B being the length of `rows`.
+    /// As [`Fetch`] says; B is the length of `rows`.
     pub(crate) fn decode(&mut self, read: Read, rows: &Range<usize>, data: &[f32]) {
         match read.fetch {
             Fetch::Output => self.output(0, rows, data),
@@ -201,8 +204,8 @@ impl<'a> Decoder<'a> {
             | Fetch::Weights(_)
             | Fetch::Input(_)
             | Fetch::InitialHidden { .. }
-            | Fetch::InitialMemory { .. } => unreachable!("a call has no losses"),
-            Fetch::Hidden { stack, .. } | Fetch::HiddenPart { stack, .. } | Fetch::Memory { stack, .. } => {
+            | Fetch::InitialCell { .. } => unreachable!("a call has no losses"),
+            Fetch::Hidden { stack, .. } | Fetch::HiddenPart { stack, .. } | Fetch::Cell { stack, .. } => {
                 let directions = self.model.stacks().nth(stack).expect("a plan of this model").directions();
                 let States { h, c } = &mut self.states[stack];
                 let (h, c) = (with_batch(h), c.as_mut().map(with_batch));
@@ -211,7 +214,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The number of steps of output `index`; 1 of one without a time axis.
+    /// The number of steps of output `index`, or 1 if it has no time axis.
     fn time(&self, index: usize) -> usize {
         self.clocks[index].map_or(1, |clock| self.times[clock])
     }
@@ -239,7 +242,7 @@ impl<'a> Decoder<'a> {
         });
     }
 
-    /// The outputs, in the user's axes.
+    /// Returns the outputs, in the user's axes.
     pub(crate) fn finish(mut self) -> Output {
         let Form { axes, batching, batch, .. } = self.form;
         let times = self.times;
@@ -278,8 +281,8 @@ fn with_batch(state: &mut ArrayD<f32>) -> ArrayViewMut3<'_, f32> {
     state.view_mut().into_dimensionality::<Ix3>().expect("a state with a batch")
 }
 
-/// What a plan, run on rows `rows`, gave for a final state of a stack that goes so many ways → its place among the stack's
-/// states, `[L · D, B, S]`. Anything else is no final state.
+/// Puts a final state into its place among the states of the stack, `[L · D, B, S]`. It comes from a plan that ran on
+/// rows `rows`. The stack has `directions` directions. Any `fetch` but a final state is a bug.
 pub(crate) fn take_final(
     fetch: Fetch,
     directions: usize,
@@ -295,7 +298,7 @@ pub(crate) fn take_final(
             let row = layer * directions + direction;
             unpad_part(data, direction, directions, h.slice_move(s![row..=row, rows.clone(), ..]));
         }
-        (Fetch::Memory { layer, .. }, Some(c)) => unpad_state(data, c.slice_move(part(layer))),
+        (Fetch::Cell { layer, .. }, Some(c)) => unpad_state(data, c.slice_move(part(layer))),
         _ => unreachable!("only an LSTM's plan has a memory"),
     }
 }
@@ -307,14 +310,14 @@ pub(crate) fn unpad_state(data: &[f32], mut state: ArrayViewMut3<'_, f32>) {
     state.assign(&data.slice(s![.., .., ..size]).permuted_axes([1, 0, 2]));
 }
 
-/// Of `[B][D · padded S]` what is `direction`'s → `[1, B, S]`.
+/// The part of `[B][D · padded S]` that belongs to `direction` → `[1, B, S]`.
 fn unpad_part(data: &[f32], direction: usize, directions: usize, mut state: ArrayViewMut3<'_, f32>) {
     let (_, batch, size) = state.dim();
     let data = ArrayView3::from_shape((batch, directions, padded(size)), data).expect("a plan reads whole rows");
     state.assign(&data.slice(s![.., direction..=direction, ..size]).permuted_axes([1, 0, 2]));
 }
 
-/// Calls `each` with the index and the elements of each row of `width`, on all cores where that pays.
+/// Calls `each` with the index and the elements of each row of `width`, on all cores if that pays.
 fn for_rows(data: &mut [f32], width: usize, each: impl Fn(usize, &mut [f32]) + Sync) {
     if data.len() < PARALLEL_ELEMS {
         data.chunks_exact_mut(width).enumerate().for_each(|(row, data)| each(row, data));

@@ -1,7 +1,7 @@
-//! In the place of `gpu`, where it is not built: the same names, of which nothing can ever be made.
+//! Replaces `gpu` if that is not built: it has the same names, but no GPU can be made.
 //!
-//! So whoever opens, runs and checks devices is written once. Each function here that takes one of them has no body to
-//! write: there is no such value.
+//! So the code that opens, runs and checks devices is written only once. A
+//! function here that takes a GPU needs no body: there is no such value.
 
 #[expect(dead_code, unreachable_pub, reason = "of adapters that nobody lists")]
 #[path = "gpu/info.rs"]
@@ -10,41 +10,46 @@ mod info;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub(crate) use info::{AdapterInfo, AdapterKind, Choice, Timings, Wait};
+pub(crate) use info::{AdapterInfo, AdapterKind, Choice};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
-use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent, StateRow};
+use crate::plan::{HostIo, Limits, Plan, Read, Results, SlotId, Spent, StateRow, Timings};
 
-/// Why `Choice::Auto` finds nothing.
+/// The reason why `Choice::Auto` finds nothing.
 pub(crate) const NONE_HERE: &str = "built without the feature `gpu`";
 
-/// Workgroups that are looked for on a device, of which there is none.
-pub(crate) const MOST_RESIDENT: u32 = 1;
+/// Lists the adapters in words.
+pub(crate) async fn listed() -> String {
+    "none".to_owned()
+}
 
-/// An open GPU, of which there is none.
+/// The most workgroups that a self-check tries, on a device that does not exist.
+pub(crate) const MOST_CO_RESIDENT: u32 = 1;
+
+/// An open GPU, which does not exist.
 pub(crate) enum Gpu {}
 
 /// States on a GPU.
 pub(crate) enum States {}
 
 /// A run whose results are on their way.
-pub(crate) enum Flight {}
+pub(crate) enum PendingRead {}
 
 /// A model's weights on a GPU.
 #[derive(Default)]
 pub(crate) struct Loaded {}
 
 impl Gpu {
-    /// None.
+    /// Returns `None`.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where a certain one is meant.
+    /// Returns an error of kind `Device` if the choice names a device.
     pub(crate) async fn open(choice: Choice) -> Result<Option<Self>> {
         let name = match choice {
-            Choice::Auto { .. } => return Ok(None),
+            Choice::Auto { .. } | Choice::Gpu { .. } => return Ok(None),
             Choice::Named(name) => name,
             Choice::Noop => "noop".to_owned(),
         };
@@ -76,11 +81,11 @@ impl Gpu {
         match *self {}
     }
 
-    pub(crate) async fn run(&self, _: &Loaded, _: &Arc<Plan>, _: &mut dyn Caller, _: Wait) -> Result<Timings> {
+    pub(crate) async fn run(&self, _: &Loaded, _: &Arc<Plan>, _: &mut dyn HostIo) -> Result<Timings> {
         match *self {}
     }
 
-    pub(crate) async fn run_clocked(&self, _: &Loaded, _: &Arc<Plan>, _: &mut dyn Caller, _: Wait) -> Result<Spent> {
+    pub(crate) async fn run_clocked(&self, _: &Loaded, _: &Arc<Plan>, _: &mut dyn HostIo) -> Result<Spent> {
         match *self {}
     }
 
@@ -88,15 +93,14 @@ impl Gpu {
         &self,
         _: &Loaded,
         _: &Arc<Plan>,
-        _: &mut dyn Caller,
+        _: &mut dyn HostIo,
         _: Option<(&mut States, usize)>,
         _: Results,
-        _: Wait,
-    ) -> Result<Option<Flight>> {
+    ) -> Result<Option<PendingRead>> {
         match *self {}
     }
 
-    pub(crate) async fn land(&self, _: &mut Flight, _: impl FnMut(Read, &[f32]), _: Wait) -> Result<()> {
+    pub(crate) async fn wait_for(&self, _: &mut PendingRead, _: impl FnMut(Read, &[f32])) -> Result<()> {
         match *self {}
     }
 
@@ -116,7 +120,7 @@ impl Gpu {
         &self,
         _: &Loaded,
         _: &Arc<Plan>,
-        _: &mut dyn Caller,
+        _: &mut dyn HostIo,
     ) -> Result<Option<Vec<(SlotId, Vec<f32>)>>> {
         match *self {}
     }
@@ -125,7 +129,7 @@ impl Gpu {
         match *self {}
     }
 
-    pub(crate) fn in_vain(&self) -> Error {
+    pub(crate) fn stall_error(&self) -> Error {
         match *self {}
     }
 

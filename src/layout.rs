@@ -1,6 +1,6 @@
-//! Where every weight sits in its packed buffer. No data: shapes only.
+//! Where every weight sits in its packed buffer: shapes only, no data.
 //!
-//! The third noun of the road, made from a `Model` alone; `pack` fills it, `plan::lower` binds it.
+//! The third noun of the road, made from a `Model` alone. `pack` fills the buffers, `plan::lower` binds them.
 
 mod contents;
 mod tune;
@@ -10,54 +10,55 @@ use tune::{FOLD_BYTES, FOLD_PRODUCTS, RUN_BYTES};
 
 use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::{LANES, Medium, Storage, padded};
-use crate::model::{Direction, Features, Layer, LayerKind, Model, Pin, Recurrent, Takers, Value};
+use crate::kernel::{LANES, Medium, padded};
+use crate::model::{Consumers, Direction, Features, Layer, LayerKind, Model, Pin, Recurrent, Value};
+use crate::precision::Precision;
 
-/// Layers of a stack: far more than anyone trains, and few enough to list.
+/// The most layers of a stack: far more than anyone trains, and few enough to list.
 const MOST_STACKED: usize = 1 << 12;
 
 /// Every packed buffer of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// How product weights are stored; tables as [`Storage::of_tables`] says.
-    pub storage: Storage,
-    /// What holds the matrices that fit one.
+    /// How the weights of products are stored; tables are stored as [`Precision::of_tables`] says.
+    pub storage: Precision,
+    /// Which medium holds the matrices that fit one.
     pub medium: Medium,
     /// The buffers; a plan's `SlotKind::Weights` is an index into it.
     pub buffers: Vec<Buffer>,
-    /// What lies in a buffer of another role, by the index of that: layers that share their tensors and lay them out alike are
-    /// trained in one buffer.
+    /// Roles whose weights lie in a buffer of another role, with the index of that buffer. Layers that share their
+    /// tensors and lay them out alike are trained in one buffer.
     pub shared: Vec<(Role, usize)>,
-    /// The layers whose weights lie together.
-    pub runs: Vec<Run>,
-    /// Whether every weight stands by itself, so that it can be trained: no vectors of tokens are folded into a table of
-    /// products, and no layers lie together.
+    /// Recurrent layers whose weights lie in one buffer.
+    pub layer_runs: Vec<LayerRun>,
+    /// Whether each weight has a place of its own, so that it can be trained: no table
+    /// is folded, and no layers share a buffer as a run.
     pub trains: bool,
 }
 
-/// Recurrent layers of equal shape, each on the outputs of the one before: at least two, stacked or one after the other
-/// in the model. Their products lie in one buffer, so that one dispatch reaches those of all.
+/// Recurrent layers of equal shape, each fed by the one before: at least two, in one stack or one after the other in
+/// the model. Their products lie in one buffer, so that one dispatch reaches all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Layer of the model and layer of the stack, first to last.
+pub struct LayerRun {
+    /// (Layer of the model, layer of its stack), first to last.
     pub layers: Vec<(usize, usize)>,
 }
 
 /// Where the weights of a product are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct MatrixRef {
     /// The packed buffer.
     pub buffer: usize,
-    /// Which of its matrices is the first direction's.
+    /// Which of its matrices belongs to the first direction.
     pub first: usize,
 }
 
 /// One packed buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// The name, for plans and labels: `1.w_h.0` is layer 1's recurrent product, layer 0 of the stack.
+    /// The name, for plans and labels: `1.w_h.0` is the recurrent product of layer 1, layer 0 of its stack.
     pub name: String,
-    /// Which weights go in.
+    /// Which weights it holds.
     pub role: Role,
     /// How they are laid out.
     pub form: Form,
@@ -71,21 +72,21 @@ pub enum Role {
         /// The layer of the model.
         layer: usize,
     },
-    /// The input product and its bias, all directions of a layer of a stack.
+    /// The input product and its bias, in all directions of one layer of a stack.
     Input {
         /// The layer of the model.
         layer: usize,
         /// The layer of the stack.
         stacked: usize,
     },
-    /// The input product by token: row v is what the vector of token v gives, plus the bias.
+    /// The input product by token: row v is the product for token v, plus the bias.
     InputTable {
         /// The layer of the model (the recurrent one).
         layer: usize,
-        /// Where the vectors come from.
+        /// Where the vectors of the tokens come from.
         vectors: Vectors,
     },
-    /// Gates of the recurrent product and their bias, all directions of a layer of a stack.
+    /// Gates of the recurrent product and their bias, in all directions of one layer of a stack.
     Hidden {
         /// The layer of the model.
         layer: usize,
@@ -94,10 +95,10 @@ pub enum Role {
         /// The first gate.
         gate: usize,
     },
-    /// The products of a run: the recurrent one of its first layer, then the input product and the recurrent one of each
-    /// further layer, with their biases.
-    Run {
-        /// Which of the layout's.
+    /// The products of a run: the recurrent product of its first layer, then the input and the
+    /// recurrent product of each further layer, with their biases.
+    LayerRun {
+        /// Which run of the layout.
         run: usize,
     },
     /// The projection of the hidden state.
@@ -115,10 +116,10 @@ pub enum Role {
 }
 
 impl Role {
-    /// The layer whose weights a buffer of this role holds; none of a run's, which has those of several.
+    /// The layer whose weights a buffer of this role holds; `None` for a run, which holds those of several.
     pub(crate) fn layer(self) -> Option<usize> {
         match self {
-            Self::Run { .. } => None,
+            Self::LayerRun { .. } => None,
             Self::Table { layer }
             | Self::Input { layer, .. }
             | Self::InputTable { layer, .. }
@@ -129,13 +130,13 @@ impl Role {
     }
 }
 
-/// The vectors of tokens that go straight into a recurrent layer, which then takes rows of a table in the place of a
-/// product.
+/// Vectors of tokens that go straight into a recurrent layer. That layer
+/// then takes rows of a table instead of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Vectors {
-    /// Unit vectors: the table is `W_x`, turned.
+    /// Unit vectors: the table is `W_x`, transposed.
     Unit,
-    /// An embedding's: the table is its own times `W_x`.
+    /// Rows of an embedding: the table is the embedding's times `W_x`.
     Embedded {
         /// The layer of the model.
         embedding: usize,
@@ -145,10 +146,9 @@ pub enum Vectors {
 /// How a buffer is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// `[matrices][panels][depth + 1 + extra][gates][16]`: row `depth` is the bias, and what is after it an LSTM's
-    /// peepholes.
+    /// `[matrices][panels][depth + 1 + extra][gates][16]`. Row `depth` is the bias; after it come an LSTM's peepholes.
     Matrix {
-        /// D, or how many products a run has.
+        /// D, or the number of products of a run.
         matrices: usize,
         /// P, the panels of 16 units.
         panels: usize,
@@ -156,9 +156,9 @@ pub enum Form {
         source: Features,
         /// G.
         gates: usize,
-        /// Rows after the bias: 1 where there are peepholes.
+        /// Rows after the bias: 1 with peepholes, else 0.
         extra: usize,
-        /// True units of the output: what lies between them and `16 P` is zero.
+        /// Units of the output without padding: weights between them and `16 P` are zero.
         units: usize,
     },
     /// `[directions][rows][width]`.
@@ -173,7 +173,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// How many matrices, or tables, lie one after the other.
+    /// The number of matrices, or of tables, that lie one after the other.
     pub(crate) fn matrices(self) -> usize {
         match self {
             Self::Matrix { matrices, .. } => matrices,
@@ -181,7 +181,7 @@ impl Form {
         }
     }
 
-    /// Elements in all; more than 64 bits count saturate.
+    /// The number of elements; saturates at 64 bits.
     pub fn elems(self) -> u64 {
         let product = |axes: &[usize]| axes.iter().fold(1, |elems: u64, &n| elems.saturating_mul(n as u64));
         match self {
@@ -199,34 +199,35 @@ pub fn depth(features: Features) -> usize {
 }
 
 impl Layout {
-    /// The layout of `model`'s weights.
+    /// Lays out the weights of `model`.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the layers do not fit each other; `Limits`, where there are too many to list.
-    pub fn of(model: &Model, storage: Storage) -> Result<Self> {
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the layers do not fit each other, or
+    /// of kind [`ErrorKind::Limits`](crate::ErrorKind::Limits) if there are too many to list.
+    pub fn of(model: &Model, storage: Precision) -> Result<Self> {
         Self::with(model, storage, false)
     }
 
-    /// The layout of `model`'s weights where they are trained: in 32-bit floats, each by itself.
+    /// Lays out the weights of `model` for training: in 32-bit floats, each with a place of its own.
     ///
     /// # Errors
     ///
     /// As [`of`](Self::of).
     pub fn for_training(model: &Model) -> Result<Self> {
-        Self::with(model, Storage::F32, true)
+        Self::with(model, Precision::F32, true)
     }
 
-    fn with(model: &Model, storage: Storage, trains: bool) -> Result<Self> {
+    fn with(model: &Model, storage: Precision, trains: bool) -> Result<Self> {
         if let Some((layer, r)) = recurrent(model).find(|(_, r)| r.num_layers > MOST_STACKED) {
             let text = format!("layer {layer}: a stack of {} layers, the most is {MOST_STACKED}", r.num_layers);
             return Err(Error::new(ErrorKind::Limits, text));
         }
-        let runs = if trains { Vec::new() } else { runs(model) };
+        let layer_runs = if trains { Vec::new() } else { layer_runs(model) };
         let mut layout =
-            Self { storage, medium: Medium::Buffer, buffers: Vec::new(), shared: Vec::new(), runs, trains };
+            Self { storage, medium: Medium::Buffer, buffers: Vec::new(), shared: Vec::new(), layer_runs, trains };
         for (layer, (Layer { kind, .. }, taken)) in model.layers.iter().zip(model.taken()?).enumerate() {
-            // What the layer takes, in the parts that it is given in.
+            // What the layer takes, in its parts.
             let source = taken.features();
             match kind {
                 LayerKind::Embedding(_) if layout.is_folded(model, layer) => {}
@@ -246,7 +247,7 @@ impl Layout {
                     let form = Form::Matrix { matrices: 1, panels, source, gates: 1, extra: 0, units: l.out_features };
                     layout.add(model, format!("{layer}.w"), Role::Linear { layer }, form);
                 }
-                // Those without parameters.
+                // Layers without parameters.
                 _ => {}
             }
         }
@@ -261,7 +262,7 @@ impl Layout {
         }
     }
 
-    /// The buffer that has the tensors of `buffer`, laid out as there, where these are trained.
+    /// Finds the buffer that holds the same tensors as `buffer` in the same layout, if they are trained.
     fn twin(&self, model: &Model, buffer: &Buffer) -> Option<usize> {
         let tensors = |buffer: &Buffer| -> Option<Vec<Contents>> {
             (0..buffer.form.matrices()).map(|matrix| contents(model, buffer, matrix)).collect()
@@ -274,7 +275,7 @@ impl Layout {
         self.buffers.iter().position(is_twin)
     }
 
-    /// The buffers of a layer of stack `r`, which takes `source`.
+    /// Adds the buffers of one layer of stack `r`, whose input is `source`.
     fn stacked(&mut self, model: &Model, (layer, stacked): (usize, usize), r: &Recurrent, source: Features) {
         let (gates, units, directions) = (r.cell.gates(), r.hidden_size, r.directions());
         let matrix = |source, gates, units: usize, extra| Form::Matrix {
@@ -286,7 +287,8 @@ impl Layout {
             units,
         };
         let run = self.run(layer, stacked);
-        // The products of a run lie where its first layer's do, and its first layer's input product by itself.
+        // The products of a run lie with those of its first layer; the first
+        // layer's input product has a buffer of its own.
         if run.is_none_or(|(_, index)| index == 0) {
             match self.vectors(model, layer).filter(|_| stacked == 0) {
                 Some((vectors, rows)) => self.add(
@@ -307,9 +309,9 @@ impl Layout {
         let hidden = |gate| Role::Hidden { layer, stacked, gate };
         match (run, r.cell) {
             (Some((run, 0)), _) => {
-                let (matrices, panels) = (2 * self.runs[run].layers.len() - 1, units.div_ceil(LANES));
+                let (matrices, panels) = (2 * self.layer_runs[run].layers.len() - 1, units.div_ceil(LANES));
                 let form = Form::Matrix { matrices, panels, source: state, gates, extra: 0, units };
-                self.add(model, format!("{layer}.w_hx.{stacked}"), Role::Run { run }, form);
+                self.add(model, format!("{layer}.w_hx.{stacked}"), Role::LayerRun { run }, form);
             }
             (Some(_), _) => {}
             (None, Cell::Gru(Reset::Before)) => {
@@ -327,12 +329,12 @@ impl Layout {
         }
     }
 
-    /// Bytes of all buffers.
+    /// The bytes of all buffers.
     pub fn bytes(&self) -> u64 {
         self.buffers.iter().fold(0, |bytes: u64, buffer| bytes.saturating_add(self.bytes_of(buffer)))
     }
 
-    /// Bytes of `buffer`, which is one of them.
+    /// The bytes of `buffer`, one of this layout.
     pub fn bytes_of(&self, buffer: &Buffer) -> u64 {
         match buffer.form {
             Form::Matrix { matrices, panels, .. } => {
@@ -342,27 +344,27 @@ impl Layout {
         }
     }
 
-    /// Bytes of a panel of a matrix of `form`.
+    /// The bytes of one panel of a matrix of `form`.
     pub fn panel_bytes(&self, form: Form) -> u64 {
         let Form::Matrix { source, gates, extra, .. } = form else { unreachable!("a table has no panels") };
         self.storage.panel_bytes(depth(source) as u64, 1 + extra as u64, gates as u64)
     }
 
-    /// How `buffer`, which is one of them, is stored.
-    pub fn storage_of(&self, buffer: &Buffer) -> Storage {
+    /// How `buffer`, one of this layout, is stored.
+    pub fn storage_of(&self, buffer: &Buffer) -> Precision {
         match buffer.form {
             Form::Matrix { .. } => self.storage,
             Form::Table { .. } => self.storage.of_tables(),
         }
     }
 
-    /// The same layout for a device that is to have its matrices in `medium`.
+    /// Sets the medium that the device should hold its matrices in.
     #[must_use]
     pub fn with_medium(self, medium: Medium) -> Self {
         Self { medium, ..self }
     }
 
-    /// What holds buffer `index`: tables stay in buffers, as do matrices that no texture is large enough for.
+    /// The medium of buffer `index`. Tables stay in buffers, and so do matrices too large for any texture.
     pub fn medium_of(&self, index: usize) -> Medium {
         let buffer = &self.buffers[index];
         let fits =
@@ -370,24 +372,24 @@ impl Layout {
         if fits { self.medium } else { Medium::Buffer }
     }
 
-    /// [`vectors`], where they are folded.
+    /// [`vectors`], or `None` if nothing is folded because the weights are trained.
     pub fn vectors(&self, model: &Model, layer: usize) -> Option<(Vectors, usize)> {
         if self.trains { None } else { vectors(model, layer) }
     }
 
-    /// [`is_folded`], where anything is.
+    /// [`is_folded`], or `false` if nothing is folded because the weights are trained.
     pub fn is_folded(&self, model: &Model, layer: usize) -> bool {
         !self.trains && is_folded(model, layer)
     }
 
-    /// The index of the buffer that holds `role`.
+    /// Finds the index of the buffer that holds `role`.
     pub fn find(&self, role: Role) -> Option<usize> {
         let own = self.buffers.iter().position(|buffer| buffer.role == role);
         own.or_else(|| self.shared.iter().find(|(other, _)| *other == role).map(|(_, buffer)| *buffer))
     }
 
-    /// Where the product of `role` is: in a buffer of its own, or among those of a run.
-    pub fn place(&self, role: Role) -> Option<Place> {
+    /// Finds the product of `role`: in a buffer of its own, or among those of a run.
+    pub fn place(&self, role: Role) -> Option<MatrixRef> {
         let run = match role {
             Role::Hidden { layer, stacked, .. } => self.run(layer, stacked).map(|(run, index)| (run, 2 * index)),
             Role::Input { layer, stacked } => {
@@ -395,18 +397,18 @@ impl Layout {
             }
             _ => None,
         };
-        let (role, first) = run.map_or((role, 0), |(run, first)| (Role::Run { run }, first));
-        Some(Place { buffer: self.find(role)?, first })
+        let (role, first) = run.map_or((role, 0), |(run, first)| (Role::LayerRun { run }, first));
+        Some(MatrixRef { buffer: self.find(role)?, first })
     }
 
-    /// The run that a layer of a stack is in, and which of its layers it is.
+    /// Finds the run that a layer of a stack is in, and its index among the layers of the run.
     pub fn run(&self, layer: usize, stacked: usize) -> Option<(usize, usize)> {
-        let index = |run: &Run| run.layers.binary_search(&(layer, stacked)).ok();
-        self.runs.iter().enumerate().find_map(|(number, run)| Some((number, index(run)?)))
+        let index = |run: &LayerRun| run.layers.binary_search(&(layer, stacked)).ok();
+        self.layer_runs.iter().enumerate().find_map(|(number, run)| Some((number, index(run)?)))
     }
 }
 
-/// The recurrent layers of a model.
+/// The recurrent layers of a model, with their indices.
 fn recurrent(model: &Model) -> impl Iterator<Item = (usize, &Recurrent)> {
     model.layers.iter().enumerate().filter_map(|(layer, Layer { kind, .. })| match kind {
         LayerKind::Recurrent(r) => Some((layer, r)),
@@ -414,21 +416,21 @@ fn recurrent(model: &Model) -> impl Iterator<Item = (usize, &Recurrent)> {
     })
 }
 
-/// The runs of a model, each as long as [`RUN_BYTES`] allow.
-fn runs(model: &Model) -> Vec<Run> {
-    let takers = Takers::of(model);
-    let mut runs = vec![Run { layers: Vec::new() }];
+/// Finds the runs of a model, each as long as [`RUN_BYTES`] allows.
+fn layer_runs(model: &Model) -> Vec<LayerRun> {
+    let consumers = Consumers::of(model);
+    let mut runs = vec![LayerRun { layers: Vec::new() }];
     let mut before: Option<(usize, &Recurrent)> = None;
     for (layer, r) in recurrent(model) {
-        let follows = before.is_some_and(|(first, of)| alike(of, r) && is_only_taker(&takers, first, layer));
-        let is_apart = takers.begins(layer) || model.layers[layer].initial != [None; 2];
+        let follows = before.is_some_and(|(first, of)| same_shape(of, r) && is_only_consumer(&consumers, first, layer));
+        let is_apart = consumers.begins(layer) || model.layers[layer].initial != [None; 2];
         for stacked in 0..r.num_layers {
             let goes_on = steps_alone(r) && !is_apart && (stacked > 0 || follows);
             let run = runs.last_mut().expect("there is one from the start");
             if goes_on && run_bytes(r, run.layers.len() + 1) <= RUN_BYTES {
                 run.layers.push((layer, stacked));
             } else {
-                runs.push(Run { layers: vec![(layer, stacked)] });
+                runs.push(LayerRun { layers: vec![(layer, stacked)] });
             }
         }
         before = Some((layer, r));
@@ -437,12 +439,13 @@ fn runs(model: &Model) -> Vec<Run> {
     runs
 }
 
-/// Whether recurrent layer `taker` takes what `layer` gives at every step, and nothing else takes any of its results.
-fn is_only_taker(takers: &Takers<'_>, layer: usize, taker: usize) -> bool {
-    takers.of_steps(layer) == [Some(taker)] && !takers.of_finals(layer) && !takers.begins(layer)
+/// Whether recurrent layer `consumer` takes the output of `layer` at every
+/// step, and nothing else takes any result of `layer`.
+fn is_only_consumer(consumers: &Consumers<'_>, layer: usize, consumer: usize) -> bool {
+    consumers.of_steps(layer) == [Some(consumer)] && !consumers.of_finals(layer) && !consumers.begins(layer)
 }
 
-/// Whether layers of `r` go forward in time alone and take one product of one shape a step.
+/// Whether layers of `r` only go forward in time, with one product of one shape in each step.
 fn steps_alone(r: &Recurrent) -> bool {
     r.direction == Direction::Forward
         && r.proj_size.is_none()
@@ -450,23 +453,23 @@ fn steps_alone(r: &Recurrent) -> bool {
         && r.cell != Cell::Gru(Reset::Before)
 }
 
-/// Whether a layer of `b` on the outputs of `a` computes what those of `a` do.
-fn alike(a: &Recurrent, b: &Recurrent) -> bool {
+/// Whether a layer of `b`, fed by `a`, has the same shape and computes the same function as the layers of `a`.
+fn same_shape(a: &Recurrent, b: &Recurrent) -> bool {
     steps_alone(a) && steps_alone(b) && (a.cell, a.hidden_size, a.variant(0)) == (b.cell, b.hidden_size, b.variant(0))
 }
 
-/// Bytes of the weights of a run of `layers` layers of `r`.
+/// The bytes of the weights of a run of `layers` layers of `r`.
 fn run_bytes(r: &Recurrent, layers: usize) -> u64 {
     let (source, panels) = (Features::one(r.hidden_size), r.hidden_size.div_ceil(LANES));
     let (matrices, gates) = (2 * layers - 1, r.cell.gates());
     Form::Matrix { matrices, panels, source, gates, extra: 0, units: r.hidden_size }.elems().saturating_mul(4)
 }
 
-/// The vectors that recurrent layer `layer` takes straight from tokens, and how many there are: its input product is then
-/// a table. Unit vectors always; an embedding's where folding it costs little.
+/// Finds the vectors of tokens that recurrent layer `layer` takes, and how many there are. Its input product is then a
+/// table. Unit vectors are always folded, an embedding if folding it costs little.
 ///
-/// A row of the table is as wide as all gates, an embedding's row is not: the table takes more memory, and making it
-/// costs what V rows cost in a call. From then on each call saves the product of all its rows.
+/// A row of the table is as wide as all gates, while a row of the embedding is not. So the table takes more memory, and
+/// making it costs as much as V rows of a call. After that, each call saves the product of all its rows.
 pub fn vectors(model: &Model, layer: usize) -> Option<(Vectors, usize)> {
     let of = model.layers.get(layer)?;
     let LayerKind::Recurrent(r) = &of.kind else { return None };
@@ -484,12 +487,13 @@ pub fn vectors(model: &Model, layer: usize) -> Option<(Vectors, usize)> {
     }
 }
 
-/// Whether layer `layer` gives the vectors of tokens to a recurrent layer that has a table of them: nothing is left to
-/// compute of it.
+/// Whether all consumers of layer `layer` are recurrent layers that have a table of its
+/// vectors. Then nothing of the layer is left to compute.
 pub fn is_folded(model: &Model, layer: usize) -> bool {
     if !matches!(model.layers[layer].kind, LayerKind::OneHot(_) | LayerKind::Embedding(_)) {
         return false;
     }
-    let takers = Takers::of(model).of_steps(layer);
-    !takers.is_empty() && takers.iter().all(|taker| taker.is_some_and(|taker| vectors(model, taker).is_some()))
+    let consumers = Consumers::of(model).of_steps(layer);
+    !consumers.is_empty()
+        && consumers.iter().all(|consumer| consumer.is_some_and(|consumer| vectors(model, consumer).is_some()))
 }

@@ -1,11 +1,11 @@
 //! Recurrent networks (simple RNN, LSTM, GRU) on any GPU through wgpu's compute shaders, and on the CPU.
 //!
-//! A [`Model`] says what is computed, [`Weights`] are its numbers, and an [`Engine`] is both of them on a device, ready
-//! to run. Words, sizes and shapes are PyTorch's.
+//! A [`Model`] says what is computed, and [`Weights`] are its numbers. An [`Engine`] has both on a device, ready to
+//! run. Terms, sizes and shapes are PyTorch's.
 //!
 //! # A first model
 //!
-//! Tokens through a table and an LSTM to one number: the layers read like `torch.nn.Sequential`.
+//! Tokens go through an embedding table and an LSTM to one number. The layers read like `torch.nn.Sequential`.
 //!
 //! ```
 //! use gatewave::{Activation, Device, Embedding, Engine, Input, Linear, Lstm, Model, Select, Weights};
@@ -23,7 +23,7 @@
 //! let engine = Engine::new(model, &weights, Device::Auto)?;
 //! println!("{}: {}", engine.device(), engine.device().reason());
 //!
-//! // Two rows of five tokens; the second row ends after three, and what stands there then is not read.
+//! // Two rows of five tokens. The second row ends after three tokens; the rest of it is not read.
 //! let input = Input::tokens(array![[11, 22, 33, 44, 55], [7, 8, 9, 0, 0]]).lengths([5, 3]);
 //! let result = engine.run(&input)?;
 //! assert_eq!(result.output.shape(), [2, 1]);
@@ -33,21 +33,18 @@
 //!
 //! # Weights from PyTorch
 //!
-//! A `state_dict` that `safetensors.torch.save_file` wrote is read as it is. What it does not say (which layers there
-//! are, and in which order) stands in a description: a JSON file beside it, or the file's own metadata.
+//! A `state_dict` written by `safetensors.torch.save_file` is read as it is. It does not say which layers there are,
+//! nor in which order. A description says that: a JSON file beside the weights, or the file's own metadata.
 //! `docs/model-format.md` in the repository has every key.
 //!
 //! ```
-//! use std::path::Path;
-//!
-//! use gatewave::{Device, Engine, Input, formats};
+//! use gatewave::{Device, Engine, Input};
 //! use ndarray::Array2;
 //!
 //! # fn main() -> gatewave::Result<()> {
-//! let tensors = Path::new("models/shakespeare/shakespeare.safetensors");
-//! let description = Path::new("models/shakespeare/model.json");
-//! let (model, weights) = formats::open(tensors, Some(description))?;
-//! let engine = Engine::new(model, &weights, Device::Cpu)?;
+//! let engine = Engine::builder()
+//!     .device(Device::Cpu)
+//!     .open_with("models/shakespeare/shakespeare.safetensors", "models/shakespeare/model.json")?;
 //!
 //! let result = engine.run(&Input::tokens(Array2::zeros((1, 8))))?;
 //! assert_eq!(result.output.shape(), [1, 8, 65]);
@@ -55,14 +52,15 @@
 //! # }
 //! ```
 //!
-//! [`Engine::from_tensors`] leaves out the step between: it loads a model from its file to the device without a copy of the
-//! weights on the way, and tells how far it is.
+//! [`Engine::open`] opens a file that describes its own model: `.keras`, `.h5`, `.onnx`, or a `.safetensors` file
+//! written by [`formats::save`]. Weights go from the file to the device without a copy on the way, and
+//! [`EngineBuilder::progress`] reports how far they are. [`formats::open`] returns the model and its weights instead.
 //!
 //! # States
 //!
-//! An engine keeps no state between calls. Every call gives the final states of each recurrent stack, in PyTorch's
-//! order and shapes, and takes initial ones: a long sequence may come in pieces. (A stack that is
-//! [`stateful`](Recurrent::stateful), as Keras has them, begins where the engine's last call ended.)
+//! An engine keeps no state between calls. Every call returns the final states of each recurrent stack, in PyTorch's
+//! order and shapes, and accepts initial ones. So a long sequence may come in pieces. (A
+//! [`stateful`](layer::Recurrent::stateful) stack, as in Keras, begins where the engine's last call ended.)
 //!
 //! ```
 //! use gatewave::{Device, Engine, Gru, Input, Model, Weights};
@@ -70,7 +68,7 @@
 //!
 //! # fn main() -> gatewave::Result<()> {
 //! let model = Model::new().layer(Gru::new(8, 32));
-//! let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+//! let engine = Engine::new(&model, &Weights::random(&model, 0)?, Device::Cpu)?;
 //!
 //! let mut states = None;
 //! for _ in 0..3 {
@@ -88,7 +86,7 @@
 //!
 //! # Frame by frame
 //!
-//! [`Streams`] are many independent sequences that arrive in pieces: each push gives some of them their next frames, and
+//! [`Streams`] are many independent sequences that arrive in pieces. Each push gives some of them their next frames;
 //! their states stay on the device in between.
 //!
 //! ```
@@ -96,7 +94,7 @@
 //!
 //! # fn main() -> gatewave::Result<()> {
 //! let model = Model::new().layer(Lstm::new(2, 16));
-//! let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+//! let engine = Engine::new(&model, &Weights::random(&model, 0)?, Device::Cpu)?;
 //! let mut streams = Streams::new(&engine, 1000)?;
 //! let microphone = streams.join();
 //! for frame in [[0.1, 0.2], [0.3, 0.4]] {
@@ -108,37 +106,38 @@
 //! # }
 //! ```
 //!
-//! With [`Results::Unwanted`] only the states go on, and nothing is read back. With [`Results::Later`] a push returns as soon
-//! as the device has it, and [`Streams::receive`] gives the results of the first that waits: the host lays out frames and
-//! reads results while the device computes.
+//! With [`Results::Unwanted`] a push only advances the states, and nothing is read back. With [`Results::Deferred`] a
+//! push returns as soon as the device has it. [`Streams::receive`] then returns the results of the oldest push that
+//! waits. So the host lays out frames and reads results while the device computes.
 //!
-//! Streams of tokens can go on by themselves: [`Streams::generate`] draws each next token where the engine computes, as
-//! [`Sampling`] says, many of them for one answer.
+//! Streams of tokens can go on by themselves. [`Streams::generate`] draws many tokens in one call, each from the output
+//! of the step before it. They are drawn on the device, as [`Sampling`](stream::Sampling) says.
 //!
-//! A graph streams as well, where nothing in it needs later frames. Of several sequences each frame has a part of each
-//! ([`Streams::push_named`]), and each of several outputs has its results ([`Streams::output`]). An input without a time axis is set
-//! once ([`Streams::set_row`]), and so are states to begin with ([`Streams::set_states`]).
+//! A graph streams too if nothing in it needs later frames. If it has several sequences, each frame has a part of each
+//! ([`Streams::push_named`]); if it has several outputs, each has its own results ([`Streams::output`]). An input
+//! without a time axis is set once ([`Streams::set_row`]), and so are initial states ([`Streams::set_states`]).
 //!
 //! # Sequences of different lengths
 //!
-//! [`Input::lengths`] gives each row its number of steps, in any order; [`Input::mask`] says it step by step, holes
-//! included. Where a row has no step its state stays and its output is zero; the padding is never read, so it may hold
-//! NaN. The reverse direction begins at each row's own last step. That is what PyTorch gives for a `PackedSequence`.
+//! [`Input::lengths`] gives each row its number of steps, in any order. [`Input::mask`] says it step
+//! by step, and may leave holes. At a dead step the state of the row stays and its output is zero.
+//! Padding is never read, so it may hold NaN. The reverse direction begins at each row's own last
+//! step. PyTorch gives the same results for a `PackedSequence`.
 //!
 //! # Devices and precision
 //!
-//! [`Device::Auto`] is the discrete GPU, else the integrated one, else the CPU; [`Engine::device`] says which it was and
-//! why. [`Device::Named`] takes a part of an adapter's name, and there is no falling back from it:
+//! [`Device::Auto`] is the discrete GPU, else the integrated one, else the CPU. [`Engine::device`] says which it was
+//! and why. [`Device::Gpu`] is any GPU, or an error that lists the adapters. [`Device::Named`] takes a part of an
+//! adapter's name. Neither falls back to another device:
 //!
 //! ```
-//! use gatewave::{Device, Engine, ErrorKind, Lstm, Model, Options, Precision, Weights};
+//! use gatewave::{Device, Engine, ErrorKind, Lstm, Model, Precision, Weights};
 //!
 //! # fn main() -> gatewave::Result<()> {
 //! let model = Model::new().layer(Lstm::new(8, 32));
 //! let weights = Weights::random(&model, 0)?;
 //!
-//! let halves = Options::default().device(Device::Cpu).precision(Precision::F16);
-//! let engine = Engine::with_options(model.clone(), &weights, halves)?;
+//! let engine = Engine::builder().device(Device::Cpu).precision(Precision::F16).build(&model, &weights)?;
 //! assert_eq!(engine.device().name(), "CPU");
 //!
 //! let error = Engine::new(model, &weights, Device::Named("voodoo".into())).unwrap_err();
@@ -150,21 +149,27 @@
 //!
 //! # Without blocking, and from many threads
 //!
-//! [`Engine::new_async`] and [`Engine::run_async`] sleep while a GPU computes. An engine is `Send` and `Sync`: calls
-//! may overlap. The CPU computes on rayon's pool, in whose place a caller can install its own. A thread that is not of the
-//! pool sleeps meanwhile, and to wake it takes time: on few processors a program that calls from its main thread alone does
-//! well to make it one of them, by `rayon::ThreadPoolBuilder::new().use_current_thread().build_global()`, as the command line
-//! does. One that waits in its main thread for others that call does not: the pool then lacks a thread.
+//! [`EngineBuilder::build_async`], [`Engine::run_async`] and the other `async` methods do not block
+//! their executor while a device computes. A timer beside them fires in time. An engine is `Send` and
+//! `Sync`, and calls may overlap. Dropping a future leaves the engine as it was; the documentation of
+//! streams and trainers says what it leaves there. For a future, the CPU computes in threads of its own,
+//! as many as rayon's pool has. Work that has begun runs to its end.
+//!
+//! A blocking call computes on rayon's pool; a caller can install its own pool instead. A calling thread outside the
+//! pool sleeps meanwhile, and waking it takes time. So a program that calls from its main thread alone, on few
+//! processors, should make that thread part of the pool:
+//! `rayon::ThreadPoolBuilder::new().use_current_thread().build_global()`, as the command line does. A program whose
+//! main thread waits for other threads that call should not: the pool would lack a thread.
 //!
 //! ```
-//! use gatewave::{Device, Engine, Input, Model, Options, Rnn, Weights};
+//! use gatewave::{Device, Engine, Input, Model, Rnn, Weights};
 //! use ndarray::Array3;
 //!
 //! # fn main() -> gatewave::Result<()> {
 //! let model = Model::new().layer(Rnn::new(4, 16).bidirectional());
 //! let weights = Weights::random(&model, 0)?;
 //! let output = pollster::block_on(async {
-//!     let engine = Engine::new_async(model, &weights, Options::default().device(Device::Cpu)).await?;
+//!     let engine = Engine::builder().device(Device::Cpu).build_async(model, &weights).await?;
 //!     engine.run_async(&Input::features(Array3::zeros((3, 5, 4)))).await
 //! })?;
 //! assert_eq!(output.output.shape(), [3, 5, 32]);
@@ -174,32 +179,44 @@
 //!
 //! # Errors
 //!
-//! Nothing that can be passed in makes the library panic. An [`Error`] says **where: what, expected x, got y; hint**,
-//! and its [`kind`](Error::kind) what a caller can do about it.
+//! No input makes the library panic. An [`Error`] says **where: what, expected x, got y; hint**, and its
+//! [`kind`](Error::kind) says what a caller can do about it. [`layer`](Error::layer), [`node`](Error::node) and
+//! [`tensor`](Error::tensor) name the place for a program.
+//!
+//! # Where to find names
+//!
+//! The crate's root has the names that most programs use. The modules have the others:
+//!
+//! - [`layer`]: all layers.
+//! - [`interface`]: the named inputs and outputs of a model.
+//! - [`train`]: losses, optimizers and data sets.
+//! - [`data`]: labelled text, texts and series.
+//! - [`formats`] and [`weights`]: model files, and the tensors in them.
+//! - [`device`]: adapters, and what an engine says about its device.
+//! - [`stream`]: sequences that arrive frame by frame.
 //!
 //! # Is it right?
 //!
-//! [`oracle`] computes the textbook equations in f64, and [`conformance`] is the table of cases that every executor is
-//! compared with it on, with its tolerances. `gatewave verify` runs the table on any device.
+//! The oracle computes the textbook equations in f64. A table of cases compares every executor with it, each case with
+//! its tolerance. `gatewave verify` runs the table on any device. Both are modules behind the feature `testing`.
 //!
 //! # Features
 //!
-//! All are on by default. A library needs no `cli`: `default-features = false, features = ["gpu", "keras", "onnx", "csv"]`.
+//! | feature | default | |
+//! | --- | --- | --- |
+//! | `gpu` | yes | computes on GPUs, through wgpu; without it the crate builds without wgpu and computes on the CPU |
+//! | `keras` | yes | reads `.keras` and `.h5` files |
+//! | `onnx` | yes | reads `.onnx` files |
+//! | `csv` | yes | reads labelled text and series in `.csv` files |
+//! | `cli` | no | builds the binary `gatewave`; a library does not need it |
+//! | `testing` | no | the modules `inspect`, `oracle` and `conformance`, which may change with any version |
 //!
-//! | feature | |
-//! | --- | --- |
-//! | `gpu` | computes on GPUs, through wgpu; without it the crate builds without wgpu and computes on the CPU |
-//! | `keras` | reads `.keras` and `.h5` files |
-//! | `onnx` | reads `.onnx` files |
-//! | `csv` | reads labelled text in `.csv` files |
-//! | `cli` | what the binary `gatewave` needs |
-//!
-//! `.safetensors` files are read with none of them.
+//! `.safetensors` files are read without any of these.
 //!
 //! # Debug builds
 //!
-//! A debug build of this crate computes several hundred times slower than a release build, and the first engine logs a
-//! warning. Build with `--release`. To debug a program of your own with fast dependencies, add to its `Cargo.toml`:
+//! A debug build of this crate computes several hundred times slower than a release build, and its first engine logs a
+//! warning. Build with `--release`. To debug your own program with fast dependencies, add this to its `Cargo.toml`:
 //!
 //! ```toml
 //! [profile.dev.package."*"]
@@ -207,54 +224,64 @@
 //! debug-assertions = false
 //! ```
 //!
-//! The library type-checks for `wasm32-unknown-unknown` with any of them but `cli`; there is no browser page yet. What
-//! blocks is left out there: call the `async` method beside it. [`formats::read_bytes`] reads a model without a file system.
+//! The library type-checks for `wasm32-unknown-unknown` with any feature but `cli`; there is no browser
+//! page yet. Blocking methods are left out there: call the `async` method beside each.
+//! [`formats::read_bytes`] reads a model without a file system.
 
-// Blocking methods, and what only they and the tests of a device reach.
+// Blocking methods, and what only they and the tests of a device use.
 #![cfg_attr(
     target_arch = "wasm32",
     allow(dead_code, reason = "a page must not wait, so that whoever waits is left out")
 )]
+// What only tests and the command line use.
+#![cfg_attr(
+    not(feature = "testing"),
+    allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "compiled without the feature too, and then nobody reaches it"
+    )
+)]
 
-// In the order of the road; ARCHITECTURE.md says who may import whom.
+// In the order of the road. ARCHITECTURE.md says who may import whom.
 
-// What the user asks for, and what everyone may use.
+// The model, and what every module may use.
 mod cell;
 mod dropout;
 mod error;
 mod model;
 mod platform;
+mod precision;
 mod random;
 mod summary;
+mod table;
 
-// Named tensors become the weights of a model; and bytes of a file become a model and such tensors.
+// Bytes of a file → a model and named tensors → the model's weights.
 pub mod formats;
 pub mod weights;
 
-// The arithmetic of an update, and what a training is told.
+// The arithmetic of an update, and the settings of a training.
+mod recipe;
 mod rule;
-mod train;
 
-// What a call brings, checked against the model; and by the names that callers use.
+// The input of a call, checked against the model; and tensors by the names of its ports.
 mod call;
 mod named;
 
-// What training makes small.
+// Losses, which training minimizes.
 mod loss;
 
-// Labelled text becomes named tensors.
+// Labelled text → named tensors.
 pub mod data;
 
-// Where weights and states sit, what kernels are, and what a call decides: for the command line and the tests.
-#[doc(hidden)]
-pub mod kernel;
-#[doc(hidden)]
-pub mod layout;
+// Where weights and states sit, what kernels are, and a call as data.
+mod kernel;
+mod layout;
 mod pack;
-#[doc(hidden)]
-pub mod plan;
+mod plan;
 
-// Who computes.
+// The executors.
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -262,61 +289,62 @@ mod gpu;
 #[path = "gpu_absent.rs"]
 mod gpu;
 
-// Who walks the road for a user.
+// The façade: an engine and its calls.
 mod engine;
 mod feed;
 
-// Who trains.
+// Training.
 mod trainer;
 
-// Who checks.
+// Tests: the oracle, which an engine's self-check uses too, and the table of cases.
+#[cfg(feature = "testing")]
 pub mod conformance;
+#[cfg(not(feature = "testing"))]
+mod oracle;
+#[cfg(feature = "testing")]
 pub mod oracle;
 
-pub use call::{Input, Output, Sequence, States};
-pub use cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
-#[cfg(not(target_arch = "wasm32"))]
-#[doc(hidden)]
-pub use engine::KernelTime;
-#[doc(hidden)]
-pub use engine::Planner;
-pub use engine::{
-    Checked, Device, DeviceInfo, Engine, FrameValue, Loading, Options, Progress, Sampling, SelfCheck, StreamId,
-    Streams, Timings,
-};
-pub use error::{Error, ErrorKind, Result};
-#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
-pub use gpu::adapters;
-#[cfg(feature = "gpu")]
-pub use gpu::{AdapterInfo, AdapterKind};
-pub use kernel::{Mask, Storage};
-pub use loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets, Term};
-pub use model::{
-    Axes, Bias, Dim, Direction, Dropout, Drops, Embedding, Features, Flow, Graph, Gru, Initial, InputKind, InputPort,
-    InputValue, Join, Layer, LayerKind, Linear, Lstm, Masking, Memory, Merge, Model, ModelInput, ModelOutput, Node,
-    OneHot, OutputPort, OutputValue, Padding, Pin, Ports, Recurrent, Required, Rnn, Role, Select, Slice, SliceSteps,
-    Sources, State, Value, WeightPart,
-};
-pub use named::{Examples, NamedTensors, Values};
-pub use plan::{Results, Strategy};
-#[doc(hidden)]
-pub use rule::{Method, Moment, Rule, Scalars, clip_factor, squares, update};
-pub use summary::Summary;
-pub use train::{
-    Adam, AdamW, Clip, L2, Like, Measure, Optimizer, Plateau, PlateauState, RmsProp, Schedule, Sgd, Update, WeightDecay,
-};
-pub use trainer::{
-    Batch, Dataset, EarlyStopping, Epoch, Fit, FitEnd, FitEvent, Fitting, Gradients, Measures, Metric, Standing,
-    Trained, Trainer,
-};
-pub use weights::{CellWeights, LayerWeights, LearnedStates, Precision, Weights};
+// The public names: the common ones here, all others in modules.
+mod api;
 
-/// The README's examples are tested with the rest.
+#[cfg(feature = "testing")]
+pub use api::inspect;
+pub use api::{device, interface, layer, stream, train};
+pub use call::{Input, Output, States};
+pub use cell::Activation;
+pub use engine::{Device, DeviceInfo, Engine, EngineBuilder, Streams};
+pub use error::{Error, ErrorKind, Result};
+pub use model::{Embedding, Gru, Linear, Lstm, Model, OneHot, Rnn, Select};
+pub use named::{NamedTensors, Values};
+pub use plan::{Results, Strategy};
+pub use precision::Precision;
+pub use trainer::Trainer;
+pub use weights::Weights;
+
+/// Documents of the repository, for readers on docs.rs. Their links to other files lead nowhere here.
+#[cfg(all(doc, not(doctest)))]
+pub mod _documentation {
+    #[doc = include_str!("../ARCHITECTURE.md")]
+    pub mod architecture {}
+    #[doc = include_str!("../CHANGELOG.md")]
+    #[allow(rustdoc::broken_intra_doc_links, reason = "`[Unreleased]` is no link")]
+    pub mod changelog {}
+}
+
+/// The README, so that its examples are tested too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// And those of the tutorials.
+/// The tutorials, so that their examples are tested too.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/tutorials.md")]
 struct Tutorials;
+
+/// And those of the pages that show calls.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/which-call.md")]
+struct WhichCall;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/python.md")]
+struct FromPython;

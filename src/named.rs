@@ -1,7 +1,7 @@
-//! Tensors by the names of a model's ports: named tensors → `Input`, `Output` → named tensors.
+//! Tensors by the names of a model's ports: named tensors → `Input`, and `Output` → named tensors.
 //!
-//! Stands before `call`, which knows one order of axes: here they are permuted, split and joined as the ports say.
-//! Knows models, calls and the tensors that weights are made from; knows no plan and no device.
+//! `call` knows one order of axes; here they are permuted, split and joined as the ports say. Knows models, calls and
+//! the tensors of weights; knows no plan and no device.
 
 mod examples;
 mod input;
@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use ndarray::{Array, ArrayD, Axis, Dimension};
+use ndarray::{Array, ArrayBase, ArrayD, Axis, Data, Dimension, IxDyn};
 
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,90 +25,94 @@ pub(crate) use input::read_input;
 
 /// The numbers of a named tensor.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Values {
     /// Reals: features, states, weights.
-    Real(ArrayD<f32>),
+    F32(ArrayD<f32>),
     /// Integers: tokens, lengths, flags.
-    Whole(ArrayD<i64>),
+    I64(ArrayD<i64>),
 }
 
 /// Tensors of a call, by name.
 pub type NamedTensors = BTreeMap<String, Values>;
 
 impl Values {
-    /// The length of each axis.
+    /// Returns the length of each axis.
     pub fn shape(&self) -> &[usize] {
         match self {
-            Self::Real(array) => array.shape(),
-            Self::Whole(array) => array.shape(),
+            Self::F32(array) => array.shape(),
+            Self::I64(array) => array.shape(),
         }
     }
 
-    /// The numbers as reals.
+    /// Returns the numbers as reals.
     #[expect(clippy::cast_precision_loss, reason = "flags and small numbers")]
-    pub fn real(&self) -> Cow<'_, ArrayD<f32>> {
+    pub fn to_f32(&self) -> Cow<'_, ArrayD<f32>> {
         match self {
-            Self::Real(array) => Cow::Borrowed(array),
-            Self::Whole(array) => Cow::Owned(array.mapv(|value| value as f32)),
+            Self::F32(array) => Cow::Borrowed(array),
+            Self::I64(array) => Cow::Owned(array.mapv(|value| value as f32)),
         }
     }
 }
 
-/// Reals are equal to an array of them; whole numbers are not.
+/// Reals may equal an array of reals; integers never do.
 impl PartialEq<ArrayD<f32>> for Values {
     fn eq(&self, other: &ArrayD<f32>) -> bool {
-        matches!(self, Self::Real(array) if array == other)
+        matches!(self, Self::F32(array) if array == other)
     }
 }
 
 impl<D: Dimension> From<Array<f32, D>> for Values {
     fn from(array: Array<f32, D>) -> Self {
-        Self::Real(array.into_dyn())
+        Self::F32(array.into_dyn())
     }
 }
 
 impl<D: Dimension> From<Array<i64, D>> for Values {
     fn from(array: Array<i64, D>) -> Self {
-        Self::Whole(array.into_dyn())
+        Self::I64(array.into_dyn())
     }
 }
 
 impl Model {
-    /// The input that `tensors` make by the names of [`all_ports`](Self::all_ports), which has been checked to fit the model.
+    /// Makes an input of `tensors`, by the names of [`all_ports`](Self::all_ports), and checks that it fits the model.
+    /// It borrows features and tokens whose axes are those of a call, or a permutation of them.
     ///
-    /// Lengths, mask and states may be left out, where the ports do not require all. Weights that the model takes with a call are passed over: see
-    /// [`named_weights`](Self::named_weights).
+    /// Lengths, mask and states may be left out unless the ports require all of them. Weights that come with a call are
+    /// ignored: see [`named_weights`](Self::named_weights).
     ///
     /// # Shapes
     ///
-    /// As the ports say. Where the inputs are the standard ones, all of them may lack the batch's axis: one sequence.
+    /// As the ports say. With the standard inputs, all tensors may lack the batch axis: one sequence.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a tensor is missing, unknown, or not of its port's axes; `Model`, where the layers do not fit
-    /// each other.
-    pub fn named_input(&self, tensors: &NamedTensors) -> Result<Input> {
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if a tensor is missing,
+    /// unknown, or does not have its port's axes. It is of kind
+    /// [`ErrorKind::Model`](crate::ErrorKind::Model) if the layers do not fit each other.
+    pub fn named_input<'t>(&self, tensors: &'t NamedTensors) -> Result<Input<'t>> {
         let input = read_input(self, tensors)?;
         input.check(self)?;
         Ok(input)
     }
 
-    /// The weights among `tensors`, which the caller supplies: those of ONNX' operators, under the names that the layers
-    /// give theirs. None, where the model takes none.
+    /// Returns the weights among `tensors` that the caller supplies: those of ONNX operators, under the names that the
+    /// layers give them. There are none if the model takes none.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where one is missing or holds integers; `Weights`, where one is of another shape.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if one is missing or holds integers, or
+    /// of kind [`ErrorKind::Weights`](crate::ErrorKind::Weights) if one has another shape.
     pub fn named_weights(&self, tensors: &NamedTensors) -> Result<Tensors> {
         let mut weights = Tensors::new();
         for InputPort { name, value, .. } in &self.all_ports().inputs {
             let &InputValue::Weights { layer, part } = value else { continue };
-            let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix, .. }) = self.layers.get(layer) else {
+            let Some(Layer { kind: LayerKind::Recurrent(stack), prefix, .. }) = self.layers.get(layer) else {
                 return Err(Error::new(ErrorKind::Model, format!("{name}: layer {layer} is no recurrent one")));
             };
             let array = match tensors.get(name) {
-                Some(Values::Real(array)) => array,
-                Some(Values::Whole(array)) => return Err(not_real(name, array.shape())),
+                Some(Values::F32(array)) => array,
+                Some(Values::I64(array)) => return Err(not_real(name, array.shape())),
                 None => return Err(shape(format!("{name}: expected weights under this name, got none"))),
             };
             let tensor = Tensor::new(array.shape(), array.iter().copied().collect());
@@ -119,13 +123,14 @@ impl Model {
         Ok(weights)
     }
 
-    /// The results of a call of this model under their names, in the order of [`all_ports`](Self::all_ports): reals, and whole numbers
-    /// where a port gives places.
+    /// Returns the results of a call of this model by name, in the order of [`all_ports`](Self::all_ports): reals, or
+    /// integers if a port gives indices.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where an output has no axis for the steps or rows of which there are several; `Model`, where the
-    /// layers do not fit each other.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if an output lacks an axis
+    /// for steps or rows although there are several. It is of kind
+    /// [`ErrorKind::Model`](crate::ErrorKind::Model) if the layers do not fit each other.
     pub fn named_output(&self, output: &Output) -> Result<Vec<(String, Values)>> {
         let results = Results::of(self, output)?;
         let ports = self.all_ports();
@@ -134,7 +139,7 @@ impl Model {
     }
 }
 
-/// The letter of an axis, in messages.
+/// The letter of an axis, for messages.
 fn letter(dim: Dim, features: &str) -> &str {
     match dim {
         Dim::Time => "T",
@@ -146,8 +151,9 @@ fn letter(dim: Dim, features: &str) -> &str {
     }
 }
 
-/// `array`, whose axes are `axes`, with the axes `wanted`: what it lacks has length 1, what is left out must have it.
-pub(crate) fn arrange<A>(mut array: ArrayD<A>, axes: &[Dim], wanted: &[Dim]) -> ArrayD<A> {
+/// Changes the axes of `array` from `axes` to `wanted`. A new axis has length 1, and an
+/// axis that is dropped must have it.
+pub(crate) fn arrange<S: Data>(mut array: ArrayBase<S, IxDyn>, axes: &[Dim], wanted: &[Dim]) -> ArrayBase<S, IxDyn> {
     let mut axes = axes.to_vec();
     for place in (0..axes.len()).rev() {
         if !wanted.contains(&axes[place]) {

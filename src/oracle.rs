@@ -1,10 +1,12 @@
-//! The oracle: the textbook equations in f64 on unpacked weights. What everything else is compared with.
+//! The oracle: the textbook equations in f64 on unpacked weights. Everything else is compared with it.
 //!
-//! It knows no layout, no plan and no kernel, fuses nothing and hoists nothing: it alone can find a bug in gate
-//! order, packing or planning, since everything else shares those. Written to be read, step by step, in the order
-//! of the equations; fast only where that costs no line. In `forward` are the layers, in `stack` the directions and the dead
-//! steps, in `cell` the equations, in `activation` the functions. Each has its way back beside it: `back`, `stack_back`,
-//! `cell_back`, `slope`; [`gradients`] walks it. `differences` is the check of the oracle itself.
+//! It knows no layout, no plan and no kernel, and it fuses and hoists nothing. Everything else
+//! shares gate order, packing and planning, so only the oracle can find a bug there. It is written
+//! to be read step by step, in the order of the equations. It is fast only where that costs no line.
+//!
+//! `forward` has the layers, `stack` the directions and the dead steps, `cell` the equations,
+//! and `activation` the functions. Each has its backward pass beside it: `back`, `stack_back`,
+//! `cell_back`, `slope`; [`gradients`] uses them. `differences` checks the oracle itself.
 //!
 //! Letters: T time, B batch, I input, H hidden, G gates, L layers, D directions, F features.
 
@@ -40,14 +42,13 @@ use crate::loss::{Aim, Objective, Targets};
 use crate::model::Model;
 use crate::weights::Weights;
 
-#[doc(hidden)]
 pub use self::differences::{Along, Difference, differences};
 
-/// What a model truly gives, in the axes of the input: an [`Output`](crate::Output) in f64.
+/// The true results of a model, in the axes of the input: an [`Output`](crate::Output) in f64.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Truth {
-    /// What the last layer gives: `[B, T, F]` (`[T, B, F]`), or `[B, F]` where the time axis is gone; without a batch
-    /// `[T, F]` or `[F]`.
+    /// The last layer's output: `[B, T, F]` (`[T, B, F]`), or `[B, F]` if
+    /// there is no time axis. Without a batch it is `[T, F]` or `[F]`.
     pub output: ArrayD<f64>,
     /// The final states of each recurrent stack.
     pub states: Vec<TrueStates>,
@@ -64,21 +65,21 @@ pub struct TrueStates {
     pub c: Option<ArrayD<f64>>,
 }
 
-/// The gradients of an objective, in f64 and in the axes of what they are of.
+/// The gradients of an objective in f64, each in the axes of its variable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrueGradients {
     /// The objective itself.
     pub loss: f64,
-    /// Those of the weights, by the names and in the shapes that [`Weights::to_tensors`] has. What layers share has the sum, and
-    /// what a stack learned to begin at has that over the rows.
+    /// The gradients of the weights, with the names and shapes of [`Weights::to_tensors`]. Shared
+    /// weights have the sum of their gradients. Learned initial states have the sum over the rows.
     pub weights: BTreeMap<String, ArrayD<f64>>,
-    /// Those of the inputs of features, by name: the input of a model that names none is `x`. 0 where there is no step.
+    /// The gradients of the inputs of features, by name; 0 at dead steps. The input of a model that names none is `x`.
     pub inputs: BTreeMap<String, ArrayD<f64>>,
-    /// Those of where each stack begins, by stack, whether a call said it or began at zero; none of a stack that began at what it
-    /// learned or at values of the model. A state that began at one has no element.
+    /// The gradients of each stack's initial states, by stack, whether given by the call or zero. A stack is missing
+    /// if its states are learned or all come from values of the model. A state that comes from a value has no element.
     pub states: BTreeMap<usize, TrueStates>,
-    /// Those of the hidden state behind each step, by stack: `[L · D, T, B, state_size]`, layer-major and forward before reverse, in
-    /// the order of the input; 0 where there is no step. None of a stack on which no loss depends.
+    /// The gradients of the hidden state after each step, by stack: `[L · D, T, B, state_size]`. They are layer-major,
+    /// forward before reverse, in the order of the input; 0 at dead steps. A stack is missing if no loss depends on it.
     pub hidden: BTreeMap<usize, Array4<f64>>,
 }
 
@@ -86,8 +87,11 @@ pub struct TrueGradients {
 ///
 /// # Errors
 ///
-/// Kind `Model`, where the layers do not fit each other; `Weights`, where the weights are another model's; `Shape`,
-/// where the input does not fit the model.
+/// Returns an error of one of these kinds:
+///
+/// - [`ErrorKind::Model`](crate::ErrorKind::Model) if the layers do not fit each other,
+/// - [`ErrorKind::Weights`](crate::ErrorKind::Weights) if the weights are those of another model,
+/// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the input does not fit the model.
 pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
     let (call, point) = call(model, weights, input)?;
     let forward = forward(model, &call, &point, Keep::Nothing)?;
@@ -99,20 +103,25 @@ pub fn run(model: &Model, weights: &Weights, input: &Input) -> Result<Truth> {
     Ok(Truth { output, states, others })
 }
 
-/// The gradients of `objective` at `weights`, `input` and where its stacks begin, with `targets` for each of its terms.
+/// Returns the gradients of `objective` at `weights`, `input`
+/// and the initial states, with `targets` for each of its terms.
 ///
-/// By backpropagation through time, layer by layer and step by step, from the equations that [`run`] computes. Where a function
-/// has a corner, its derivative is PyTorch's. Dropout drops nothing: see [`gradients_with_dropout`].
+/// They are computed by backpropagation through time, layer by layer and step by step, from the equations of [`run`].
+/// At the corner of a function, the derivative is PyTorch's. Nothing is dropped: see [`gradients_with_dropout`].
 ///
 /// # Errors
 ///
-/// As [`run`], and kind `Shape`, where targets do not fit the outputs; `Training`, where none counts; `Model`, where a loss does
-/// not fit the last layer.
+/// As [`run`]; also an error of one of these kinds:
+///
+/// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) if targets do not fit the outputs,
+/// - [`ErrorKind::Training`](crate::ErrorKind::Training) if no target counts,
+/// - [`ErrorKind::Model`](crate::ErrorKind::Model) if a loss does not fit the last layer.
 ///
 /// # Example
 ///
 /// ```
-/// use gatewave::{CrossEntropy, Input, Linear, Lstm, Model, Objective, Select, Targets, Weights, oracle};
+/// use gatewave::train::{CrossEntropy, Objective, Targets};
+/// use gatewave::{Input, Linear, Lstm, Model, Select, Weights, oracle};
 /// use ndarray::{Array3, arr1};
 ///
 /// # fn main() -> gatewave::Result<()> {
@@ -135,8 +144,8 @@ pub fn gradients(
     gradients_of(model, weights, input, (objective, targets), None)
 }
 
-/// [`gradients`] where dropout drops what update `update` of a training with `seed` does: see
-/// [`Trainer::set_dropout_seed`](crate::Trainer::set_dropout_seed).
+/// Returns the [`gradients`] with the dropout of update `update` of a training with
+/// `seed`: see [`Trainer::set_dropout_seed`](crate::Trainer::set_dropout_seed).
 ///
 /// # Errors
 ///
@@ -178,13 +187,13 @@ fn gradients_of(
     })
 }
 
-/// Rows of one shape along an axis of their own.
+/// Stacks rows of the same shape along a new axis.
 fn stacked(rows: &[Array3<f64>]) -> Array4<f64> {
     let views: Vec<_> = rows.iter().map(|row| row.view()).collect();
     ndarray::stack(Axis(0), &views).expect("a stack has a layer, and all of one size")
 }
 
-/// A checked call and what it is computed from.
+/// Checks a call, and collects the numbers that it is computed from.
 fn call<'a>(model: &'a Model, weights: &Weights, input: &'a Input) -> Result<(Call<'a>, Point)> {
     model.check()?;
     weights.to_tensors(model)?;
@@ -193,7 +202,7 @@ fn call<'a>(model: &'a Model, weights: &Weights, input: &'a Input) -> Result<(Ca
     Ok((call, point))
 }
 
-/// The same with what its losses aim at.
+/// Checks a call and its targets, and collects the numbers that it is computed from.
 fn start<'a>(
     model: &'a Model,
     weights: &Weights,
@@ -207,7 +216,7 @@ fn start<'a>(
 }
 
 impl States {
-    /// The same in the axes that the user wrote.
+    /// Returns the states in the axes that the user chose.
     fn in_form(self, form: Form) -> TrueStates {
         let in_form = |states| Values::States(states).in_form(form);
         TrueStates { h: in_form(self.h), c: self.c.map(in_form) }

@@ -1,8 +1,8 @@
-//! Weights + Layout → Packed: the bytes of every packed buffer, and (for tests) back.
+//! Weights + layout → `Packed`: the bytes of every packed buffer; and back, for gradients and tests.
 //!
-//! One buffer after the other, each straight to where its bytes stay: what a device has taken need not be here any more,
-//! and what is in a file is never here twice. Knows where the layout puts each weight; knows no shape of a call and no
-//! device.
+//! Packs one buffer after the other, straight to where its bytes stay. A buffer that a device has taken can be
+//! dropped here, and the contents of a file are never in memory twice. Knows where the layout puts each
+//! weight; knows no shape of a call and no device.
 
 mod panels;
 mod unpack;
@@ -15,10 +15,11 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::cell::Peepholes;
 use crate::error::{Result, SMALLER_MODEL, zeros};
-use crate::kernel::{LANES, Storage};
+use crate::kernel::LANES;
 use crate::layout::{Buffer, Form, Layout, Role, Vectors, depth};
 use crate::model::{Bias, Features, LayerKind, Model, Recurrent};
 use crate::platform::parallel::*;
+use crate::precision::Precision;
 use crate::weights::Weights;
 use crate::weights::{Array, EachPart, Part, Source, round_rows};
 use panels::{Element, PanelShape, Panels, Stored};
@@ -27,8 +28,8 @@ pub(crate) use unpack::unpack;
 /// The packed buffers of a model, in the layout's order: of the model that checks a device, and of tests.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Packed {
-    /// How they are stored.
-    pub(crate) storage: Storage,
+    /// How the weights are stored.
+    pub(crate) storage: Precision,
     /// One for each buffer of the layout.
     pub(crate) buffers: Vec<PackedBuffer>,
 }
@@ -38,13 +39,13 @@ pub(crate) struct Packed {
 pub(crate) enum PackedBuffer {
     /// 32-bit floats.
     F32(Vec<Line>),
-    /// 16-bit floats; an even number of them.
+    /// 16-bit floats, an even number of them.
     F16(Vec<f16>),
-    /// Panels of 8-bit integers, and what is in 32-bit floats beside them.
+    /// Panels of 8-bit integers, with their 32-bit floats.
     I8 {
-        /// As the device takes them.
+        /// The words, as the device takes them.
         words: Vec<u32>,
-        /// Of each panel.
+        /// The shape of each panel.
         shape: PanelShape,
     },
 }
@@ -55,7 +56,7 @@ pub(crate) enum PackedBuffer {
 pub(crate) struct Line(pub(crate) [f32; LANES]);
 
 impl PackedBuffer {
-    /// The bytes, as a GPU takes them.
+    /// Returns the bytes, as a GPU takes them.
     #[cfg(any(test, feature = "gpu"))]
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
@@ -65,16 +66,16 @@ impl PackedBuffer {
         }
     }
 
-    /// A buffer of `len` zeros.
+    /// Makes a buffer of `len` zeros.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `ErrorKind::Limits` if there is no memory for them.
     pub(crate) fn zeros(len: usize) -> Result<Self> {
         Ok(Self::F32(zeros("packed", &[len.div_ceil(LANES)], SMALLER_MODEL)?))
     }
 
-    /// A buffer of these numbers, and zeros to the end of the last line.
+    /// Makes a buffer of these numbers, with zeros to the end of the last line.
     #[cfg(test)]
     pub(crate) fn of(data: &[f32]) -> Self {
         let mut lines = vec![Line::zeroed(); data.len().div_ceil(LANES)];
@@ -83,21 +84,23 @@ impl PackedBuffer {
     }
 }
 
-/// The packed buffers of `model`.
+/// Packs the weights of `model`.
 ///
 /// # Errors
 ///
-/// Kind `Weights`, where the weights are not of the model's shapes, or one is too large for 16-bit floats; `Limits`, where
-/// there is no memory for the packed ones.
+/// Returns an error of kind
+///
+/// - `ErrorKind::Weights` if the weights do not have the model's shapes, or if one is too large for 16-bit floats;
+/// - `ErrorKind::Limits` if there is no memory for the packed ones.
 pub(crate) fn pack(weights: &Weights, model: &Model, layout: &Layout) -> Result<Packed> {
     let packing = Packing::new(Source::held(weights, model)?, model, layout);
     Ok(Packed { storage: layout.storage, buffers: packing.collect::<Result<_>>()? })
 }
 
-/// Packs one buffer of a layout after the other.
+/// Packs the buffers of a layout one after the other.
 ///
-/// Its errors are of kind `Weights`, where a weight is too large for 16-bit floats; `Limits`, where there is no memory for
-/// a buffer; and what the source gives.
+/// An item is an error of kind `ErrorKind::Weights` if a weight is too large for 16-bit floats. It is of kind
+/// `ErrorKind::Limits` if there is no memory for a buffer. Errors of the source pass through.
 pub(crate) struct Packing<'a> {
     source: Source<'a>,
     model: &'a Model,
@@ -109,7 +112,7 @@ pub(crate) struct Packing<'a> {
 struct Content {
     /// The layer of the model.
     layer: usize,
-    /// `[G · units, features]`; of an embedding `[V, features]`.
+    /// `[G · units, features]`; for an embedding `[V, features]`.
     w: Array,
     /// `[G · units]`.
     bias: Option<Array>,
@@ -119,12 +122,12 @@ struct Content {
     rows: Range<usize>,
 }
 
-/// Vectors of an embedding that are folded together: so many share each row of `W_x` while it is in a near cache.
+/// How many vectors of an embedding are folded together: they share each row of `W_x` while it is in a near cache.
 const FOLDED: usize = 8;
-/// Of these, vectors whose sums are in registers together.
+/// How many of them have their sums in registers together.
 const SUMMED: usize = 4;
 
-/// Which row of an LSTM's peepholes each gate has.
+/// The row of each gate in an LSTM's peepholes.
 const PEEPHOLES: [Option<usize>; 4] = [Some(0), Some(1), None, Some(2)];
 
 impl Iterator for Packing<'_> {
@@ -133,30 +136,53 @@ impl Iterator for Packing<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let buffer = self.layout.buffers.get(self.next)?;
         self.next += 1;
-        Some(self.buffer(buffer).map_err(|e| e.at(format!("weights {}", buffer.name))))
+        Some(pack_buffer(&mut self.source, self.model, self.layout, buffer))
     }
 }
 
+/// Packs buffer `buffer` of `layout`, from the weights of `model` in `source`.
+///
+/// # Errors
+///
+/// As [`Packing`] says.
+pub(crate) fn pack_buffer(
+    source: &mut Source<'_>,
+    model: &Model,
+    layout: &Layout,
+    buffer: &Buffer,
+) -> Result<PackedBuffer> {
+    Packer { source, model, layout }.buffer(buffer).map_err(|e| e.at(format!("weights {}", buffer.name)))
+}
+
+/// Packs a buffer.
+struct Packer<'a, 's> {
+    source: &'a mut Source<'s>,
+    model: &'a Model,
+    layout: &'a Layout,
+}
+
 impl<'a> Packing<'a> {
-    /// A packing of the weights that `source` has for `model`, as its layout says.
+    /// Starts to pack the weights of `model` in `source`.
     pub(crate) fn new(source: Source<'a>, model: &'a Model, layout: &'a Layout) -> Self {
         Self { source, model, layout, next: 0 }
     }
+}
 
+impl Packer<'_, '_> {
     fn buffer(&mut self, buffer: &Buffer) -> Result<PackedBuffer> {
         let elems = usize::try_from(buffer.form.elems()).unwrap_or(usize::MAX);
         Ok(match self.layout.storage_of(buffer) {
-            Storage::F32 => {
+            Precision::F32 => {
                 let mut lines: Vec<Line> = zeros("packed", &[elems.div_ceil(LANES)], SMALLER_MODEL)?;
                 self.fill::<f32>(buffer, bytemuck::cast_slice_mut(&mut lines))?;
                 PackedBuffer::F32(lines)
             }
-            Storage::F16 => {
+            Precision::F16 => {
                 let mut halves = zeros("packed", &[elems], SMALLER_MODEL)?;
                 self.fill::<f16>(buffer, &mut halves)?;
                 PackedBuffer::F16(halves)
             }
-            Storage::I8 => {
+            Precision::I8 => {
                 let bytes = usize::try_from(self.layout.bytes_of(buffer)).unwrap_or(usize::MAX);
                 let mut words: Vec<u32> = zeros("packed", &[bytes / 4], SMALLER_MODEL)?;
                 self.matrices::<u8>(buffer, bytemuck::cast_slice_mut(&mut words))?;
@@ -183,7 +209,7 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    /// The matrices of `buffer`.
+    /// Packs the matrices of `buffer`.
     fn matrices<S: Stored>(&mut self, buffer: &Buffer, data: &mut [S]) -> Result<()> {
         let Form::Matrix { matrices, source, units, .. } = buffer.form else { unreachable!("not a table") };
         for (part, data) in data.chunks_exact_mut(data.len() / matrices).enumerate() {
@@ -193,7 +219,7 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    /// The embedding's vectors that `buffer` has folded in, if it has.
+    /// Reads the embedding's vectors that are folded into `buffer`, if any.
     fn vectors(&mut self, buffer: &Buffer) -> Result<Option<Vec<f32>>> {
         match (buffer.role, buffer.form) {
             (Role::InputTable { vectors: Vectors::Embedded { embedding }, .. }, Form::Table { rows, .. }) => {
@@ -203,7 +229,7 @@ impl<'a> Packing<'a> {
         }
     }
 
-    /// `[P][K + 1 + extra][G][16]`.
+    /// Packs `[P][K + 1 + extra][G][16]`.
     fn matrix<S: Stored>(&mut self, content: &Content, source: Features, mut panels: Panels<'_, S>) -> Result<()> {
         let Content { layer, w, ref rows, .. } = *content;
         let (width, first) = (source.len(), rows.start);
@@ -227,7 +253,7 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    /// `[V][P][G][16]`: row v is what the input product gives for the unit vector of v.
+    /// Packs `[V][P][G][16]`: row v is the input product of the unit vector of v.
     fn token_table<E: Element>(
         &mut self,
         content: &Content,
@@ -248,7 +274,7 @@ impl<'a> Packing<'a> {
         })
     }
 
-    /// `[V][P][G][16]`: row v is what the input product gives for row v of `vectors`.
+    /// Packs `[V][P][G][16]`: row v is the input product of row v of `vectors`.
     fn folded_table<E: Element>(
         &mut self,
         content: &Content,
@@ -277,7 +303,7 @@ impl<'a> Packing<'a> {
         })
     }
 
-    /// `[V][width]`.
+    /// Packs `[V][width]`.
     fn table<E: Element>(&mut self, content: &Content, data: &mut [E], width: usize) -> Result<()> {
         let LayerKind::Embedding(embedding) = &self.model.layers[content.layer].kind else {
             unreachable!("a table is an embedding's")
@@ -294,10 +320,10 @@ impl<'a> Packing<'a> {
         })
     }
 
-    /// The rows of a product that goes into a table: as matrices hold them.
+    /// Reads the rows of a product that goes into a table, rounded as matrices store them.
     fn product_rows(&mut self, content: &Content, each: &mut EachPart<'_>) -> Result<()> {
         let Content { layer, w, ref rows, .. } = *content;
-        if self.layout.storage != Storage::I8 {
+        if self.layout.storage != Precision::I8 {
             return self.source.read_rows(self.model, layer, w, rows.clone(), each);
         }
         let width = stack(self.model, layer).input_size;
@@ -308,7 +334,7 @@ impl<'a> Packing<'a> {
         })
     }
 
-    /// Rows `rows` of a small array.
+    /// Reads rows `rows` of a small array.
     fn whole(&mut self, layer: usize, array: Array, rows: Range<usize>) -> Result<Vec<f32>> {
         let mut all = Vec::new();
         self.source.read_rows(self.model, layer, array, rows, &mut |_, part| {
@@ -319,8 +345,8 @@ impl<'a> Packing<'a> {
     }
 }
 
-/// The product of every vector with every row of weights, each in sixteen sums, and each of those with its products in
-/// order: the same on every machine.
+/// The product of every vector with every row of weights. Each is made of sixteen sums, and each sum adds its products
+/// in order: the result is the same on every machine.
 struct Dots<'a> {
     /// `[V][size]`.
     vectors: &'a [f32],
@@ -359,7 +385,7 @@ fn dots<S: Simd, const N: usize>(simd: S, vectors: [&[f32]; N], weights: &[f32])
     let whole = weights.len() / LANES;
     let weights_in = S::as_simd_f32s(&weights[..whole * LANES]).0;
     let vectors_in = vectors.map(|vector| &S::as_simd_f32s(&vector[..whole * LANES]).0[..weights_in.len()]);
-    // So many registers make sixteen sums; each goes its own way through the vectors.
+    // This many registers make sixteen sums. Each goes its own way through the vectors.
     let registers = LANES / S::F32_LANES;
     for register in 0..registers {
         let mut parts = [simd.splat_f32s(0.0); N];
@@ -387,15 +413,15 @@ fn panel_shape(form: Form) -> PanelShape {
     PanelShape { depth: depth(source), after: 1 + extra, gates }
 }
 
-/// Where gate `gate` of unit `unit` stands in `[P][G][16]`.
+/// The index of gate `gate` of unit `unit` in `[P][G][16]`.
 fn lane(gates: usize, gate: usize, unit: usize) -> usize {
     (unit / LANES * gates + gate) * LANES + unit % LANES
 }
 
-/// What goes into direction `part` of `buffer`; of a run's into matrix `part`. The weights have been checked.
+/// What goes into direction `part` of `buffer`, or into matrix `part` of a run. The weights have been checked.
 fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Content {
     let direction = match buffer.role {
-        Role::Run { .. } => 0,
+        Role::LayerRun { .. } => 0,
         _ => part,
     };
     let whole = |layer: usize, rows: usize, w, bias| Content { layer, w, bias, peepholes: None, rows: 0..rows };
@@ -426,8 +452,8 @@ fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Cont
         (Role::InputTable { layer, .. }, _) => input(layer, 0),
         (Role::Input { layer, stacked }, _) => input(layer, stacked),
         (Role::Hidden { layer, stacked, gate }, _) => hidden(layer, stacked, gate),
-        (Role::Run { run }, _) => {
-            let (layer, stacked) = layout.runs[run].layers[part.div_ceil(2)];
+        (Role::LayerRun { run }, _) => {
+            let (layer, stacked) = layout.layer_runs[run].layers[part.div_ceil(2)];
             if part.is_multiple_of(2) { hidden(layer, stacked, 0) } else { input(layer, stacked) }
         }
         (Role::Projection { layer, stacked }, _) => {
@@ -438,10 +464,10 @@ fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Cont
     }
 }
 
-/// The layer whose weights a buffer holds; of a run's the first.
+/// The layer whose weights a buffer holds; for a run, its first layer.
 fn layer_of(layout: &Layout, role: Role) -> usize {
     match role {
-        Role::Run { run } => layout.runs[run].layers[0].0,
+        Role::LayerRun { run } => layout.layer_runs[run].layers[0].0,
         _ => role.layer().expect("a run alone has several"),
     }
 }

@@ -1,8 +1,13 @@
-//! What the system under the library gives: a clock, waiting, threads and memory. In a browser each of them is another.
+//! What the system under the library gives: a clock, waiting, threads and memory. A browser has a variant of each.
 //!
-//! The one place that asks for them, so that nobody else asks what it is compiled for to get them. A page has one thread,
-//! which must not wait: rayon's work runs there, in order, and what blocks is left out of the build. Knows nothing of ours
-//! but errors.
+//! Only this module asks the system for them, so no other module depends on the compilation target. A
+//! page has one thread, which must not block: rayon's work runs on it, in order, and blocking functions
+//! are left out of the build. Knows nothing of the crate but errors.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod aside;
+#[cfg(target_arch = "wasm32")]
+mod in_place;
 
 use std::fmt;
 
@@ -14,40 +19,22 @@ pub(crate) use std::time::Instant;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use web_time::Instant;
 
-/// Work for all threads of the caller's pool: in a browser its one thread does it.
+/// Work for all threads of the caller's pool; in a browser its one thread does all of it.
 pub(crate) mod parallel {
     pub(crate) use rayon::prelude::*;
     pub(crate) use rayon::{current_num_threads, join, scope};
 }
 
-/// Waits for `future` in this thread.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    pollster::block_on(future)
-}
+pub(crate) use aside::{Aside, Pool, Threads, begin_aside, block_on, breathe, compute, waits};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use in_place::{Aside, Pool, Threads, begin_aside, breathe, compute, waits};
 
-/// Does `work`, which may block, in a thread of its own: the future sleeps meanwhile. `None` where the thread ended without
-/// a result.
+/// Returns what `make` makes of each of `items`, in their order. All threads of the pool work at once.
 ///
 /// # Errors
 ///
-/// Kind `Device`, where the system gives no thread.
-#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
-pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>> {
-    use crate::error::{Error, ErrorKind};
-
-    let (tell, told) = futures_intrusive::channel::shared::oneshot_channel();
-    let thread = std::thread::Builder::new().name("gatewave wait".to_owned());
-    let spawned = thread.spawn(move || drop(tell.send(work())));
-    spawned.map_err(|e| Error::new(ErrorKind::Device, format!("no thread to wait in: {e}")).because(e))?;
-    Ok(told.receive().await)
-}
-
-/// What `make` makes of each of `items`, in their order: all threads at once, where there are several.
-///
-/// # Errors
-///
-/// That of any of them.
+/// Returns the error of any of them.
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub(crate) async fn each_of<'a, T: Sync, R: Send, F: Future<Output = Result<R>>>(
     items: &'a [T],
@@ -58,11 +45,11 @@ pub(crate) async fn each_of<'a, T: Sync, R: Send, F: Future<Output = Result<R>>>
     items.par_iter().map(|item| block_on(make(item))).collect()
 }
 
-/// What `make` makes of each of `items`, in their order: one after the other, since nothing may block.
+/// Returns what `make` makes of each of `items`, in their order: one after the other, since nothing may block.
 ///
 /// # Errors
 ///
-/// That of the first of them.
+/// Returns the first error among them.
 #[cfg(all(feature = "gpu", target_arch = "wasm32"))]
 pub(crate) async fn each_of<'a, T, R, F: Future<Output = Result<R>>>(
     items: &'a [T],
@@ -75,18 +62,19 @@ pub(crate) async fn each_of<'a, T, R, F: Future<Output = Result<R>>>(
     Ok(made)
 }
 
-/// What `work` gives; `None` where it panics. A browser's build cannot catch a panic: there it ends the module.
+/// Returns the result of `work`, or `None` if it panics. A browser's build
+/// cannot catch a panic: there it ends the module.
 #[cfg(any(test, feature = "gpu"))]
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
 
-/// Whether the system gives `bytes` in one piece. One that promises memory it may not have still refuses more than all
-/// of it, and says so here before many smaller pieces are promised one by one.
+/// Checks whether the system gives `bytes` in one piece. A system that overcommits still refuses more than all of its
+/// memory. So it says so here, before it promises many smaller pieces one by one.
 ///
 /// # Errors
 ///
-/// Kind `Limits`.
+/// Returns an error of kind `ErrorKind::Limits` if it refuses.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn affordable(what: impl fmt::Display, bytes: u64, hint: &str) -> Result<()> {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -94,14 +82,15 @@ pub(crate) fn affordable(what: impl fmt::Display, bytes: u64, hint: &str) -> Res
     crate::error::zeros::<u8>(what, &[bytes], hint).map(|memory| drop(std::hint::black_box(memory)))
 }
 
-/// Whether `bytes` can be addressed. The memory of a module never shrinks, so that to try would be to take it for good.
+/// Checks whether `bytes` can be addressed. The memory of a module never
+/// shrinks, so a trial allocation would take it for good.
 ///
 /// # Errors
 ///
-/// Kind `Limits`.
+/// Returns an error of kind `ErrorKind::Limits` if they cannot.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn affordable(what: impl fmt::Display, bytes: u64, hint: &str) -> Result<()> {
-    // Most that one allocation may be: more is refused before any memory is taken.
+    // The most that one allocation may be: more is refused before any memory is taken.
     if bytes <= isize::MAX as u64 { Ok(()) } else { crate::error::zeros::<u8>(what, &[usize::MAX], hint).map(drop) }
 }
 

@@ -1,13 +1,15 @@
-//! Random numbers without a state: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
-//! as easy as 1, 2, 3", 2011), and numbers of the Gumbel distribution made of them. The twin of `shaders/part/random.wgsl`.
+//! Random numbers without a state: Threefry-2x32 with 20 rounds (Salmon, Moraes,
+//! Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011), and numbers
+//! of the Gumbel distribution made of them. The twin of `shaders/part/random.wgsl`.
 //!
-//! N counters at a time, in plain loops that compile to the widest registers of whoever inlines them. The words are
-//! a GPU's, bit for bit; the logarithms are computed in the same order, but a driver may fuse what is apart here.
+//! N counters are drawn at a time, in plain loops that compile to the widest registers of
+//! the caller that inlines them. The words are a GPU's, bit for bit. The logarithms are
+//! computed in the same order, but a driver may fuse operations that are separate here.
 
 /// The rotations of four rounds, in turn.
 const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
 
-/// Both words that counters `(counter, index)` give under `key`.
+/// Returns both words that counters `(counter, index)` give under `key`.
 #[inline(always)]
 pub(crate) fn threefry<const N: usize>(key: [u32; 2], counter: u32, index: [u32; N]) -> [[u32; N]; 2] {
     let keys = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
@@ -32,19 +34,20 @@ pub(crate) fn threefry<const N: usize>(key: [u32; 2], counter: u32, index: [u32;
 /// What is added with each part of the key.
 const GROUPS: [u32; 6] = [0, 1, 2, 3, 4, 5];
 
-/// `−ln(−ln(1 − w))` for `w = (bits + 1/2) / 2³²`: numbers of the standard Gumbel distribution, from −3.1 to 22.9.
+/// Returns `−ln(−ln(1 − w))` for `w = (bits + 1/2) / 2³²`: numbers
+/// of the standard Gumbel distribution, from −3.1 to 22.9.
 #[inline(always)]
 pub(crate) fn gumbel<const N: usize>(bits: [u32; N]) -> [f32; N] {
     bits.map(|bits| {
         let unit = |bits: u32| (bits as f32 + 0.5) * 2.328_306_4e-10;
         let (w, rest) = (unit(bits), unit(!bits));
-        // Where w is near 1, the difference 1 − w would lose its digits; where it is near 0, the logarithm of it.
+        // If w is near 1, the difference 1 − w would lose digits; if it is near 0, its logarithm would.
         let exponential = if bits < 1 << 31 { log_ratio(w / (2.0 - w)) } else { -logarithm(rest) };
         -logarithm(exponential)
     })
 }
 
-/// `ln((1 + s) / (1 − s))` for |s| ≤ 1/3 by its series to s¹³.
+/// Returns `ln((1 + s) / (1 − s))` for |s| ≤ 1/3 by its series to s¹³.
 #[inline(always)]
 fn log_ratio(s: f32) -> f32 {
     let q = s * s;
@@ -54,7 +57,7 @@ fn log_ratio(s: f32) -> f32 {
                 + q * (0.2 + q * (0.142_857_14 + q * (0.111_111_11 + q * (0.090_909_09 + q * 0.076_923_08))))))
 }
 
-/// `ln(x)` for positive, normal x: x = 2ⁿ m with m between 0.7071 and 1.4142.
+/// Returns `ln(x)` for positive, normal x: x = 2ⁿ m with m between 0.7071 and 1.4142.
 #[inline(always)]
 fn logarithm(x: f32) -> f32 {
     let bits = x.to_bits();

@@ -1,34 +1,35 @@
-//! One update, element by element: what is compiled, what changes from update to update, and the arithmetic.
+//! One update, element by element: the compiled part, the numbers
+//! that change from update to update, and the arithmetic.
 //!
-//! One formula serves every optimizer of both frameworks: where they differ, numbers of [`Scalars`] do. So a kernel in WGSL
-//! is this file line by line, and gives the same up to rounding.
+//! One formula serves every optimizer of both frameworks; their differences are in the numbers of
+//! [`Scalars`]. So a WGSL kernel is this file line by line, and its results are the same up to rounding.
 
 use bytemuck::{Pod, Zeroable};
 
-/// What never changes from update to update, so that a kernel is compiled with it.
+/// The part of an update that never changes, so that a kernel is compiled for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
-    /// What a step goes along.
+    /// The direction of a step.
     pub method: Method,
     /// Whether steps have momentum.
     pub momentum: bool,
-    /// Whether each gradient is bounded by itself.
+    /// Whether each element of a gradient is bounded by itself.
     pub clips_value: bool,
 }
 
-/// What a step goes along.
+/// The direction of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// The gradient.
     Gradient,
     /// The gradient over the root of its mean square.
     RmsProp {
-        /// Whether it is the variance in place of the mean square.
+        /// Whether the variance replaces the mean square.
         centered: bool,
     },
     /// The mean gradient over the root of its mean square.
     Adam {
-        /// Whether it is the largest mean square so far.
+        /// Whether the largest mean square so far replaces the last.
         amsgrad: bool,
     },
 }
@@ -38,16 +39,17 @@ pub enum Method {
 pub enum Moment {
     /// The running mean of gradients.
     Mean,
-    /// The running mean of their squares.
+    /// The running mean of the squares of gradients.
     Square,
-    /// The largest mean of squares so far.
+    /// The largest mean square so far.
     Largest,
-    /// What steps have gathered: with PyTorch's formulas gradients, with Keras' steps, of the sign of gradients.
+    /// The momentum: accumulated gradients in PyTorch's formulas,
+    /// accumulated steps in Keras', with the sign of gradients.
     Momentum,
 }
 
 impl Moment {
-    /// Its name in a checkpoint.
+    /// Returns its name in a checkpoint.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
@@ -59,7 +61,7 @@ impl Moment {
 }
 
 impl Rule {
-    /// What is kept for each weight, in order: 0 to 3 buffers.
+    /// Returns the moments kept for each weight, in order: 0 to 3 buffers.
     pub fn moments(self) -> &'static [Moment] {
         use Moment::{Largest, Mean, Momentum, Square};
         match (self.method, self.momentum) {
@@ -75,57 +77,57 @@ impl Rule {
     }
 }
 
-/// The numbers of one update of weights of one role, from [`Update::scalars`](crate::Update::scalars).
+/// The numbers of one update of weights of one role, from [`Update::scalars`](crate::train::Update::scalars).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub struct Scalars {
     /// 2λ of the L2 penalty.
     pub penalty: f32,
-    /// c, the bound of a norm; 0 where there is none.
+    /// c, the bound of a norm; 0 if there is none.
     pub clip_norm: f32,
     /// What is added to a norm before c is divided by it.
     pub clip_slack: f32,
-    /// The bound of each gradient by itself; the largest float where there is none.
+    /// The bound of each element of a gradient; the largest float if there is none.
     pub clip_value: f32,
-    /// λ of a decay that is a part of the gradient.
+    /// λ of a coupled decay, which is a part of the gradient.
     pub coupled: f32,
-    /// ηλ of a decay beside it.
+    /// ηλ of a decoupled decay.
     pub decoupled: f32,
-    /// 1 − β₁: what of a gradient goes into the mean.
+    /// 1 − β₁: the share of a gradient that goes into the mean.
     pub mean: f32,
-    /// 1 − β₂: what of its square goes into the mean square.
+    /// 1 − β₂: the share of its square that goes into the mean square.
     pub square: f32,
-    /// What the root of the mean square is multiplied by: Adam's correction.
+    /// The factor of the root of the mean square: Adam's correction.
     pub root: f32,
-    /// ε below the root.
+    /// ε inside the root.
     pub inside: f32,
-    /// ε beside it.
+    /// ε outside the root.
     pub epsilon: f32,
-    /// μ: what is kept of the momentum.
+    /// μ: the share of the momentum that is kept.
     pub momentum: f32,
-    /// What of a step's direction goes into the momentum.
+    /// The factor of a step's direction in the momentum.
     pub into: f32,
-    /// What of it goes into the weights directly.
+    /// The factor of the direction in the weights.
     pub direct: f32,
-    /// What of the momentum goes into the weights.
+    /// The factor of the momentum in the weights.
     pub through: f32,
-    /// Nothing: it makes the size a multiple of 16 bytes.
+    /// Unused: it makes the size a multiple of 16 bytes.
     pub reserved: f32,
 }
 
 const _: () = assert!(size_of::<Scalars>().is_multiple_of(16));
 
-/// What gradients are multiplied by whose norm has this square: 1, where nothing is clipped by norm.
+/// Returns the factor for gradients whose norm has the square `square`; 1 if nothing is clipped by norm.
 ///
-/// P `nn/utils/clip_grad.py`: min(1, c / (N + 1e-6)), which is c / max(N + 1e-6, c). K `base_optimizer.py`: c · min(1/N, 1/c) and
-/// g · c / max(N, c), which are c / max(N, c).
+/// P `nn/utils/clip_grad.py`: min(1, c / (N + 1e-6)), which is c / max(N + 1e-6, c). K
+/// `base_optimizer.py`: c · min(1/N, 1/c) and g · c / max(N, c), which are c / max(N, c).
 pub fn clip_factor(s: &Scalars, square: f32) -> f32 {
     let norm = square.sqrt() + s.clip_slack;
     if s.clip_norm <= 0.0 || norm <= s.clip_norm { 1.0 } else { s.clip_norm / norm }
 }
 
-/// The sum of the squares of gradients `g` of weights `w`, the penalty's part included: in 64 bits, eight sums side by side in
-/// order, and these in order.
+/// Returns the sum of the squares of gradients `g` of weights `w`, including the penalty's
+/// part. It is computed in 64 bits: eight sums side by side in order, then their sum in order.
 #[inline(always)]
 pub fn squares(s: &Scalars, w: &[f32], g: &[f32]) -> f64 {
     const SIDE: usize = 8;
@@ -141,8 +143,8 @@ pub fn squares(s: &Scalars, w: &[f32], g: &[f32]) -> f64 {
     sums.into_iter().chain(rest).sum()
 }
 
-/// Updates weights `w`, whose gradients are `g`, and their `moments`, as many and in the order that `rule` says. What the
-/// gradients are multiplied by is [`clip_factor`].
+/// Updates weights `w` with gradients `g`, and their `moments`, in the number and order of `rule`.
+/// The gradients are multiplied by `clip_factor`, as the function [`clip_factor`] returns it.
 #[inline(always)]
 pub fn update(rule: Rule, s: &Scalars, clip_factor: f32, w: &mut [f32], g: &[f32], moments: &mut [&mut [f32]]) {
     debug_assert_eq!(rule.moments().len(), moments.len(), "a buffer for each moment");
@@ -188,7 +190,7 @@ fn each<const N: usize>(
     }
 }
 
-/// The gradient as the optimizer sees it.
+/// Returns the gradient as the optimizer sees it.
 #[inline(always)]
 fn entering(rule: Rule, s: &Scalars, clip_factor: f32, w: f32, g: f32) -> f32 {
     // g += 2λw: the loss has λ Σw² (K regularizers/regularizers.py).
@@ -203,14 +205,14 @@ fn entering(rule: Rule, s: &Scalars, clip_factor: f32, w: f32, g: f32) -> f32 {
     g + s.coupled * w
 }
 
-/// The weight moved along `d`.
+/// Returns the weight moved along `d`.
 #[inline(always)]
 fn moved(s: &Scalars, w: f32, d: f32) -> f32 {
     // w −= ηλw (P optim/adamw.py, K base_optimizer.py), then w −= ηd.
     w - s.decoupled * w - s.direct * d
 }
 
-/// The weight moved along `d` with momentum `b`.
+/// Returns the weight moved along `d` with momentum `b`.
 #[inline(always)]
 fn pushed(s: &Scalars, w: f32, d: f32, b: &mut f32) -> f32 {
     // P: b = μb + (1 − τ)d. K: b = μb + ηd, where its velocity is −b.
@@ -219,14 +221,14 @@ fn pushed(s: &Scalars, w: f32, d: f32, b: &mut f32) -> f32 {
     w - s.decoupled * w - (s.direct * d + s.through * *b)
 }
 
-/// The running mean `m`, which takes the share `part` of `x`.
+/// Moves the running mean `m` towards `x` by the share `part`.
 #[inline(always)]
 fn towards(m: &mut f32, x: f32, part: f32) {
     // m += (1 − β)(x − m), which is m = βm + (1 − β)x (P and K, of all means).
     *m += part * (x - *m);
 }
 
-/// RMSprop's direction.
+/// Returns RMSprop's direction.
 #[inline(always)]
 fn over_root(s: &Scalars, g: f32, v: &mut f32) -> f32 {
     towards(v, g * g, s.square);
@@ -234,7 +236,7 @@ fn over_root(s: &Scalars, g: f32, v: &mut f32) -> f32 {
     g / ((*v + s.inside).sqrt() + s.epsilon)
 }
 
-/// The direction of centered RMSprop.
+/// Returns the direction of centered RMSprop.
 #[inline(always)]
 fn over_deviation(s: &Scalars, g: f32, v: &mut f32, m: &mut f32) -> f32 {
     towards(v, g * g, s.square);
@@ -243,7 +245,7 @@ fn over_deviation(s: &Scalars, g: f32, v: &mut f32, m: &mut f32) -> f32 {
     g / (((*v - *m * *m).max(0.0) + s.inside).sqrt() + s.epsilon)
 }
 
-/// Adam's direction, but for the correction of the mean.
+/// Returns Adam's direction, without the correction of the mean.
 #[inline(always)]
 fn adam(s: &Scalars, g: f32, m: &mut f32, v: &mut f32) -> f32 {
     towards(m, g, s.mean);
@@ -252,7 +254,7 @@ fn adam(s: &Scalars, g: f32, m: &mut f32, v: &mut f32) -> f32 {
     *m / (v.sqrt() * s.root + s.epsilon)
 }
 
-/// The same over the largest mean square so far, both uncorrected.
+/// Returns Adam's direction over the largest mean square so far; neither moment is corrected.
 #[inline(always)]
 fn amsgrad(s: &Scalars, g: f32, m: &mut f32, v: &mut f32, largest: &mut f32) -> f32 {
     towards(m, g, s.mean);

@@ -1,5 +1,4 @@
-//! What a user of the library sees, on the CPU: results in the user's axes, properties that hold whatever the
-//! weights are.
+//! What a user of the library sees, on the CPU: results in the user's axes, and properties that hold for all weights.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,10 +23,15 @@ use std::sync::Arc;
 use std::thread;
 
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::plan::Shape;
+use gatewave::inspect::Planner;
+use gatewave::inspect::kernel::Mask;
+use gatewave::inspect::plan::Shape;
+use gatewave::interface::Axes;
+use gatewave::layer::{Cell, Recurrent};
+use gatewave::weights::{CellWeights, LayerWeights};
 use gatewave::{
-    Activation, Axes, Cell, CellWeights, Device, Embedding, Engine, ErrorKind, Gru, Input, LayerWeights, Linear, Lstm,
-    Mask, Model, OneHot, Options, Output, Planner, Precision, Recurrent, Rnn, Select, States, Weights,
+    Activation, Device, Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, OneHot, Output, Precision, Rnn,
+    Select, States, Weights,
 };
 use ndarray::{
     Array, Array1, Array2, Array3, ArrayD, ArrayView, Axis, Dimension, Ix3, ShapeBuilder, array, concatenate, s,
@@ -35,14 +39,14 @@ use ndarray::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What is allowed between two runs of one model on the CPU: that of the largest here, over the longest sequence.
+/// The tolerance between two runs of one model on the CPU: that of the largest model here, over the longest sequence.
 fn tolerance() -> Tolerance {
     Tolerance::executors(&Model::new().layer(Lstm::new(5, 33).num_layers(2)), 9)
 }
 
 fn cpu(model: &Model) -> Engine {
     let weights = Weights::random(model, 1).unwrap();
-    Engine::new(model.clone(), &weights, Device::Cpu).unwrap()
+    Engine::new(model, &weights, Device::Cpu).unwrap()
 }
 
 fn random<Sh: ShapeBuilder<Dim = D>, D: Dimension>(shape: Sh, seed: u64) -> Array<f32, D> {
@@ -69,7 +73,7 @@ fn assert_same(got: &Output, expected: &Output) {
     }
 }
 
-/// One stack of each cell, two layers, forward: what can be carried from call to call.
+/// One stack of each cell, two layers, forward: stacks whose states can be carried from call to call.
 fn stacks() -> Vec<Recurrent> {
     let mut stacks: Vec<_> = Cell::ALL.map(|cell| Recurrent::new(cell, 5, 18).num_layers(2)).into();
     stacks.push(Lstm::new(5, 18).num_layers(2).proj_size(7));
@@ -89,14 +93,7 @@ fn assert_refused(engine: &Engine, input: &Input, message: &str) {
 #[test]
 fn a_simple_rnn_gives_the_numbers_of_its_equation() {
     let model = Model::new().layer(Rnn::new(1, 1));
-    let cell = CellWeights {
-        w_x: array![[0.5]],
-        w_h: array![[0.25]],
-        b_x: Some(array![0.1]),
-        b_h: Some(array![0.2]),
-        peepholes: None,
-        w_r: None,
-    };
+    let cell = CellWeights::new(array![[0.5]], array![[0.25]]).b_x(array![0.1]).b_h(array![0.2]);
     let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     let engine = Engine::new(model, &weights, Device::Cpu).unwrap();
     let result =
@@ -117,7 +114,7 @@ fn a_sequence_in_two_calls_with_the_states_carried_is_the_whole() {
         let rest = Input::features(x.slice(s![.., 4.., ..]).to_owned()).states(first.states[0].clone());
         let second = engine.run(&rest).unwrap();
         let joined = concatenate![Axis(1), three(&first.output), three(&second.output)].into_dyn();
-        assert_same(&Output { output: joined, states: second.states, others: Vec::new() }, &whole);
+        assert_same(&Output::new(joined, second.states), &whole);
     }
 }
 
@@ -275,8 +272,8 @@ fn threads_share_an_engine_without_disturbing_each_other() {
 fn half_precision_is_close_and_not_the_same() {
     let model = Model::new().layer(Lstm::new(5, 18));
     let weights = Weights::random(&model, 1).unwrap();
-    let halves = Options::default().device(Device::Cpu).precision(Precision::F16);
-    let halves = Engine::with_options(model.clone(), &weights, halves).unwrap();
+    let halves = Engine::builder().device(Device::Cpu).precision(Precision::F16);
+    let halves = halves.build(&model, &weights).unwrap();
     let input = Input::features(random((2, 9, 5), 11));
     let (got, exact) = (halves.run(&input).unwrap(), cpu(&model).run(&input).unwrap());
     let worst = (&got.output - &exact.output).iter().fold(0.0_f32, |worst, d| worst.max(d.abs()));
@@ -321,7 +318,7 @@ fn devices_are_named_as_people_write_them() {
     assert_eq!("llvmpipe".parse::<Device>().unwrap(), Device::Named("llvmpipe".into()));
     assert_eq!(
         "".parse::<Device>().unwrap_err().to_string(),
-        "device: expected auto, cpu or a part of an adapter's name, got nothing"
+        "device: expected auto, cpu, gpu or a part of an adapter's name, got nothing"
     );
     let engine = cpu(&Model::new().layer(Rnn::new(1, 1)));
     assert_eq!((engine.device().name(), engine.device().reason()), ("CPU", "asked for"));
@@ -346,7 +343,7 @@ fn there_is_no_falling_back_from_a_device_that_was_named() {
 fn a_planner_needs_no_weights_and_plans_as_an_engine_does() {
     let model = Model::new().layer(Lstm::new(5, 18).bidirectional()).layer(Linear::new(36, 3));
     let shape = Shape::new(7, 3, Mask::All);
-    let options = Options::default().device(Device::Cpu);
+    let options = Engine::builder().device(Device::Cpu);
     let planner = Planner::new(model.clone(), &options).unwrap();
     assert_eq!(planner.plan(shape).unwrap(), cpu(&model).plan(shape).unwrap());
 

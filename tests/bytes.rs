@@ -1,4 +1,4 @@
-//! A model's file in memory is the file on disk: the same model, the same tensors, the same numbers.
+//! A model's file in memory is the same as on disk: the same model, the same tensors, the same results.
 
 mod support;
 
@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gatewave::formats::{self, Format};
-use gatewave::{Device, Engine, ErrorKind, Input, Options};
+use gatewave::{Device, Engine, ErrorKind, Input};
 use ndarray::Array2;
 use support::fixtures;
 
-/// The files under `tests/golden/FOLDER` of any of these endings.
+/// Returns the files under `tests/golden/FOLDER` with any of these extensions.
 #[cfg(any(feature = "keras", feature = "onnx"))]
 fn golden(folder: &str, endings: &[&str]) -> Vec<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
@@ -19,10 +19,10 @@ fn golden(folder: &str, endings: &[&str]) -> Vec<std::path::PathBuf> {
     files.filter(|path| path.extension().is_some_and(|got| endings.iter().any(|ending| got == *ending))).collect()
 }
 
-/// Whether `path` is read from memory as from disk; what is said where it is refused in memory alone.
+/// Compares reading `path` from memory with reading it from disk. Returns the error if only memory refuses it.
 #[cfg(any(feature = "keras", feature = "onnx"))]
 fn same(path: &Path) -> Result<(), String> {
-    let from_file = formats::read(path, None).expect("a fixture is read");
+    let from_file = formats::read(path).expect("a fixture is read");
     let bytes = fs::read(path).expect("a fixture");
     let from_bytes = formats::read_bytes(bytes, Format::of(path).expect("a known ending"), None);
     let from_bytes = from_bytes.map_err(|error| error.to_string())?;
@@ -31,7 +31,7 @@ fn same(path: &Path) -> Result<(), String> {
     for ((name, one), (_, other)) in from_bytes.1.iter().zip(from_file.1.iter()) {
         match (one.read(), other.read()) {
             (Ok(a), Ok(b)) => assert!(one.shape() == other.shape() && a == b, "{}: {name}", path.display()),
-            // Weights that a call brings are in no file.
+            // Weights that a call supplies are in no file.
             (a, b) => {
                 let texts = [a.expect_err("not there").to_string(), b.expect_err("not there").to_string()];
                 assert!(texts.iter().all(|text| text.contains("from the caller")), "{}: {texts:?}", path.display());
@@ -49,7 +49,7 @@ fn every_golden_safetensors_file_is_the_same_in_memory() {
         fs::write(&file, &fixture.description_json).expect("a scratch file");
         let bytes: Arc<[u8]> = fs::read(&fixture.weights).expect("a fixture").into();
         let from_bytes = formats::read_bytes(bytes, Format::Safetensors, Some(&fixture.description_json));
-        let from_file = formats::read(&fixture.weights, Some(&file)).expect("a file is read");
+        let from_file = formats::read_with(&fixture.weights, &file).expect("a file is read");
         assert!(from_bytes.expect("bytes are read") == from_file, "{}", fixture.id);
     }
     assert_eq!(all.len(), fixtures::COUNT);
@@ -84,12 +84,12 @@ fn a_model_in_memory_gives_the_numbers_of_its_file() {
     let json = fs::read_to_string(&description).expect("a description");
     let bytes = fs::read(&name).expect("a model");
     let read = [
-        formats::read(&name, Some(&description)).expect("a file is read"),
+        formats::read_with(&name, &description).expect("a file is read"),
         formats::read_bytes(bytes, Format::of(&name).expect("safetensors"), Some(&json)).expect("bytes are read"),
     ];
     let input = Input::tokens(Array2::from_shape_fn((2, 9), |(b, t)| (7 * t + b) as i64));
     let [from_file, from_bytes] = read.map(|(model, tensors)| {
-        let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu));
+        let engine = Engine::builder().device(Device::Cpu).load(model, &tensors);
         engine.expect("it loads").run(&input).expect("it runs")
     });
     assert!(from_file == from_bytes);
@@ -100,7 +100,7 @@ fn what_is_wrong_in_memory_says_where() {
     let refused = |bytes: &[u8], format, description: Option<&str>| {
         formats::read_bytes(bytes, format, description).expect_err("this must be refused")
     };
-    let error = refused(b"short", Format::Safetensors, None);
+    let error = refused(b"\x05\0\0", Format::Safetensors, None);
     assert_eq!(error.kind(), ErrorKind::Weights);
     assert!(error.to_string().starts_with("a .safetensors file in memory: expected at least 8 bytes"), "{error}");
 

@@ -1,21 +1,27 @@
-//! The command line as its users meet it: results, messages, exit statuses, and what goes to which stream.
+//! The command line as its users see it: results, messages, exit statuses, and what goes to which stream.
 //!
-//! Runs the built binary, on the CPU unless a test says otherwise; knows nothing of the library, but for
-//! the tutorials' steps in Rust.
+//! Runs the built binary, on the CPU unless a test says otherwise. Knows
+//! nothing of the library, except for the tutorials' steps in Rust.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod support;
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/compare.rs"]
+mod compare;
 #[path = "cli/console.rs"]
 mod console;
 #[path = "cli/convert.rs"]
 mod convert;
+#[path = "cli/describe.rs"]
+mod describe;
 #[path = "cli/evaluate.rs"]
 mod evaluate;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/force.rs"]
+mod force;
 #[cfg(any(feature = "keras", feature = "onnx"))]
 #[path = "cli/formats.rs"]
 mod formats;
@@ -23,8 +29,12 @@ mod formats;
 mod generate;
 #[path = "cli/graph.rs"]
 mod graph;
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/named.rs"]
 mod named;
+#[path = "cli/pipes.rs"]
+mod pipes;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/run.rs"]
@@ -44,7 +54,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, TensorView};
@@ -53,7 +63,7 @@ use support::fixtures::Array;
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/shakespeare/shakespeare.safetensors");
 
-/// What a call of the binary left.
+/// The results of running the binary.
 #[derive(Debug)]
 struct Ran {
     status: i32,
@@ -73,30 +83,31 @@ fn gatewave_on_adapter<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ra
 }
 
 fn ran(command: &mut Command) -> Ran {
-    let output = command.output().expect("the binary starts");
-    Ran {
-        status: output.status.code().expect("it exits by itself"),
-        out: String::from_utf8(output.stdout).expect("UTF-8"),
-        err: String::from_utf8(output.stderr).expect("UTF-8"),
-    }
+    told(&command.output().expect("the binary starts"))
+}
+
+fn told(output: &Output) -> Ran {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let status = output.status.code().expect("it exits by itself");
+    Ran { status, out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewave"));
     command.env_remove("RUST_LOG").env("GATEWAVE_ADAPTER", "cpu");
-    // Mesa's Vulkan drivers complain on standard error where it is missing.
+    // Mesa's Vulkan drivers print a complaint if it is missing.
     command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
 impl Ran {
-    /// What it printed, where it did what was asked.
+    /// Returns what it printed; it must have succeeded.
     fn done(self) -> String {
         assert_eq!(self.status, 0, "{self:?}");
         self.out
     }
 
-    /// What it complained of, where it refused; a refusal prints no result and is no panic.
+    /// Returns its error message; it must have refused without a result and without a panic.
     fn refused(self) -> String {
         assert_eq!((self.status, self.out.as_str()), (2, ""), "{self:?}");
         assert!(!self.err.contains("panicked"), "{self:?}");
@@ -106,7 +117,7 @@ impl Ran {
     }
 }
 
-/// A folder of its own for a test, removed with it.
+/// A folder for one test, removed at the end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -152,7 +163,7 @@ fn write_tensors(path: &str, tensors: &BTreeMap<String, Array>) {
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-/// The tensors of a `.safetensors` file, F32, F64 or I64, in f64.
+/// Reads the tensors of a `.safetensors` file, F32, F64 or I64, in f64.
 fn read_tensors(path: impl AsRef<Path>) -> BTreeMap<String, ArrayD<f64>> {
     let bytes = fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -186,6 +197,31 @@ fn a_device_that_is_not_there_is_refused_with_those_that_are() {
         assert!(there.is_some_and(|there| !there.is_empty()), "{error}");
     } else {
         assert!(error.ends_with("this gatewave was built without the feature `gpu`"), "{error}");
+    }
+}
+
+/// If there is a GPU, it is used; if there is none, nothing else is.
+#[test]
+fn any_gpu_is_a_gpu_or_is_refused_with_the_adapters() {
+    let generate = ["generate", MODEL, "--prompt", "A", "--length", "1"];
+    let asked = [
+        gatewave(generate.iter().chain(&["--device", "gpu"])),
+        ran(command().env("GATEWAVE_ADAPTER", "GPU").args(generate)),
+    ];
+    for ran in asked {
+        if ran.status == 0 {
+            assert!(ran.err.contains("(asked for: the best GPU") && !ran.err.contains("device: CPU"), "{ran:?}");
+            continue;
+        }
+        assert_eq!(ran.status, 2, "{ran:?}");
+        let error = ran.err.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default();
+        assert!(error.starts_with("device gpu: expected a GPU, got none: "), "{ran:?}");
+        let end = "; `cpu` always works, and a software adapter runs by its name";
+        assert!(error.contains("; there is ") && error.ends_with(end), "{ran:?}");
+        #[cfg(feature = "gpu")]
+        for adapter in gatewave::device::adapters() {
+            assert!(error.contains(&adapter.name), "{ran:?}");
+        }
     }
 }
 
@@ -223,6 +259,10 @@ fn plan_ends_with_dispatches_and_bytes() {
     assert_eq!(error, "layer 0: expected an embedding or one_hot, to take the tokens that are drawn");
     let error = gatewave([&stack[..], &["--wgsl", "99"]].concat()).refused();
     assert!(error.starts_with("--wgsl: expected a dispatch from 0 to ") && error.ends_with(", got 99"), "{error}");
+    let ran = gatewave(["plan", "--cell", "lstm", "--input-size", "8", "--hidden-size", "16"]);
+    assert!(ran.err.contains("a call of 100 steps in a batch of 1 (--steps, --batch)"), "{ran:?}");
+    let said = ["plan", "--cell", "lstm", "--input-size", "8", "--hidden-size", "16", "--batch", "1", "--steps", "100"];
+    assert_eq!(ran.done(), gatewave(said).done());
     let error = gatewave(["plan", "--batch", "1", "--steps", "1"]).refused();
     assert_eq!(error, "plan: expected MODEL or --cell with its sizes, got neither");
 }

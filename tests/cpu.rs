@@ -1,19 +1,17 @@
-//! The CPU executor against the oracle, PyTorch, a trained model and draws by hand, and at large sizes.
+//! The CPU executor against the oracle, PyTorch, a trained model and a naive generator of tokens, and at large sizes.
 
 mod support;
 
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::{
-    Activation, Cell, Device, Engine, Gru, Input, Linear, Lstm, Model, Options, Output, Precision, Recurrent, Reset,
-    Rnn, Weights, oracle,
-};
+use gatewave::layer::{Cell, Recurrent, Reset};
+use gatewave::{Activation, Device, Engine, Gru, Input, Linear, Lstm, Model, Output, Precision, Rnn, Weights, oracle};
 use ndarray::{Axis, concatenate, s};
 use support::noise::noise;
 use support::{drawing, executor, forward_graphs, graph_streams};
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&Device::Cpu, 1, &[Options::default()]);
+    executor::table(&Device::Cpu, 1, &[Engine::builder()]);
 }
 
 #[test]
@@ -98,10 +96,10 @@ fn a_hundred_thousand_steps_in_one_call_are_ten_calls_with_the_state_carried() {
     assert_eq!(pieces.len(), PIECES);
     let outputs: Vec<_> = pieces.iter().map(|piece| piece.output.view()).collect();
     let joined = concatenate(Axis(1), &outputs).expect("pieces of one sequence");
-    // Every sum is the same one: not a bit may differ.
+    // Every sum is the same, so not a bit may differ.
     assert!(joined == whole.output);
     assert!(pieces[PIECES - 1].states == whole.states);
-    // Carried states matter for as long as the first steps of a piece.
+    // Carried states matter during the first steps of a piece.
     let fresh = engine.run(&Input::features(x.slice(s![.., TIME / PIECES..2 * TIME / PIECES, ..]).to_owned()));
     assert!(fresh.expect("a piece runs").output != pieces[1].output);
 }
@@ -134,7 +132,7 @@ fn a_softmax_over_a_hundred_thousand_classes_sums_to_one() {
     }
 }
 
-/// Models of every way through a step, of a size that is worth a crew of threads.
+/// Models of every kind of step, large enough for a team of threads.
 fn models_for_crews() -> Vec<Model> {
     let before = Cell::Gru(Reset::Before);
     vec![
@@ -148,7 +146,7 @@ fn models_for_crews() -> Vec<Model> {
 }
 
 #[test]
-fn crews_of_any_size_give_the_bits_of_one_thread() {
+fn teams_of_any_size_give_the_bits_of_one_thread() {
     const TIME: usize = 15;
     for model in models_for_crews() {
         let engine = engine(&model, &Weights::random(&model, 5).expect("the model is right"));

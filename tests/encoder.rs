@@ -1,12 +1,13 @@
-//! Encoders and decoders: sequences of different lengths in one graph. Against the oracle, through a native file and back,
-//! from descriptions that say `encoder`, and what is refused.
+//! Encoders and decoders: sequences of different lengths in one graph. They are compared with the oracle,
+//! written to a native file and read back, and read from descriptions with `encoder`. Also what is refused.
 
 use gatewave::conformance::{Case, InitialStates, MaskKind, Tolerance, compare};
 use gatewave::formats::{description, safetensors};
+use gatewave::interface::State;
+use gatewave::layer::{Cell, Recurrent};
 use gatewave::weights::Tensors;
 use gatewave::{
-    Cell, Device, Embedding, Engine, ErrorKind, Input, Linear, Lstm, Model, NamedTensors, Precision, Recurrent, State,
-    Storage, Values, Weights,
+    Device, Embedding, Engine, ErrorKind, Input, Linear, Lstm, Model, NamedTensors, Precision, Values, Weights,
 };
 use ndarray::{Array2, Array3};
 
@@ -32,7 +33,7 @@ fn model(cell: Cell) -> Model {
 
 fn case(cell: Cell, mask: MaskKind) -> Case {
     let (name, states) = (format!("{cell} {mask:?}"), InitialStates::Given);
-    Case { name, model: model(cell), time: 5, batch: 3, storage: Storage::F32, mask, states, seed: 7 }
+    Case { name, model: model(cell), time: 5, batch: 3, precision: Precision::F32, mask, states, seed: 7 }
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn a_decoder_begins_where_its_encoder_ended() {
         for mask in [MaskKind::All, MaskKind::Lengths, MaskKind::Holes] {
             let case = case(cell, mask);
             let weights = case.weights();
-            let engine = Engine::new(case.model.clone(), &weights, Device::Cpu).unwrap();
+            let engine = Engine::new(&case.model, &weights, Device::Cpu).unwrap();
             let got = engine.run(&case.input()).unwrap();
             let truth = gatewave::oracle::run(&case.model, &weights, &case.input()).unwrap();
             let compared = compare(got.output.view(), truth.output.view(), Tolerance { abs: 1e-5, rel: 1e-5 }).unwrap();
@@ -66,7 +67,7 @@ fn the_layers_of_one_stack_begin_the_directions_of_another() {
         g.output("y", to);
         let model = g.finish().expect("a model whose layers fit");
         let case = Case { name: format!("{cell} {turned}"), model, ..case(cell, MaskKind::Lengths) };
-        let engine = Engine::new(case.model.clone(), &case.weights(), Device::Cpu).unwrap();
+        let engine = Engine::new(&case.model, &case.weights(), Device::Cpu).unwrap();
         let got = engine.run(&case.input()).unwrap();
         let truth = gatewave::oracle::run(&case.model, &case.weights(), &case.input()).unwrap();
         let compared = compare(got.output.view(), truth.output.view(), Tolerance { abs: 1e-5, rel: 1e-5 }).unwrap();
@@ -88,7 +89,7 @@ fn a_native_file_holds_the_encoder_too() {
 #[test]
 fn inputs_that_fit_no_encoder_are_errors() {
     let case = case(Cell::Rnn, MaskKind::All);
-    let engine = Engine::new(case.model.clone(), &case.weights(), Device::Cpu).unwrap();
+    let engine = Engine::new(&case.model, &case.weights(), Device::Cpu).unwrap();
     let x = |batch| Input::features(Array3::zeros((batch, 4, 5)));
     let tokens = |batch| Array2::<i64>::ones((batch, 3));
     let refused = |input: Input| {
@@ -112,7 +113,7 @@ fn inputs_that_fit_no_encoder_are_errors() {
     assert_eq!(refused(states), "states of stack 2 (rnn): expected none, since a value of the model begins it");
 }
 
-/// A description of before there were graphs.
+/// A description from before there were graphs.
 fn described(encoder: &str, states: &str) -> gatewave::Result<Model> {
     let json = format!(
         r#"{{"gatewave": 1, "batch_first": true,
@@ -134,7 +135,7 @@ fn descriptions_that_say_encoder_are_graphs() {
     let names: Vec<_> = model.all_ports().outputs.iter().map(|port| port.name.clone()).collect();
     assert_eq!(names, ["output", "h_n", "c_n"]);
     let weights = Weights::random(&model, 5).unwrap();
-    let engine = Engine::new(model.clone(), &weights, Device::Cpu).unwrap();
+    let engine = Engine::new(&model, &weights, Device::Cpu).unwrap();
     let (x, source) = (Array3::from_elem((2, 4, 4), 0.5_f32), Array3::from_elem((2, 6, 5), -0.25_f32));
     let tensors: NamedTensors = [("x", x.clone().into()), ("encoder_x", Values::from(source.clone()))]
         .map(|(name, values): (&str, Values)| (name.to_owned(), values))
@@ -157,7 +158,7 @@ fn descriptions_that_say_encoder_are_graphs() {
         .map(|(name, values)| (name.to_owned(), values.into()))
         .into();
     assert_eq!(engine.run_named(&single).unwrap()[0].1.shape(), [4, 8]);
-    // What is written is a graph, and read as it was.
+    // It is written as a graph, and read back as it was.
     let json = description::to_json(&model);
     assert!(!json.contains(r#""encoder":"#), "{json}");
     assert_eq!(description::from_json(&json, &Tensors::new()).unwrap(), model);

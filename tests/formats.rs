@@ -1,7 +1,9 @@
-//! What the readers of models and weights promise: what is read, what is inferred, and every error as text.
+//! The promises of the readers of models and weights: what is read, what is inferred, and every error as text.
 
 mod support;
 
+#[path = "formats/describe.rs"]
+mod describe;
 #[path = "formats/elements.rs"]
 mod elements;
 #[path = "formats/files.rs"]
@@ -18,11 +20,12 @@ mod refused;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatewave::formats::{description, open, read, safetensors, save, write};
+use gatewave::formats::{description, open, open_with, read, safetensors, save, write};
+use gatewave::interface::Axes;
+use gatewave::layer::{Bias, Cell, LayerKind, Reset};
 use gatewave::weights::{Tensor, Tensors, draw_supplied};
 use gatewave::{
-    Activation, Axes, Bias, Cell, Embedding, ErrorKind, Gru, LayerKind, Linear, Lstm, Model, OneHot, Precision, Reset,
-    Result, Rnn, Select, Weights,
+    Activation, Embedding, ErrorKind, Gru, Linear, Lstm, Model, OneHot, Precision, Result, Rnn, Select, Weights,
 };
 use half::{bf16, f16};
 use serde_json::{Value, json};
@@ -61,7 +64,7 @@ fn load(layers: Value, tensors: Tensors) -> Result<(Model, Weights)> {
     Ok((model, weights))
 }
 
-/// What loading fails with.
+/// Returns the error of loading.
 fn refusal(layers: Value, tensors: Tensors) -> (ErrorKind, String) {
     let error = load(layers, tensors).expect_err("this must be refused");
     (error.kind(), error.to_string())
@@ -86,21 +89,23 @@ fn read_refusal(bytes: &[u8]) -> (ErrorKind, String) {
     (error.kind(), error.to_string())
 }
 
-/// A path of its own for each test.
+/// Returns a path for one test alone.
 fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// Models that say everything that a description has a word for.
+/// Models with everything that a description has a word for.
 fn models() -> Vec<Model> {
+    let mut characters = Model::new();
+    characters.vocabulary = Some("a\n\"é".chars().collect());
     let mut models = vec![
         Model::new()
-            .layer(Embedding { padding_idx: Some(2), ..Embedding::new(7, 3) })
+            .layer(Embedding::new(7, 3).padding_idx(2))
             .named_layer("encoder.rnn.", Lstm::new(3, 5).num_layers(2).bidirectional().proj_size(2))
             .layer(Select::FinalHidden)
             .layer(Linear::new(4, 3).no_bias())
             .layer(Activation::Relu),
-        Model { vocabulary: Some("a\n\"é".chars().collect()), ..Model::new() }
+        characters
             .axes(Axes::TimeMajor)
             .layer(OneHot::new(4))
             .layer(Gru::new(4, 3).bias(Bias::One))
@@ -121,7 +126,7 @@ fn every_pytorch_fixture_loads_with_its_description() {
         let description = scratch(&format!("{}.json", fixture.id));
         fs::write(&description, &fixture.description_json).unwrap();
         let (model, weights) =
-            open(&fixture.weights, Some(&description)).unwrap_or_else(|e| panic!("{}: {e}", fixture.id));
+            open_with(&fixture.weights, &description).unwrap_or_else(|e| panic!("{}: {e}", fixture.id));
         assert_eq!(model.parameters(), fixture.params, "{}", fixture.id);
         let held: usize =
             weights.to_tensors(&model).unwrap().iter().map(|(_, tensor)| tensor.read().unwrap().len()).sum();
@@ -233,7 +238,7 @@ fn a_model_saved_is_the_model_opened() {
         let weights = Weights::random(&model, 7).unwrap();
         let path = scratch(&format!("saved-{index}.safetensors"));
         save(&path, &model, &weights).unwrap();
-        assert_eq!(open(&path, None).unwrap(), (model, weights));
+        assert_eq!(open(&path).unwrap(), (model, weights));
     }
 }
 
@@ -248,10 +253,10 @@ fn weights_that_the_caller_brings_are_saved_and_opened_as_names_and_shapes() {
     save(&path, &model, &Weights::random(&model, 7).unwrap()).unwrap();
     let stored = safetensors::read(&path).unwrap().tensors;
     assert!(stored.names().all(|name| name.starts_with("b.")) && stored.names().count() == 8);
-    let (again, mut tensors) = read(&path, None).unwrap();
+    let (again, mut tensors) = read(&path).unwrap();
     assert_eq!(again, model);
     assert_eq!(tensors.shape("a.weight_ch_l0_reverse"), Some(&[3, 4][..]));
-    let error = open(&path, None).unwrap_err();
+    let error = open(&path).unwrap_err();
     let message = "layer 0 lstm: a.weight_ih_l0: expected weights from the caller, who brings them as W with each call";
     assert_eq!((error.kind(), error.to_string()), weights_error(&format!("{}: {message}", path.display())));
     draw_supplied(&model, &mut tensors, 7).unwrap();
@@ -265,7 +270,7 @@ fn a_file_of_halves_holds_the_nearest_ones() {
     let tensors = Tensors::from_iter([("fc.weight", Tensor::new([2, 2], values.to_vec()))]);
     let path = scratch("halves.safetensors");
     write(&path, &model, tensors, Precision::F16).unwrap();
-    let read = read(&path, None).unwrap().1;
+    let read = read(&path).unwrap().1;
     let halves = values.map(|value| f16::from_f32(value).to_f32());
     assert_eq!(read.get("fc.weight").unwrap().read().unwrap().as_ref(), halves);
 }
@@ -313,7 +318,7 @@ fn a_one_hot_has_as_many_classes_as_the_vocabulary_or_the_next_layers_input() {
             .layers[0]
             .kind
         {
-            LayerKind::OneHot(OneHot { num_classes }) => num_classes,
+            LayerKind::OneHot(OneHot { num_classes, .. }) => num_classes,
             ref other => panic!("expected a one_hot, got {other:?}"),
         };
     let layers = json!([{"type": "one_hot"}, {"type": "lstm", "weights": "lstm."}]);

@@ -1,8 +1,8 @@
-//! Everything that only an adapter can show: results, slot by slot and as a whole, functions and variants, large sizes,
-//! long runs, threads, streams, draws, NaN, a lost device.
+//! Everything that needs an adapter: results, slot by slot and as a whole; functions
+//! and variants, large sizes, long runs, threads, streams, draws, NaN, a lost device.
 //!
-//! `GATEWAVE_ADAPTER` names the adapter by a part of its name, and it must be there: `scripts/test.sh` installs two
-//! software adapters and runs this on both.
+//! `GATEWAVE_ADAPTER` is a part of the adapter's name, and the adapter must be
+//! there. `scripts/test.sh` installs two software adapters and runs this on both.
 
 mod support;
 
@@ -32,22 +32,22 @@ mod training;
 #[path = "gpu/variants.rs"]
 mod variants;
 
-use gatewave::plan::tune::Target;
-use gatewave::{Options, Strategy};
+use gatewave::inspect::plan::tune::Target;
+use gatewave::{Engine, Strategy};
 use support::devices::adapter;
 use support::executor;
 
 #[test]
 fn every_case_of_the_table_gives_the_truth() {
-    executor::table(&adapter(), 1, &[Options::default()]);
+    executor::table(&adapter(), 1, &[Engine::builder()]);
 }
 
-/// On a software adapter the tiles of a GPU, with its slices of the depth, and its matrices in buffers would otherwise
-/// never run. Each shape compiles kernels of its own, which takes long: each fifth case does.
+/// A software adapter would by itself never run a GPU's tiles, with slices of the depth, or matrices
+/// in buffers. Each shape compiles its own kernels, which takes long, so only each fifth case runs.
 #[test]
 fn each_fifth_case_of_the_table_gives_the_truth_with_the_tiles_of_a_gpu() {
-    let by = |strategy| Options { target: Some(Target::Gpu), ..Options::default().strategy(strategy) };
-    executor::table(&adapter(), 5, &[Strategy::Diagonal, Strategy::Scan].map(by));
+    let by = |strategy| Engine::builder().strategy(strategy).target(Target::Gpu);
+    executor::table(&adapter(), 5, &[Strategy::Wavefront, Strategy::Scan].map(by));
 }
 
 #[test]

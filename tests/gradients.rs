@@ -1,4 +1,4 @@
-//! The oracle's gradients: against PyTorch's, against finite differences in f64, and what is refused.
+//! The oracle's gradients, against PyTorch's and against finite differences in f64; and what is refused.
 
 mod support;
 
@@ -21,7 +21,7 @@ use gatewave::conformance::{self, Case, TrainingCase};
 use gatewave::oracle::{Along, Difference, differences};
 use gatewave::{Error, Weights};
 
-/// What a slope may be off by, for each unit of the gradient's length: central differences are exact to about 1e-8.
+/// The allowed error of a slope, for each unit of the gradient's length: central differences are exact to about 1e-8.
 const TOLERANCE: f64 = 2e-5;
 
 /// The slopes of a case.
@@ -32,7 +32,7 @@ fn slopes(case: &Case, weights: &Weights, along: Along) -> Result<Vec<Difference
 
 #[test]
 fn slopes_of_every_case_of_the_table_are_those_of_the_gradients() {
-    // The table's largest stacks are there for the tiles of kernels; differences of them take minutes.
+    // The table's largest stacks are there for the tiles of kernels. Their differences would take minutes.
     let is_small = |case: &&Case| case.model.parameters() * case.time * case.batch < 1_000_000;
     let cases = conformance::cases();
     let mut count = 0;
@@ -59,7 +59,7 @@ fn slopes_of_random_models_are_those_of_the_gradients() {
             Err(error) if models::is_of_steps(&error) => continue,
             Err(error) => panic!("{}", say(&error)),
         };
-        // Functions without a bound can drive a model out of f64.
+        // Unbounded functions can drive a model out of f64.
         if all.iter().any(|one| !(one.slope.abs() < 1e12 && one.gradient.is_finite())) {
             lost += 1;
             continue;
@@ -82,7 +82,7 @@ fn slopes_of_random_models_are_those_of_the_gradients() {
 fn gradients_are_those_of_pytorch() {
     const COUNT: usize = 42;
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/training");
-    // Larger cases, where someone has them.
+    // Larger cases, if there are any.
     let other = env::var_os("GATEWAVE_TRAINING_CASES").map(PathBuf::from);
     for folder in [Some(own), other].into_iter().flatten() {
         let count = pytorch::each(&folder);

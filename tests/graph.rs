@@ -1,5 +1,5 @@
-//! Models that are no chain: the roads by Rust and by a description give equal models, descriptions say what is wrong, and
-//! named tensors go by the model's own names.
+//! Models that are no chain: Rust and a description build equal models,
+//! descriptions report errors, and named tensors have the model's own names.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod support;
@@ -10,11 +10,14 @@ mod refused;
 use std::sync::Mutex;
 
 use gatewave::formats::description::{from_json, to_json};
+use gatewave::interface::{
+    Axes, Dim, InputKind, InputValue, ModelInput, ModelOutput, OutputValue, Pin, Ports, State, Value,
+};
+use gatewave::layer::{Dropout, Join, Layer, LayerKind};
 use gatewave::weights::{Tensor, Tensors};
 use gatewave::{
-    Axes, Device, Dim, Dropout, Embedding, Engine, ErrorKind, Gru, InputKind, InputValue, Join, Layer, LayerKind,
-    Linear, Lstm, Model, ModelInput, ModelOutput, NamedTensors, Output, OutputValue, Pin, Ports, Rnn, Select, State,
-    States, Value, Values, Weights,
+    Device, Embedding, Engine, ErrorKind, Gru, Linear, Lstm, Model, NamedTensors, Output, Rnn, Select, States, Values,
+    Weights,
 };
 use ndarray::{ArrayD, array};
 use serde_json::{Value as Json, json};
@@ -59,15 +62,15 @@ fn refusal(json: &Json) -> String {
     error.to_string()
 }
 
-/// The description with what `change` makes of it.
+/// The description after `change`.
 fn changed(change: impl Fn(&mut Json)) -> Json {
     let mut json = eight_layers_json();
     change(&mut json);
     json
 }
 
-fn layer(kind: impl Into<LayerKind>, weights: &str, from: &[Value]) -> Layer {
-    Layer { kind: kind.into(), weights: weights.into(), name: None, from: from.into(), initial: [None; 2] }
+fn layer(kind: impl Into<LayerKind>, prefix: &str, from: &[Value]) -> Layer {
+    Layer::new(kind, prefix).taking(from)
 }
 
 fn assert_round_trip(model: &Model) {
@@ -129,7 +132,7 @@ fn a_chain_writes_no_key_of_a_graph() {
 #[test]
 fn layers_without_a_name_go_by_their_numbers() {
     let y = |layer| Value::Layer(layer, Pin::Output);
-    let mut model = Model { axes: Axes::TimeMajor, ..Model::new() };
+    let mut model = Model::new().axes(Axes::TimeMajor);
     model.layers = vec![
         layer(Gru::new(4, 4), "a.", &[Value::Input(0)]),
         layer(Join::Add, "", &[Value::Input(0), y(0)]),
@@ -140,12 +143,12 @@ fn layers_without_a_name_go_by_their_numbers() {
     ];
     model.layers[2].initial[0] = Some(Value::Layer(0, Pin::Hidden));
     model.outputs = vec![
-        ModelOutput { name: "y".into(), from: y(5) },
-        ModelOutput { name: "state".into(), from: Value::Layer(2, Pin::Hidden) },
-        ModelOutput { name: "last".into(), from: Value::Layer(2, Pin::LastOutput) },
+        ModelOutput::new("y", y(5)),
+        ModelOutput::new("state", Value::Layer(2, Pin::Hidden)),
+        ModelOutput::new("last", Value::Layer(2, Pin::LastOutput)),
     ];
     assert_round_trip(&model);
-    // A name that reads as another's result does not hide it.
+    // A name that looks like another layer's result does not hide that result.
     model.layers[0].name = Some("a".into());
     model.layers[1].name = Some("a.hidden".into());
     model.layers[3].name = Some("x".into());
@@ -192,11 +195,12 @@ fn an_input_of_states_begins_every_stack_that_names_it() {
         ("x_mask", InputValue::Mask(0)),
     ];
     assert_eq!(ports, expected.map(|(name, value)| (name.to_owned(), value)));
-    // The outputs are not said: they are the usual ones.
+    // The outputs are not given: they are the usual ones.
     let outputs: Vec<_> = model.all_ports().outputs.iter().map(|port| port.name.clone()).collect();
     assert_eq!(outputs, ["output", "h_n", "c_n", "h_n.1", "c_n.1", "h_n.2", "c_n.2", "h_n.3", "c_n.3"]);
-    // What ports may be, the usual ones are.
-    Model { ports: Ports::usual(&model), ..model }.check().unwrap();
+    // The usual ports are valid ports.
+    let usual = Ports::usual(&model);
+    model.ports(usual).check().unwrap();
 }
 
 #[test]
@@ -287,11 +291,8 @@ fn a_model_goes_by_its_own_names() {
     let ramp =
         |shape: &[usize]| ArrayD::from_shape_vec(shape, (0_u8..).map(f32::from).take(shape.iter().product()).collect());
     let stack = |h: &[usize]| States { h: ramp(h).unwrap(), c: Some(ramp(h).unwrap() + 100.0) };
-    let output = Output {
-        output: ramp(&[2, 1]).unwrap(),
-        states: vec![stack(&[1, 2, 8]), stack(&[1, 2, 6])],
-        others: vec![ramp(&[2, 3, 5]).unwrap()],
-    };
+    let mut output = Output::new(ramp(&[2, 1]).unwrap(), vec![stack(&[1, 2, 8]), stack(&[1, 2, 6])]);
+    output.others = vec![ramp(&[2, 3, 5]).unwrap()];
     let named = model.named_output(&output).unwrap();
     let expected = [
         ("score", output.output.clone()),
@@ -300,11 +301,8 @@ fn a_model_goes_by_its_own_names() {
     ];
     assert_eq!(named, expected.map(|(name, array)| (name.to_owned(), array.into())));
     // One sequence without a batch.
-    let single = Output {
-        output: ramp(&[1]).unwrap(),
-        states: vec![stack(&[1, 8]), stack(&[1, 6])],
-        others: vec![ramp(&[3, 5]).unwrap()],
-    };
+    let mut single = Output::new(ramp(&[1]).unwrap(), vec![stack(&[1, 8]), stack(&[1, 6])]);
+    single.others = vec![ramp(&[3, 5]).unwrap()];
     let shapes: Vec<_> = model.named_output(&single).unwrap().iter().map(|(_, array)| array.shape().to_vec()).collect();
     assert_eq!(shapes, [vec![1], vec![3, 5], vec![1, 6]]);
 }
@@ -312,29 +310,30 @@ fn a_model_goes_by_its_own_names() {
 #[test]
 fn the_summary_tells_what_each_layer_takes() {
     let expected = "\
-┏━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━┓
-┃ Layer (type)          ┃ Output Shape    ┃ Param # ┃ Connected to               ┃
-┡━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━┩
-│ words (InputLayer)    │ (None, None)    │       0 │ -                          │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ facts (InputLayer)    │ (None, 3)       │       0 │ -                          │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ embedding (Embedding) │ (None, None, 8) │     160 │ words                      │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ lower (LSTM)          │ (None, None, 8) │     576 │ embedding                  │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ sum (Add)             │ (None, None, 8) │       0 │ embedding, lower           │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ upper (LSTM)          │ (None, None, 6) │     384 │ sum                        │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ hidden (Linear)       │ (None, 4)       │      16 │ facts                      │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ joined (Concatenate)  │ (None, 10)      │       0 │ upper.final_hidden, hidden │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ tags (Linear)         │ (None, None, 5) │      35 │ upper                      │
-├───────────────────────┼─────────────────┼─────────┼────────────────────────────┤
-│ score (Linear)        │ (None, 1)       │      11 │ joined                     │
-└───────────────────────┴─────────────────┴─────────┴────────────────────────────┘
+Model: \"functional\"
+┏━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┓
+┃ Layer (type)          ┃ Output Shape                            ┃ Param # ┃ Connected to                 ┃
+┡━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┩
+│ words (InputLayer)    │ (None, None)                            │       0 │ -                            │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ facts (InputLayer)    │ (None, 3)                               │       0 │ -                            │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ embedding (Embedding) │ (None, None, 8)                         │     160 │ words[0][0]                  │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ lower (LSTM)          │ (None, None, 8)                         │     576 │ embedding[0][0]              │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ sum (Add)             │ (None, None, 8)                         │       0 │ embedding[0][0], lower[0][0] │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ upper (LSTM)          │ [(None, None, 6), (None, 6), (None, 6)] │     384 │ sum[0][0]                    │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ hidden (Dense)        │ (None, 4)                               │      16 │ facts[0][0]                  │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ joined (Concatenate)  │ (None, 10)                              │       0 │ upper[0][1], hidden[0][0]    │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ tags (Dense)          │ (None, None, 5)                         │      35 │ upper[0][0]                  │
+├───────────────────────┼─────────────────────────────────────────┼─────────┼──────────────────────────────┤
+│ score (Dense)         │ (None, 1)                               │      11 │ joined[0][0]                 │
+└───────────────────────┴─────────────────────────────────────────┴─────────┴──────────────────────────────┘
  Total params: 1,182 (4.62 KB)
  Trainable params: 1,182 (4.62 KB)
  Non-trainable params: 0 (0.00 B)";
@@ -345,7 +344,7 @@ fn the_summary_tells_what_each_layer_takes() {
 fn what_layers_share_is_counted_once() {
     let y = |layer| Value::Layer(layer, Pin::Output);
     let mut model = Model::new();
-    model.inputs = ["a", "b"].map(|name| ModelInput { name: name.into(), kind: InputKind::Sequence(4) }).into();
+    model.inputs = ["a", "b"].map(|name| ModelInput::new(name, InputKind::Sequence(4))).into();
     model.layers = vec![
         layer(Rnn::new(4, 4), "rnn.", &[Value::Input(0)]),
         layer(Rnn::new(4, 4), "rnn.", &[Value::Input(1)]),
@@ -354,7 +353,8 @@ fn what_layers_share_is_counted_once() {
     assert_round_trip(&model);
     assert_eq!(model.parameters(), 40);
     let table = model.summary().to_string();
-    assert!(table.contains("│ rnn, rnn_1"), "{table}");
+    assert!(table.contains("│ rnn[0][0], rnn[1][0] │"), "{table}");
+    assert!(table.contains("│ a[0][0], b[0][0] "), "{table}");
     assert!(table.contains(" Total params: 40 "), "{table}");
 }
 
@@ -390,14 +390,14 @@ fn a_layer_that_no_output_needs_is_warned_of_where_an_engine_is_made_and_at_no_c
     assert!(warnings().is_empty());
     let engine = Engine::new(model, &weights, Device::Cpu).unwrap();
     let mut tensors = NamedTensors::new();
-    tensors.insert("x".into(), Values::Real(ArrayD::zeros(vec![1, 4, 3])));
+    tensors.insert("x".into(), Values::F32(ArrayD::zeros(vec![1, 4, 3])));
     for _ in 0..2 {
         engine.run_named(&tensors).unwrap();
     }
     assert_eq!(warnings(), ["layer 1 idle (linear): no output needs it"]);
 }
 
-/// A selection says by its `what` which result of a stack it takes, wherever the stack stands.
+/// The `what` of a selection says which result of a stack it takes, in any place.
 #[test]
 fn a_selection_names_the_stack_that_it_takes() {
     let mut g = Model::graph();
@@ -413,7 +413,7 @@ fn a_selection_names_the_stack_that_it_takes() {
     assert_round_trip(&model);
 }
 
-/// Every layer looks for what it takes and for who takes it at once: a chain of n joins is n times the work of one.
+/// The consumers and sources of all layers are found together: a chain of n joins takes n times the work of one.
 #[test]
 fn many_thousand_joins_are_read_and_planned_at_once() {
     const JOINS: usize = 20_000;
@@ -432,11 +432,11 @@ fn many_thousand_joins_are_read_and_planned_at_once() {
     let start = std::time::Instant::now();
     let model = from_json(&json.to_string(), &Tensors::new()).unwrap();
     assert_eq!(model.layers.len(), 1 + JOINS);
-    let engine = Engine::new(model.clone(), &Weights::random(&model, 1).unwrap(), Device::Cpu).unwrap();
+    let engine = Engine::new(&model, &Weights::random(&model, 1).unwrap(), Device::Cpu).unwrap();
     // The average of a value and x, again and again, is x.
     let x = ndarray::Array3::from_shape_fn((2, 5, 3), |(b, t, n)| (b + 2 * t) as f32 - 0.5 * n as f32);
     let got = engine.run(&gatewave::Input::features(x.clone())).unwrap().output;
     assert!(got.iter().zip(&x).all(|(got, x)| (got - x).abs() < 1e-5));
-    // A second where each layer is looked at once; many times that where each looks at all others.
+    // This takes a second if each layer is visited once, and many times that if each looks at all others.
     assert!(start.elapsed().as_secs() < 15, "{:?}", start.elapsed());
 }

@@ -1,6 +1,6 @@
-//! Model files that mean harm: each reader gives an error of kind `Model` or `Weights`, and neither panics nor takes
-//! memory for what a file claims. Beside these stand `tests/onnx/hostile.rs`, `tests/keras/refused.rs` and
-//! `tests/formats/files.rs`; `fuzz/` looks for more.
+//! Malicious model files: each reader gives an error of kind `Model` or `Weights`. It neither
+//! panics nor allocates memory for sizes that a file only claims. See also `tests/onnx/hostile.rs`,
+//! `tests/keras/refused.rs` and `tests/formats/files.rs`; `fuzz/` looks for more.
 
 #![cfg(all(feature = "keras", feature = "onnx"))]
 
@@ -23,13 +23,13 @@ fn hostile(name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Reads every tensor of what was read.
+/// Reads every tensor of the result.
 fn whole((model, tensors): (Model, Tensors)) -> Result<Model> {
     tensors.iter().try_for_each(|(_, tensor)| tensor.read().map(drop))?;
     Ok(model)
 }
 
-/// What `result` is refused with.
+/// Returns the error of `result`.
 fn refused(result: Result<Model>) -> Error {
     let error = result.map(|model| model.summary().to_string()).expect_err("this must be refused");
     assert!(matches!(error.kind(), ErrorKind::Model | ErrorKind::Weights), "{error}");
@@ -96,13 +96,13 @@ fn an_onnx_tensor_that_claims_two_to_the_60_elements_is_refused() {
 
 #[test]
 fn a_description_of_forty_thousand_layers_and_a_file_of_as_many_stacks_are_read() {
-    // Time that grows with the square of them would be minutes here.
+    // If the time grew with the square, this would take minutes.
     let layers = std::iter::once(json!({"type": "rnn", "input_size": 1, "hidden_size": 1}));
     let relu = json!({"type": "activation", "activation": "relu"});
     let text = json!({"gatewave": 1, "layers": layers.chain(vec![relu; 40_000]).collect::<Vec<_>>()}).to_string();
     let model = description::from_json(&text, &Tensors::new()).expect("a long model");
     let summary = model.summary().to_string();
-    assert!(summary.contains("activation_39999 (Activation, relu)"), "{}", &summary[..400]);
+    assert!(summary.contains("activation_39999 (Activation)"), "{}", &summary[..400]);
 
     const STACKS: usize = 40_000;
     let one = |i: usize| ["ih", "hh"].map(|part| (format!("r{i}.weight_{part}_l0"), Tensor::new([1, 1], vec![0.5])));
@@ -115,9 +115,9 @@ fn a_description_of_forty_thousand_layers_and_a_file_of_as_many_stacks_are_read(
 
 // What nests, loops or doubles.
 
-/// `inner` inside of a million messages, each field `number` of the next.
+/// `inner` inside a million messages, each in field `number` of the next.
 fn million_deep(number: u8, inner: &[u8]) -> Vec<u8> {
-    // From the end to the beginning: a message's length is known when its fields are.
+    // From the end to the beginning: a message's length is known once its fields are.
     let mut reversed: Vec<u8> = inner.iter().rev().copied().collect();
     for _ in 0..1_000_000 {
         let length = Message::default().int(1, i64::try_from(reversed.len()).expect("a length")).0;
@@ -130,13 +130,13 @@ fn million_deep(number: u8, inner: &[u8]) -> Vec<u8> {
 
 #[test]
 fn an_onnx_file_nested_a_million_deep_is_refused() {
-    // In the model's graph, a node's subgraph, a tensor and a type; and any message in itself.
+    // In the model's graph, in a node's inner graph, in a tensor and a type; and any message inside itself.
     for number in [1, 2, 5, 6, 7, 8, 11, 12, 13] {
         let bytes =
             [million_deep(number, &[]), Message::default().message(8, &Message::default().int(2, 17)).0].concat();
         refused(onnx::read_bytes(&bytes).and_then(whole));
     }
-    // Groups, which protobuf has no more: their ends are as many.
+    // Groups, which protobuf has abandoned: each has an end.
     let mut groups = vec![0x0b; 1_000_000];
     groups.extend(vec![0x0c; 1_000_000]);
     refused(onnx::read_bytes(&groups).and_then(whole));
@@ -171,7 +171,7 @@ fn hdf5_links_that_loop_are_refused() {
 #[test]
 fn hdf5_links_that_go_on_and_on_or_out_of_the_file_are_refused() {
     keras_refusal("soft_links_chain.h5");
-    // Beside the file that it names: read from there, where links to other files are not followed.
+    // In the folder of the file that it names, where links to other files are not followed either.
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/hostile/external_link.h5");
     refused(keras::read(&path).and_then(whole));
 }

@@ -1,4 +1,4 @@
-//! Keras files: what a reader makes of them, against the files' own manifest and against what Keras computed.
+//! Keras files: how they are read, compared with the files' own manifest and with Keras' results.
 
 #![cfg(feature = "keras")]
 
@@ -8,6 +8,8 @@ mod files;
 mod graphs;
 #[path = "keras/refused.rs"]
 mod refused;
+#[path = "keras/summaries.rs"]
+mod summaries;
 mod support;
 #[path = "keras/table.rs"]
 mod table;
@@ -17,7 +19,8 @@ use std::collections::BTreeMap;
 use files::{Case, all, prefix};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::formats::keras;
-use gatewave::{Device, Engine, Memory, Weights, oracle};
+use gatewave::layer::StateLifetime;
+use gatewave::{Device, Engine, Weights, oracle};
 
 #[test]
 fn every_fixture_has_the_parameters_of_its_manifest() {
@@ -29,7 +32,7 @@ fn every_fixture_has_the_parameters_of_its_manifest() {
             assert_eq!(model.parameters(), case.parameters, "{}", path.display());
             let mut got: BTreeMap<String, usize> = BTreeMap::new();
             for layer in model.layers.iter().filter(|layer| layer.kind.parameters() > 0) {
-                got.insert(layer.weights.clone(), layer.kind.parameters());
+                got.insert(layer.prefix.clone(), layer.kind.parameters());
             }
             let mut want = case.layers.clone();
             want.retain(|_, params| *params > 0);
@@ -63,7 +66,7 @@ fn an_archive_and_an_h5_file_of_one_model_are_one_model() {
 
 #[test]
 fn a_file_whose_matrices_lie_in_small_compressed_chunks_is_the_file_without_them() {
-    let of = |name: &str| keras::read(&files::folder().join(name)).expect("an h5 file");
+    let of = |name: &str| keras::read(files::folder().join(name)).expect("an h5 file");
     assert!(of("hostile/chunked.h5") == of("keras/k3_o_rnn3_42params.h5"));
 }
 
@@ -94,7 +97,7 @@ fn run(case: &Case, path: &std::path::Path) -> Result<(), String> {
     let (model, tensors) = keras::read(path).map_err(|e| e.to_string())?;
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.to_string())?;
     let tolerance = Tolerance { abs: case.atol, rel: case.rtol };
-    if model.stacks().all(|stack| stack.memory == Memory::Call) {
+    if model.stacks().all(|stack| stack.state_lifetime == StateLifetime::Call) {
         let got = oracle::run(&model, &weights, &case.calls[0].input(&model)).map_err(|e| e.to_string())?;
         #[expect(clippy::cast_possible_truncation, reason = "far nearer than the tolerance")]
         let got = got.output.mapv(|x| x as f32);
@@ -103,7 +106,7 @@ fn run(case: &Case, path: &std::path::Path) -> Result<(), String> {
             return Err(format!("the oracle: {compared}"));
         }
     }
-    let engine = Engine::new(model.clone(), &weights, Device::Cpu).map_err(|e| e.to_string())?;
+    let engine = Engine::new(&model, &weights, Device::Cpu).map_err(|e| e.to_string())?;
     for call in &case.calls {
         let got = engine.run(&call.input(&model)).map_err(|e| e.to_string())?;
         let compared = compare(got.output.view(), call.wanted.view(), tolerance).map_err(|e| e.to_string())?;

@@ -1,28 +1,33 @@
-//! Who may import whom: the road of data runs one way, and this table says which.
+//! Which module may import which: data flows in one direction, given in this table.
 //!
-//! Reads every `crate::` path in the code of `src/` (tests inside it are free) and every mention of wgpu.
+//! Reads every `crate::` path in the code of `src/` (tests inside it are exempt) and every mention of wgpu.
 
 #[path = "layering/circles.rs"]
 mod circles;
+#[path = "support/golden.rs"]
+#[allow(unreachable_pub, reason = "other tests have it in a module")]
+mod golden;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module of the library and the modules it may import. All may import `error` and `platform`; each may import itself.
+/// A module of the library and the modules it may import. All may import those of `EVERYONES`; each may import itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("platform", &[]),
+    ("precision", &[]),
     ("random", &[]),
+    ("table", &[]),
     ("dropout", &["random"]),
     ("cell", &[]),
     ("model", &["cell"]),
     ("call", &["model"]),
-    ("summary", &["model", "cell"]),
+    ("summary", &["model", "cell", "table"]),
     ("weights", &["model", "cell"]),
     ("formats", &["model", "weights", "cell"]),
     ("rule", &[]),
-    ("train", &["model", "weights", "random", "rule"]),
+    ("recipe", &["model", "weights", "random", "rule"]),
     ("named", &["model", "call", "weights"]),
     ("loss", &["model", "call", "cell"]),
     ("oracle", &["model", "weights", "cell", "call", "loss", "dropout", "random"]),
@@ -33,40 +38,43 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("feed", &["call", "model", "plan", "kernel", "layout"]),
     ("cpu", &["plan", "kernel", "layout", "pack", "cell", "random", "rule"]),
     ("gpu", &["plan", "kernel", "pack"]),
-    // In the place of `gpu`, where it is not built.
+    // It replaces `gpu` if that is not built.
     ("gpu_absent", &["plan", "kernel", "pack"]),
     (
         "engine",
         &[
-            "cell", "model", "call", "named", "summary", "weights", "oracle", "kernel", "layout", "pack", "plan",
-            "feed", "cpu", "gpu", "loss", "dropout", "rule",
+            "cell", "model", "call", "named", "summary", "weights", "formats", "oracle", "kernel", "layout", "pack",
+            "plan", "feed", "cpu", "gpu", "loss", "dropout", "rule",
         ],
     ),
-    ("data", &["model", "call", "named", "loss", "cell", "formats", "train"]),
+    ("data", &["model", "call", "named", "loss", "cell", "formats", "recipe", "table"]),
     (
         "trainer",
         &[
-            "engine", "model", "call", "named", "loss", "train", "weights", "formats", "random", "dropout", "rule",
+            "engine", "model", "call", "named", "loss", "recipe", "weights", "formats", "random", "dropout", "rule",
             "plan",
         ],
     ),
     (
         "conformance",
-        &["oracle", "model", "weights", "cell", "call", "kernel", "loss", "plan", "train", "trainer", "engine"],
+        &["oracle", "model", "weights", "cell", "call", "kernel", "loss", "plan", "recipe", "trainer", "engine"],
     ),
 ];
+
+/// The modules that every module may import.
+const EVERYONES: &[&str] = &["error", "platform", "precision"];
 
 /// The only module that may mention wgpu.
 const KNOWS_WGPU: &str = "gpu";
 
-/// The only module that may ask the system for a clock, for threads, or to wait: a browser gives others.
+/// The only module that may ask the system for a clock or for threads, or may wait: a browser has other ones.
 const KNOWS_THE_SYSTEM: &str = "platform";
 
-/// What asks for them.
+/// The words that do so.
 const OF_THE_SYSTEM: &[&str] =
     &["time::Instant", "SystemTime", "std::thread", "catch_unwind", "rayon::", "pollster", "web_time"];
 
-/// What file `path` (under `src/`) imports that it may not.
+/// Returns the imports of file `path` (under `src/`) that it may not have.
 fn violations(path: &str, text: &str) -> Vec<String> {
     let module = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
     let code = code(text);
@@ -74,8 +82,8 @@ fn violations(path: &str, text: &str) -> Vec<String> {
     if module != KNOWS_WGPU && mentions_wgpu(&code) {
         found.push(format!("{path}: mentions wgpu or naga; only {KNOWS_WGPU} may"));
     }
-    // The crate's root and the binary stand above the road; tests may compare anything.
-    if ["lib", "bin"].contains(&module) || path.ends_with("/tests.rs") || path.contains("/tests/") {
+    // The crate's root, its public modules and the binary are above all modules; tests may use anything.
+    if ["lib", "api", "bin"].contains(&module) || path.ends_with("/tests.rs") || path.contains("/tests/") {
         return found;
     }
     let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
@@ -88,8 +96,8 @@ fn violations(path: &str, text: &str) -> Vec<String> {
         found.push(format!("{path}: reaches the crate's root by `super::`; write `crate::`"));
     }
     for import in imports(&code) {
-        if import != module && !["error", "platform"].contains(&import.as_str()) && !allowed.contains(&import.as_str())
-        {
+        let import = import.as_str();
+        if import != module && !EVERYONES.contains(&import) && !allowed.contains(&import) {
             found.push(format!("{path}: imports {import}; {module} may import {allowed:?}"));
         }
     }
@@ -101,7 +109,7 @@ fn code(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
-        // Tests of a feature have it on a line of its own.
+        // Tests that need a feature have its attribute on a line of its own.
         let is_module = |next: &&str| next.starts_with("mod ") || next.starts_with("#[cfg(feature");
         if line == "#[cfg(test)]" && lines.peek().is_some_and(is_module) {
             break;
@@ -194,6 +202,16 @@ fn each_row_of_the_table_is_a_module() {
         .filter(|module| !root.join(format!("{module}.rs")).exists() && !root.join(module).is_dir())
         .collect();
     assert!(missing.is_empty(), "rows without a file under src/: {missing:?}");
+}
+
+#[test]
+fn the_page_on_architecture_has_the_table() {
+    let row = |(module, allowed): &(&str, &[&str])| {
+        let allowed: Vec<_> = allowed.iter().map(|name| format!("`{name}`")).collect();
+        format!("| `{module}` | {} |\n", if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") })
+    };
+    let rows: String = MAY_IMPORT.iter().map(row).collect();
+    golden::assert_part("ARCHITECTURE.md", "imports", &format!("\n| module | may import |\n| --- | --- |\n{rows}\n"));
 }
 
 #[test]

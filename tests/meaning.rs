@@ -1,5 +1,5 @@
-//! What every number means: the oracle against examples worked by hand, against PyTorch, and against itself turned
-//! around; and the table of cases against bugs planted on purpose.
+//! The meaning of every number: the oracle against examples worked out on paper, against
+//! PyTorch, and against itself with time reversed; and the table of cases against planted bugs.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -21,8 +21,9 @@ mod properties;
 mod turned;
 
 use gatewave::conformance::{self, Bug, Tolerance, cases, compare};
+use gatewave::layer::Cell;
 use gatewave::oracle::{self, TrueStates, Truth};
-use gatewave::{Cell, Output, States};
+use gatewave::{Output, States};
 use ndarray::{ArrayD, ArrayView, Dimension};
 use support::{fixtures, pytorch};
 
@@ -34,7 +35,7 @@ fn assert_near<D: Dimension>(got: ArrayView<'_, f64, D>, want: &[f64], what: &st
     }
 }
 
-/// The nearest f32, so that a truth can stand in for an executor's output.
+/// Returns the nearest f32, so that true results can replace an executor's.
 #[allow(clippy::cast_possible_truncation, reason = "the nearest f32 is meant")]
 fn nearest(x: &ArrayD<f64>) -> ArrayD<f32> {
     x.mapv(|x| x as f32)
@@ -42,11 +43,9 @@ fn nearest(x: &ArrayD<f64>) -> ArrayD<f32> {
 
 fn as_output(truth: &Truth) -> Output {
     let states = |states: &TrueStates| States { h: nearest(&states.h), c: states.c.as_ref().map(nearest) };
-    Output {
-        output: nearest(&truth.output),
-        states: truth.states.iter().map(states).collect(),
-        others: truth.others.iter().map(nearest).collect(),
-    }
+    let mut output = Output::new(nearest(&truth.output), truth.states.iter().map(states).collect());
+    output.others = truth.others.iter().map(nearest).collect();
+    output
 }
 
 #[test]
@@ -78,8 +77,8 @@ fn the_fixtures_tolerance_finds_planted_bugs() {
             found[index] += usize::from(comparison.used > 10.0);
         }
     }
-    // The rest have one step from zero, a relu unit that is off, a projection that lets next to nothing through, or
-    // weights that are halves already.
+    // The others have one step from zero, a relu unit that is off, a projection
+    // that passes almost nothing, or weights that are already halves.
     assert_eq!((found, planted), ([32, 31, 38, 51, 58, 38], [32, 34, 58, 58, 58, 52]));
 }
 

@@ -1,12 +1,13 @@
-//! Tensors by the names and axes of ports: what goes in is what a call says, what comes out is what it gave.
+//! Tensors by the names and axes of ports: they make the same call, and give the same results, as arrays do.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod support;
 
+use gatewave::interface::{Axes, Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, State, WeightPart};
+use gatewave::layer::Join;
 use gatewave::{
-    Axes, Device, Dim, Embedding, Engine, ErrorKind, Gru, Input, InputPort, InputValue, Join, Linear, Lstm, Model,
-    NamedTensors, Options, Output, OutputPort, OutputValue, Ports, Rnn, Select, State, States, Values, WeightPart,
-    Weights,
+    Device, Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, NamedTensors, Output, Rnn, Select, States,
+    Values, Weights,
 };
 use ndarray::{ArrayD, Axis, array, concatenate, s};
 use support::noise::noise;
@@ -14,11 +15,11 @@ use support::noise::noise;
 use Dim::{Batch, Directions, Features, Layers, One, Time};
 
 fn input(name: &str, value: InputValue, axes: &[Dim]) -> InputPort {
-    InputPort { name: name.into(), value, axes: axes.into() }
+    InputPort::new(name, value, axes)
 }
 
 fn output(name: &str, value: OutputValue, axes: &[Dim]) -> OutputPort {
-    OutputPort { name: name.into(), value, axes: axes.into() }
+    OutputPort::new(name, value, axes)
 }
 
 fn state(stack: usize, state: State, first: usize) -> InputValue {
@@ -30,7 +31,7 @@ fn states(state: State, stacks: &[usize]) -> OutputValue {
 }
 
 fn with(model: Model, inputs: Vec<InputPort>, outputs: Vec<OutputPort>) -> Model {
-    Model { ports: Ports { inputs, outputs, ..Ports::default() }, ..model }
+    model.ports(Ports::new(inputs, outputs))
 }
 
 fn named(tensors: Vec<(&str, Values)>) -> NamedTensors {
@@ -38,7 +39,7 @@ fn named(tensors: Vec<(&str, Values)>) -> NamedTensors {
 }
 
 fn engine(model: &Model) -> Engine {
-    Engine::new(model.clone(), &Weights::random(model, 3).unwrap(), Device::Cpu).unwrap()
+    Engine::new(model, &Weights::random(model, 3).unwrap(), Device::Cpu).unwrap()
 }
 
 /// `array` with its axes in the order of `axes`.
@@ -46,7 +47,7 @@ fn permuted(array: ArrayD<f32>, axes: &[usize]) -> ArrayD<f32> {
     array.permuted_axes(axes).as_standard_layout().into_owned()
 }
 
-/// What is wrong with `tensors`.
+/// Returns the error for `tensors`.
 fn refusal(model: &Model, tensors: Vec<(&str, Values)>) -> String {
     let error = model.named_input(&named(tensors)).expect_err("this must be refused");
     assert_eq!(error.kind(), ErrorKind::Shape);
@@ -90,7 +91,7 @@ fn one_sequence_without_a_batch_goes_by_the_standard_names() {
     let single = shapes(vec![("x", noise(&[5, 3], 1).into()), ("mask", array![1_i64, 1, 0, 1, 0].into())]);
     assert_eq!(single, [vec![5, 4], vec![1, 4], vec![1, 4]]);
 
-    // Keras: the standard inputs, and another name for the output.
+    // Keras: the usual inputs, and another name for the output.
     let mut ports = Ports::usual(&model);
     ports.outputs.push(output("y", OutputValue::Output, &[Batch, Time, Features]));
     let model = with(model.clone(), ports.inputs, ports.outputs);
@@ -146,7 +147,7 @@ fn stacks_take_their_rows_out_of_one_tensor_and_give_theirs_into_one() {
         plain.clone(),
         vec![
             input("x", InputValue::Sequence, &[Time, Batch, Features]),
-            // The second stack's come first.
+            // Those of the second stack come first.
             input("h0", state(0, State::Hidden, 2), &axes),
             input("h0", state(1, State::Hidden, 0), &axes),
             input("c0", state(0, State::Cell, 2), &axes),
@@ -272,8 +273,8 @@ fn weights_that_the_caller_brings_complete_the_models_own() {
     let mut all = own.clone();
     all.extend([model.named_weights(&tensors).unwrap()]);
     assert_eq!(all, own);
-    let engine = Engine::from_tensors(model, &all, Options::default().device(Device::Cpu)).unwrap();
-    let plain = Engine::from_tensors(plain, &own, Options::default().device(Device::Cpu)).unwrap();
+    let engine = Engine::builder().device(Device::Cpu).load(model, &all).unwrap();
+    let plain = Engine::builder().device(Device::Cpu).load(plain, &own).unwrap();
     assert_eq!(engine.run_named(&tensors).unwrap()[0].1, plain.run(&Input::features(x)).unwrap().output);
     assert!(plain.model().named_weights(&tensors).unwrap().names().next().is_none());
 }
@@ -328,7 +329,7 @@ fn the_standard_names_are_refused_in_the_same_words() {
     assert!(state.starts_with("states of stack 1 (gru): h: expected [1, 2, 5] "), "{state}");
 }
 
-/// Two sequences that do not meet but at their ends; the second stack begins at a row and at what the call says.
+/// Two sequences that are combined only at their ends. The second stack begins at a row and at the call's states.
 fn two_sequences() -> Model {
     let mut g = Model::graph();
     let (x, other, row) = (g.sequence("x", 3), g.sequence("other", 2), g.row("row", 5));
@@ -343,7 +344,7 @@ fn two_sequences() -> Model {
 
 #[test]
 fn lengths_without_a_name_are_of_all_inputs_that_have_none_of_their_own() {
-    // A model with axes of its own does as one with the usual ones.
+    // A model with axes of its own gives the results of one with the usual axes.
     let usual = two_sequences();
     let mut own = usual.clone();
     own.ports.inputs = Ports::usual(&usual).inputs;
@@ -402,11 +403,8 @@ fn a_state_that_a_value_begins_has_no_name() {
     let call = Input::features(noise(&[2, 5, 3], 1)).with_features("other", noise(&[2, 4, 2], 2));
     let call = call.with_features("row", noise(&[2, 5], 3)).stack_states(1, States::cell(cell));
     let want = engine(&model).run(&call).unwrap();
-    assert_eq!(got[0].1, Values::Real(want.output));
-    assert_eq!(
-        got.iter().find(|(name, _)| name == "c_n.1").unwrap().1,
-        Values::Real(want.states[1].c.clone().unwrap())
-    );
+    assert_eq!(got[0].1, Values::F32(want.output));
+    assert_eq!(got.iter().find(|(name, _)| name == "c_n.1").unwrap().1, Values::F32(want.states[1].c.clone().unwrap()));
     let error = refusal(&model, tensors(noise(&[1, 2, 4], 4).into()));
     assert_eq!(error, "states of stack 1 (lstm): c: expected [1, 2, 5] (layers · directions, B, size), got [1, 2, 4]");
 }

@@ -1,4 +1,4 @@
-//! Every plan of a sweep through wgpu's validator, without an adapter: bindings, windows, sizes, grids, copies.
+//! Every plan of a sweep, checked by wgpu's validator without an adapter: bindings, windows, sizes, grids, copies.
 
 mod support;
 
@@ -6,20 +6,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gatewave::conformance::cases;
-use gatewave::kernel::{Kernel, Program, link};
-use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Limits, Plan, Shape};
-use gatewave::{
-    Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Mask, Model, Options, Precision, Select, Storage, Strategy,
-    Weights,
-};
+use gatewave::inspect::kernel::{Kernel, Mask, Program, link};
+use gatewave::inspect::plan::tune::{Target, Tuning};
+use gatewave::inspect::plan::{Limits, Plan, Shape};
+use gatewave::{Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, Precision, Select, Strategy, Weights};
 use ndarray::ArrayD;
 use support::plans::{NARROW, Outcomes, plan, plan_of};
 
-/// An engine whose weights are where plans for `target` look for them.
+/// Creates an engine whose weights are where plans for `target` read them.
 fn engine(model: &Model, precision: Precision, target: Target) -> Engine {
     let weights = Weights::random(model, 1).expect("the model is right");
-    let options = Options { target: Some(target), ..Options::default().precision(precision) };
+    let options = Engine::builder().precision(precision).target(target);
     Engine::on_validator(model.clone(), &weights, options).expect("the validator opens")
 }
 
@@ -29,7 +26,7 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
     let mut kernels = BTreeSet::new();
     for case in cases() {
         for target in [Target::Software, Target::Gpu] {
-            let engine = engine(&case.model, case.storage.into(), target);
+            let engine = engine(&case.model, case.precision, target);
             engine.run(&case.input()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
             for (at, limits) in [Limits::WEBGPU, NARROW].into_iter().enumerate() {
                 let Some(plan) = outcomes[at].count(&case.name, plan_of(&case, target, &limits)) else { continue };
@@ -39,8 +36,8 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
             }
         }
     }
-    // Tokens are drawn for streams alone, and workgroups share layers where they run side by side: see below.
-    kernels.extend([Kernel::Sample, Kernel::Persistent, Kernel::Clear]);
+    // Only streams draw tokens, and only co-resident workgroups share layers: see below.
+    kernels.extend([Kernel::Sample, Kernel::Persistent, Kernel::ResetMailbox]);
     // Those of training are in plans of gradients: adapters run them in `training`.
     kernels.extend(link::programs().iter().filter(|program| program.training().is_some()).map(Program::kernel));
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL);
@@ -48,19 +45,19 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
     assert_eq!(outcomes.map(|outcomes| outcomes.counts()), [(all, vec![]), (all - 15, vec![("binding", 15)])]);
 }
 
-/// The validator computes nothing, which is what it is for a workgroup to wait in vain: nothing else may be wrong.
+/// The validator computes nothing, so every run with shared layers looks stalled. Nothing else may be wrong.
 #[test]
 fn the_validator_takes_layers_that_workgroups_share() {
-    let limits = Limits { resident_workgroups: 8, ..Limits::WEBGPU };
+    let limits = Limits { co_resident_workgroups: 8, ..Limits::WEBGPU };
     let mut plans = 0;
     for case in cases().iter().step_by(9) {
         for target in [Target::Software, Target::Gpu] {
             let tuning = Tuning::of(target).with_strategy(Some(Strategy::Persistent));
             let plan = plan_of(case, tuning, &limits).unwrap_or_else(|error| panic!("{}: {error}", case.name));
-            if plan.exchange().is_some() {
-                let engine = engine(&case.model, case.storage.into(), target);
+            if plan.mailbox().is_some() {
+                let engine = engine(&case.model, case.precision, target);
                 let error = engine.trace_plan(&plan, &case.input()).expect_err("nothing is computed");
-                assert!(error.to_string().ends_with("waited in vain for others of their dispatch"), "{error}");
+                assert!(error.to_string().ends_with("others of their dispatch did not run beside them"), "{error}");
                 plans += 1;
             }
         }
@@ -78,19 +75,19 @@ fn the_validator_takes_long_sequences_in_chunks() {
         [(tagger, tokens, 600, 2, NARROW), (last, features, 20_000, 1, Limits::WEBGPU)]
     {
         let shape = Shape::new(time, batch, Mask::All);
-        let plan = plan(&model, Storage::F32, shape, Target::Gpu, &limits).expect("the plan fits");
-        let products = plan.steps.iter().filter(|step| plan.programs[step.program].kernel() == Kernel::Project);
+        let plan = plan(&model, Precision::F32, shape, Target::Gpu, &limits).expect("the plan fits");
+        let products = plan.steps.iter().filter(|step| plan.programs[step.program].kernel() == Kernel::Gemm);
         assert!(products.count() > 4, "{}: not in chunks", plan.title);
         engine(&model, Precision::F32, Target::Gpu).trace_plan(&plan, &input).expect("the validator takes it");
     }
 }
 
-/// The counter is the executor's own: wgpu makes an encoder a submit, which is none of these.
+/// The counter is the executor's own. wgpu makes an encoder for each submit, which is not counted.
 #[test]
 fn a_repeated_call_makes_no_gpu_object() {
     let mut compared = 0;
     for case in cases() {
-        let (engine, input) = (engine(&case.model, case.storage.into(), Target::Gpu), case.input());
+        let (engine, input) = (engine(&case.model, case.precision, Target::Gpu), case.input());
         let run = || engine.run(&input).unwrap_or_else(|error| panic!("{}: {error}", case.name));
         run();
         let made = engine.gpu_objects();
@@ -108,7 +105,7 @@ type Fault = fn(&mut Plan);
 fn the_validator_refuses_planted_faults() {
     let model = Model::new().layer(Lstm::new(8, 32).bidirectional());
     let shape = Shape::new(4, 3, Mask::All);
-    let right = plan(&model, Storage::F32, shape, Target::Gpu, &Limits::WEBGPU).expect("the plan fits");
+    let right = plan(&model, Precision::F32, shape, Target::Gpu, &Limits::WEBGPU).expect("the plan fits");
     let (engine, input) = (engine(&model, Precision::F32, Target::Gpu), Input::features(ArrayD::zeros(vec![3, 4, 8])));
     engine.trace_plan(&right, &input).expect("it is right");
     let faults: [(&str, Fault); 4] = [

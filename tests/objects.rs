@@ -1,13 +1,12 @@
-//! What repeated steps of training make on a GPU: nothing. By itself, since a device counts for all who share it.
+//! Repeated steps of training create no objects on a GPU. A test
+//! of its own, since a device counts the objects of all its users.
 //!
-//! On the CPU, which makes none, and on the adapter that `GATEWAVE_ADAPTER` names.
+//! On the CPU, which creates none, and on the adapter that `GATEWAVE_ADAPTER` names.
 
 mod support;
 
-use gatewave::{
-    Adam, Batch, Clip, CrossEntropy, Device, Embedding, Input, Like, Linear, Lstm, Model, RmsProp, Sgd, Targets,
-    Trainer, Update, Weights,
-};
+use gatewave::train::{Adam, Batch, Clip, Convention, CrossEntropy, RmsProp, Sgd, Targets, Update};
+use gatewave::{Device, Embedding, Input, Linear, Lstm, Model, Trainer, Weights};
 use ndarray::Array2;
 use support::devices::cpu_and_adapter;
 
@@ -17,7 +16,7 @@ fn window(seed: usize) -> Batch {
     Batch::new(Input::tokens(tokens(0)), Targets::classes(tokens(1)))
 }
 
-/// Steps that are waited for, and steps that are received later: the objects that there are after them.
+/// Returns the number of objects after steps that are waited for, and steps that are received later.
 fn made_by_steps(trainer: &mut Trainer, seed: usize) -> u64 {
     trainer.step(&window(seed)).expect("a step");
     for batch in 1..4 {
@@ -34,18 +33,18 @@ fn a_step_at_a_known_shape_makes_no_object() {
     let model = Model::new().layer(Embedding::new(9, 4)).layer(Lstm::new(4, 5).num_layers(2)).layer(Linear::new(5, 9));
     for device in cpu_and_adapter() {
         let updates = [
-            Update::by(Sgd::like(Like::Torch)).clip(Clip::GlobalNorm(0.5)),
-            Update::by(RmsProp::like(Like::Keras)),
-            Update::by(Adam::like(Like::Torch)).clip(Clip::Value(0.1)),
+            Update::by(Sgd::like(Convention::Torch)).clip(Clip::GlobalNorm(0.5)),
+            Update::by(RmsProp::like(Convention::Keras)),
+            Update::by(Adam::like(Convention::Torch)).clip(Clip::Value(0.1)),
         ];
         for update in updates {
-            let weights = Weights::initial(&model, Like::Torch, 7).expect("weights");
-            let trainer = Trainer::new(model.clone(), &weights, CrossEntropy::default(), update, device.clone());
+            let weights = Weights::initial(&model, Convention::Torch, 7).expect("weights");
+            let trainer = Trainer::new(&model, &weights, CrossEntropy::default(), update, device.clone());
             let mut trainer = trainer.expect("a trainer");
             let made: Vec<_> = (0..5).map(|seed| made_by_steps(&mut trainer, seed)).collect();
             assert_eq!(made[0] > 0, device != Device::Cpu, "{device:?}: nothing is counted");
-            // How soon a ring of uploads needs its second and third buffer is the device's pace; a fourth never is. Two
-            // plans have rings: the gradients', and the update's.
+            // The device's pace decides when a ring of uploads needs its second and third buffer; a fourth
+            // never is needed. Two plans have rings: that of the gradients, and that of the update.
             assert!(made[4] <= made[0] + 4, "{device:?}: {made:?}");
         }
     }

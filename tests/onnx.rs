@@ -1,4 +1,4 @@
-//! ONNX files: what a reader makes of them, against a text that says so, and against what ONNX Runtime computed.
+//! ONNX files: how they are read, compared with an expected text and with ONNX Runtime's results.
 
 #![cfg(feature = "onnx")]
 
@@ -30,10 +30,11 @@ use std::fs;
 use cases::{Case, all};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::formats::{self, onnx, support as tables};
-use gatewave::{Device, Engine, Initial, LayerKind, Model, NamedTensors, Options};
+use gatewave::layer::{Initial, LayerKind};
+use gatewave::{Device, Engine, Model, NamedTensors};
 use support::golden;
 
-/// The layers and the ports of a model, as the golden text has them.
+/// Returns the layers and the ports of a model, as the golden text has them.
 fn described(model: &Model) -> String {
     let mut text = String::new();
     for layer in &model.layers {
@@ -94,21 +95,22 @@ fn every_file_gives_what_its_framework_gives() {
     assert!(compared >= cases::COUNT, "only {compared} outputs");
 }
 
-/// The number of outputs that were compared.
+/// Runs a case, and returns the number of outputs compared.
 fn run(case: &Case) -> Result<usize, String> {
-    let (model, mut tensors) = formats::read(&case.model, None).map_err(|e| e.to_string())?;
+    let (model, mut tensors) = formats::read(&case.model).map_err(|e| e.to_string())?;
     let mut count = 0;
     for (inputs, wanted) in &case.calls {
         let named: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect();
         tensors.extend([model.named_weights(&named).map_err(|e| e.to_string())?]);
-        let options = Options::default().device(Device::Cpu);
-        let engine = Engine::from_tensors(model.clone(), &tensors, options).map_err(|e| e.to_string())?;
+        let options = Engine::builder().device(Device::Cpu);
+        let engine = options.load(&model, &tensors).map_err(|e| e.to_string())?;
         let input = model.named_input(&named).map_err(|e| e.to_string())?;
         let output = engine.run(&input).map_err(|e| e.to_string())?;
         for (name, got) in model.named_output(&output).map_err(|e| e.to_string())? {
             let wanted = wanted.get(&name).ok_or_else(|| format!("an output {name} that the graph has not"))?;
             let tolerance = Tolerance { abs: case.atol, rel: case.rtol };
-            let compared = compare(got.real().view(), wanted.view(), tolerance).map_err(|e| format!("{name}: {e}"))?;
+            let compared =
+                compare(got.to_f32().view(), wanted.view(), tolerance).map_err(|e| format!("{name}: {e}"))?;
             if !compared.passed() {
                 return Err(format!("{name}: {compared}"));
             }

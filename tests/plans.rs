@@ -1,4 +1,4 @@
-//! Plans without a device: golden texts, and what must hold for every plan that `lower` returns.
+//! Plans without a device: golden texts, and the properties of every plan that `lower` returns.
 
 #[path = "plans/directions.rs"]
 mod directions;
@@ -22,15 +22,15 @@ mod walks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewave::kernel::{Kernel, Loads, Mask, Medium, Storage, Tile};
-use gatewave::layout::Layout;
-use gatewave::plan::check::{Violation, check, covers};
-use gatewave::plan::lower::lower;
-use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Limits, Plan, Shape, SlotKind};
+use gatewave::inspect::kernel::{Kernel, Loads, Mask, Medium, Tile};
+use gatewave::inspect::layout::Layout;
+use gatewave::inspect::plan::check::{Violation, check, covers};
+use gatewave::inspect::plan::lower::lower;
+use gatewave::inspect::plan::tune::{Target, Tuning};
+use gatewave::inspect::plan::{Limits, Plan, Shape, SlotKind};
+use gatewave::layer::{Cell, Direction, Dropout, Functions, Join, Merge, Padding, Recurrent, Reset};
 use gatewave::{
-    Activation, Cell, Direction, Dropout, Embedding, Error, ErrorKind, Functions, Gru, Join, Linear, Lstm, Merge,
-    Model, OneHot, Padding, Recurrent, Reset, Rnn, Select, Strategy,
+    Activation, Embedding, Error, ErrorKind, Gru, Linear, Lstm, Model, OneHot, Precision, Rnn, Select, Strategy,
 };
 use support::golden::assert_file;
 use support::plans::Outcomes;
@@ -42,17 +42,17 @@ fn plan_on(
     tuning: impl Into<Tuning>,
 ) -> Result<Plan, Error> {
     let tuning = tuning.into();
-    let layout = Layout::of(model, Storage::F32).expect("the model is right").with_medium(tuning.medium());
+    let layout = Layout::of(model, Precision::F32).expect("the model is right").with_medium(tuning.medium());
     lower(model, &layout, Shape::new(time, batch, mask), limits, &tuning)
 }
 
-/// The choices for `target` but for the strategy.
-fn held_to(strategy: Strategy, target: Target) -> Tuning {
+/// The choices for `target`, with this strategy.
+fn fixed_to(strategy: Strategy, target: Target) -> Tuning {
     Tuning::of(target).with_strategy(Some(strategy))
 }
 
 fn plan(model: &Model, shape: (usize, usize, Mask)) -> Plan {
-    plan_on(model, shape, &Limits::WEBGPU, held_to(Strategy::Step, Target::Software)).expect("the plan fits")
+    plan_on(model, shape, &Limits::WEBGPU, fixed_to(Strategy::Step, Target::Software)).expect("the plan fits")
 }
 
 /// Compares with `tests/golden/plans/NAME.txt`.

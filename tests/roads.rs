@@ -1,5 +1,6 @@
-//! One model of eight nodes, with two inputs, a residual sum, a concatenation and two outputs, by four roads: built in Rust,
-//! described in JSON, saved by Keras, exported by PyTorch. `tests/golden/roads/make.py` wrote the files; PyTorch's numbers.
+//! One model of eight nodes, with two inputs, a residual sum, a concatenation and two
+//! outputs, in four ways: built in Rust, described in JSON, saved by Keras, exported by
+//! PyTorch. `tests/golden/roads/make.py` wrote the files; the numbers are PyTorch's.
 
 #![cfg(all(feature = "keras", feature = "onnx"))]
 
@@ -11,7 +12,7 @@ use std::{fs, iter};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::formats::{description, keras, onnx, safetensors};
 use gatewave::weights::Tensors;
-use gatewave::{Device, Engine, Model, NamedTensors, Options, Values, oracle};
+use gatewave::{Device, Engine, Model, NamedTensors, Values, oracle};
 use support::fixtures::read_io;
 use support::forward_graphs::eight_nodes;
 
@@ -20,17 +21,17 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn tensors(name: &str) -> Tensors {
-    safetensors::read(&file(name)).expect("the files of the roads").tensors
+    safetensors::read(file(name)).expect("the files of the roads").tensors
 }
 
-/// The four models, each with its weights, and what it calls its outputs.
+/// The four models, each with its weights, and the names of its outputs.
 fn roads() -> Vec<(&'static str, Model, Tensors, [&'static str; 2])> {
     let mut g = Model::graph();
     eight_nodes(&mut g);
     let json = fs::read_to_string(file("model.json")).expect("the files of the roads");
     let described = description::from_json(&json, &tensors("weights.safetensors")).expect("the files of the roads");
-    let (from_keras, keras_tensors) = keras::read(&file("model.keras")).expect("the files of the roads");
-    let (from_onnx, onnx_tensors) = onnx::read(&file("model.onnx")).expect("the files of the roads");
+    let (from_keras, keras_tensors) = keras::read(file("model.keras")).expect("the files of the roads");
+    let (from_onnx, onnx_tensors) = onnx::read(file("model.onnx")).expect("the files of the roads");
     let own = ["score", "tags"];
     vec![
         ("Rust", g.finish().expect("the files of the roads"), tensors("weights.safetensors"), own),
@@ -44,8 +45,8 @@ fn roads() -> Vec<(&'static str, Model, Tensors, [&'static str; 2])> {
 fn four_roads_lead_to_one_model() {
     let (given, wanted) = read_io(&file("io.safetensors"));
     let inputs: NamedTensors = [
-        ("words".to_owned(), Values::Whole(given["words"].i64())),
-        ("facts".to_owned(), Values::Real(given["facts"].f32().clone())),
+        ("words".to_owned(), Values::I64(given["words"].i64())),
+        ("facts".to_owned(), Values::F32(given["facts"].f32().clone())),
     ]
     .into();
     let wanted = ["score", "tags"].map(|name| &wanted[name]);
@@ -54,11 +55,11 @@ fn four_roads_lead_to_one_model() {
         let input = model.named_input(&inputs).unwrap();
         let weights = gatewave::Weights::from_tensors(&model, tensors.clone()).unwrap();
         let truth = oracle::run(&model, &weights, &input).unwrap();
-        let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu)).unwrap();
+        let engine = Engine::builder().device(Device::Cpu).load(model, &tensors).unwrap();
         let got = engine.run_named(&inputs).unwrap();
         for (name, wanted) in names.into_iter().zip(wanted) {
             let (_, values) = got.iter().find(|(other, _)| other == name).unwrap();
-            let compared = compare(values.real().view(), wanted.view(), tolerance).unwrap();
+            let compared = compare(values.to_f32().view(), wanted.view(), tolerance).unwrap();
             assert!(compared.passed(), "{road}, {name}: {compared}");
         }
         #[expect(clippy::cast_possible_truncation, reason = "far nearer than the tolerance")]

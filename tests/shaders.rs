@@ -1,7 +1,7 @@
-//! Every program that ships, proved with naga alone, without a device: the WGSL says what its declaration says.
+//! Checks every program that ships with naga, without a device: its WGSL matches its declaration.
 //!
-//! Each check takes the linked text of one program and gives the differences it found, with file and line where there
-//! is one; each is itself tried on a text with a planted fault.
+//! Each check takes the linked text of one program and returns the differences that it found,
+//! with file and line if there is one. Each check is also tried on a text with a planted fault.
 
 #[path = "shaders/constants.rs"]
 mod constants;
@@ -19,10 +19,11 @@ use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use gatewave::kernel::{Access, Kernel, Mask, Matrix, Params, Program, Project, Storage, Tile, link};
-use gatewave::plan::Limits;
-use gatewave::plan::tune::{Product, Target, Tuning, Wave};
-use gatewave::{Activation, Cell, Reset};
+use gatewave::inspect::kernel::{Access, Gemm, Kernel, Mask, Matrix, Params, Program, Tile, link};
+use gatewave::inspect::plan::Limits;
+use gatewave::inspect::plan::tune::{LayerShape, Product, Target, Tuning};
+use gatewave::layer::{Cell, Reset};
+use gatewave::{Activation, Precision};
 use linked::{Linked, every_program};
 use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
@@ -30,9 +31,9 @@ use naga::proc::Layouter;
 use naga::valid::GlobalUse;
 use naga::{AddressSpace, ImageClass, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 
-/// The programs that ship. A new kernel, cell, storage, mask or tile changes it, and nothing else does.
+/// The number of programs that ship. Only a new kernel, cell, storage, mask or tile changes it.
 const PROGRAMS: usize = 2544;
-/// The files under `shaders/`.
+/// The number of files under `shaders/`.
 const FILES: usize = 168;
 
 /// WebGPU's default limits.
@@ -42,7 +43,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 /// The members of `Params` in Rust: name and offset.
 macro_rules! params {
     ($($field:ident),* $(,)?) => {{
-        // Taken apart without `..`: a field that the list lacks is a compile error.
+        // The pattern has no `..`, so a field that the list lacks is a compile error.
         let Params { $($field),* } = Params::default();
         $(let _: u32 = $field;)*
         vec![$((stringify!($field), offset_of!(Params, $field))),*]
@@ -73,8 +74,8 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
         kept_1,
         before_0,
         before_1,
-        memory_in,
-        memory_out,
+        cell_in,
+        cell_out,
         token,
         tokens,
         features,
@@ -94,7 +95,7 @@ fn params_in_rust() -> Vec<(&'static str, usize)> {
     ]
 }
 
-/// Runs `check` on every program and reports all that it found, once each; the number of programs is asserted.
+/// Runs `check` on every program and reports all findings, once each. The number of programs is asserted.
 fn for_every_program(check: impl Fn(&Program, &Linked) -> Vec<String>) {
     let programs = every_program();
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -117,7 +118,7 @@ fn name(program: &Program) -> String {
     format!("{program:?}")
 }
 
-/// A line where `expected` and `got` differ.
+/// Returns a line if `expected` and `got` differ.
 fn differ<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Option<String> {
     (expected != got).then(|| format!("{what}: expected {expected:?}, got {got:?}"))
 }
@@ -222,7 +223,7 @@ fn params_are_the_same_struct_in_wgsl_and_rust() {
 }
 
 fn overrides_differ(program: &Program, linked: &Linked) -> Vec<String> {
-    // An expression of overrides, as the size of an array, is an override without a name; so is a condition.
+    // An expression of overrides, such as the size of an array, is an override without a name; so is a condition.
     let names = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
     let given = names(&mut program.overrides().into_iter().map(|(name, _)| name.to_owned()));
     let reflected = names(&mut linked.module.overrides.iter().filter_map(|(_, o)| o.name.clone()));
@@ -263,7 +264,7 @@ fn a_plain_cell_is_linked_with_no_part_of_a_general_one() {
     });
 }
 
-/// Workgroup size and bytes of workgroup memory of `program`'s entry point once its overrides have their values.
+/// Returns the workgroup size and the bytes of workgroup memory of `program`'s entry point, with its overrides set.
 fn specialised(program: &Program, linked: &Linked) -> Result<([u32; 3], u32), String> {
     let constants: PipelineConstants =
         program.overrides().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -295,20 +296,20 @@ fn each_tuning_has_the_workgroup_it_claims_and_fits_webgpu() {
     for_every_program(sizes_differ);
 }
 
-/// The programs of every kernel of a step with every tile that `tune` chooses for it, over a sweep of sizes.
+/// Returns the programs of every kernel of a step, with every tile that `tune` chooses for it over a sweep of sizes.
 fn tuned_steps() -> HashSet<Program> {
     let plain = |program: &Program| {
         program.kernel().is_step()
             && program.is_plain()
             && program.tile().is_some_and(|tile| {
                 tile == Tile::NONE
-                    || program.kernel() == Kernel::Diagonal && tile.rows == 1
+                    || program.kernel() == Kernel::Wavefront && tile.rows == 1
                     || program.kernel() == Kernel::Persistent && tile.rows == 1 && tile.held == 0
             })
-            && program.matrix() == Some(Matrix::buffer(Storage::F32))
+            && program.matrix() == Some(Matrix::buffer(Precision::F32))
             && program.mask() == Mask::All
     };
-    let limits = Limits { subgroup_lanes: 8, resident_workgroups: 64, ..Limits::WEBGPU };
+    let limits = Limits { subgroup_lanes: 8, co_resident_workgroups: 64, ..Limits::WEBGPU };
     let mut programs = HashSet::new();
     for program in link::programs().into_iter().filter(plain) {
         for target in [Target::Host, Target::Software, Target::Gpu] {
@@ -318,8 +319,8 @@ fn tuned_steps() -> HashSet<Program> {
                         let gates = program.product_gates() as usize;
                         let product = Product { rows, depth, panels, gates };
                         let tile = match program.kernel() {
-                            Kernel::Diagonal => {
-                                Some(Tuning::of(target).diagonal(Wave { layers: 3, time: 9, product }, &limits))
+                            Kernel::Wavefront => {
+                                Some(Tuning::of(target).wavefront(LayerShape { layers: 3, time: 9, product }, &limits))
                             }
                             // All states of the layer, or δ of all its gates, go into its product.
                             Kernel::Scan => Tuning::of(target).scan(Product { depth: 16 * panels, ..product }, &limits),
@@ -361,7 +362,7 @@ fn barriers_stand_in_uniform_control_flow_and_are_explained() {
     assert!(barriers > 0, "no barrier seen");
 }
 
-/// The gates that a product sums, and, where a cell is linked in, the cell's own constants.
+/// Returns the differences in the gates that a product sums, and, if a cell is linked in, in the cell's own constants.
 fn gates_differ(program: &Program, linked: &Linked) -> Vec<String> {
     let constant = |name: &str, value: usize| differ(name, &Some(value), &linked.constant(name));
     let mut found = Vec::new();
@@ -381,7 +382,7 @@ fn gates_differ(program: &Program, linked: &Linked) -> Vec<String> {
     found
 }
 
-/// The cell whose file `program` is linked from: `project` has a cell for its gates' number alone.
+/// Returns the cell whose file `program` is linked from. `gemm` has a cell only for its number of gates.
 fn linked_cell(program: &Program) -> Option<Cell> {
     program.cell().map(|(cell, _)| cell).filter(|_| link::parts(program).iter().any(|part| part.starts_with("cell/")))
 }

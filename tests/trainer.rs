@@ -1,5 +1,5 @@
-//! Trainers: runs that are cut and resumed, states that go on from batch to batch, gradients that are averaged, and what is
-//! refused.
+//! Trainers: runs that are interrupted and resumed, states that are kept
+//! between batches, gradients that are averaged, and what is refused.
 //!
 //! On the CPU, and on the adapter that `GATEWAVE_ADAPTER` names.
 
@@ -7,14 +7,14 @@
 mod checkpoints;
 #[path = "trainer/fitting.rs"]
 mod fitting;
-#[path = "trainer/later.rs"]
-mod later;
 #[path = "trainer/metrics.rs"]
 mod metrics;
 #[path = "trainer/samples.rs"]
 mod samples;
 #[path = "trainer/stopping.rs"]
 mod stopping;
+#[path = "trainer/submitted.rs"]
+mod submitted;
 mod support;
 #[path = "trainer/updates.rs"]
 mod updates_on_devices;
@@ -23,11 +23,16 @@ use std::fs;
 use std::num::NonZeroUsize;
 
 use checkpoints::Folder;
-use gatewave::plan::{Limits, Shape};
+use gatewave::inspect::Planner;
+use gatewave::inspect::kernel::Mask;
+use gatewave::inspect::plan::{Limits, Shape};
+use gatewave::train::{
+    Adam, AdamW, Batch, Clip, Convention, CrossEntropy, Dataset, Fit, Gradients, Loss, Objective, RmsProp, Schedule,
+    Sgd, Targets, Update,
+};
 use gatewave::{
-    Adam, AdamW, Batch, Clip, CrossEntropy, Dataset, Device, Embedding, Engine, ErrorKind, Fit, Gradients, Gru, Input,
-    Like, Linear, Loss, Lstm, Mask, Model, NamedTensors, Objective, Options, Planner, RmsProp, Rnn, Schedule, Select,
-    Sgd, States, Targets, Trainer, Update, Weights, oracle,
+    Device, Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, NamedTensors, Rnn, Select, States, Trainer,
+    Weights, oracle,
 };
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis};
 use support::devices::cpu_and_adapter as devices;
@@ -53,25 +58,23 @@ fn window(seed: usize) -> Batch {
 }
 
 fn begin(update: Update, seed: u64, device: &Device) -> Trainer {
-    let weights = Weights::initial(&tagger(), Like::Torch, seed).expect("weights");
+    let weights = Weights::initial(&tagger(), Convention::Torch, seed).expect("weights");
     Trainer::new(tagger(), &weights, CrossEntropy::default(), update, device.clone()).expect("a trainer")
 }
 
 fn updates() -> Vec<Update> {
     vec![
-        Update::by(Sgd::like(Like::Torch).learning_rate(0.1)),
-        Update::by(Sgd::like(Like::Keras).learning_rate(0.05).momentum(0.9).nesterov(true)).clip(Clip::GlobalNorm(0.5)),
-        Update::by(RmsProp::like(Like::Torch)),
-        Update {
-            optimizer: RmsProp { centered: true, momentum: 0.5, ..RmsProp::like(Like::Keras) }.into(),
-            ..Update::by(Sgd::like(Like::Torch))
-        },
-        Update::by(Adam::like(Like::Torch).learning_rate(0.01)).clip(Clip::Value(0.1)),
-        Update::by(AdamW::like(Like::Keras).amsgrad(true)),
+        Update::by(Sgd::like(Convention::Torch).learning_rate(0.1)),
+        Update::by(Sgd::like(Convention::Keras).learning_rate(0.05).momentum(0.9).nesterov(true))
+            .clip(Clip::GlobalNorm(0.5)),
+        Update::by(RmsProp::like(Convention::Torch)),
+        Update::by(RmsProp::like(Convention::Keras).centered(true).momentum(0.5)),
+        Update::by(Adam::like(Convention::Torch).learning_rate(0.01)).clip(Clip::Value(0.1)),
+        Update::by(AdamW::like(Convention::Keras).amsgrad(true)),
     ]
 }
 
-/// Each window's gradients are those of its own steps, from where the window before ended.
+/// Each window has the gradients of its own steps, from the final states of the window before.
 #[test]
 fn carried_states_are_given_states_without_their_gradient() {
     let models = [
@@ -82,9 +85,8 @@ fn carried_states_are_given_states_without_their_gradient() {
     for device in devices() {
         for model in &models {
             let weights = Weights::random(model, 5).unwrap();
-            let update = Update::by(Sgd::like(Like::Torch).learning_rate(0.05));
-            let mut trainer =
-                Trainer::new(model.clone(), &weights, Loss::SumOfSquares, update, device.clone()).unwrap();
+            let update = Update::by(Sgd::like(Convention::Torch).learning_rate(0.05));
+            let mut trainer = Trainer::new(model, &weights, Loss::SumOfSquares, update, device.clone()).unwrap();
             trainer.carry(true).unwrap();
             let stacks = model.stacks().count();
             let mut states: Vec<Option<States>> = vec![None; stacks];
@@ -99,7 +101,7 @@ fn carried_states_are_given_states_without_their_gradient() {
                 let (now, objective) = (trainer.weights().unwrap(), Objective::new(Loss::SumOfSquares));
                 let want = oracle::gradients(model, &now, &given, &objective, &[Targets::none()]).unwrap();
                 let batch = Batch::new(input, Targets::none());
-                // A step goes on as gradients do, from the weights that it found.
+                // A step carries states as gradients do, and computes with the weights from before its update.
                 if seed % 2 == 0 {
                     let got = trainer.gradients(&batch).unwrap();
                     close(&got, &want, &format!("{device:?}, window {seed}:\n{}", model.summary()));
@@ -156,7 +158,7 @@ fn close(got: &Gradients, want: &oracle::TrueGradients, place: &str) {
     }
 }
 
-/// A row that was reset begins at the states that the model has learned, and alone sends a gradient there.
+/// A row that was reset begins at the learned states, and only it sends a gradient there.
 #[test]
 fn rows_that_are_reset_begin_where_the_model_has_learned_to() {
     let model = Model::new().layer(Lstm::new(2, 4).learned_states()).layer(Linear::new(4, 3));
@@ -165,14 +167,14 @@ fn rows_that_are_reset_begin_where_the_model_has_learned_to() {
     let x = |seed| features((3, 5, 2), seed);
     let begun = oracle::run(&model, &weights, &Input::features(x(0))).unwrap();
     for device in devices() {
-        let update = Update::by(Sgd::like(Like::Torch));
-        let mut trainer = Trainer::new(model.clone(), &weights, Loss::SumOfSquares, update, device.clone()).unwrap();
+        let update = Update::by(Sgd::like(Convention::Torch));
+        let mut trainer = Trainer::new(&model, &weights, Loss::SumOfSquares, update, device.clone()).unwrap();
         trainer.carry(true).unwrap();
         let batch = |seed| Batch::new(Input::features(x(seed)), Targets::none());
         trainer.gradients(&batch(0)).unwrap();
         trainer.reset_rows(&[1]).unwrap();
         let got = trainer.gradients(&batch(1)).unwrap();
-        // A sum over rows: what rows 0 and 2 lose from where they were, and row 1 from the beginning.
+        // A sum over rows: rows 0 and 2 from the carried states, and row 1 from the beginning.
         let rows = |array: &ArrayD<f64>| array.mapv(to_f32).select(Axis(1), &[0, 2]);
         let states = &begun.states[0];
         let going_on = Input::features(x(1).select(Axis(0), &[0, 2]))
@@ -186,7 +188,7 @@ fn rows_that_are_reset_begin_where_the_model_has_learned_to() {
         }
         assert!(other.weights["0.h_0"].iter().any(|g| g.abs() > 1e-2), "there is a gradient to find");
         close(&got, &want, &format!("{device:?}"));
-        // All go on now: none of them begins at what was learned.
+        // All rows go on now: none begins at the learned states.
         let none = trainer.gradients(&batch(2)).unwrap();
         assert!(none.weights["0.h_0"].iter().chain(&none.weights["0.c_0"]).all(|&g| g == 0.0));
     }
@@ -198,8 +200,8 @@ fn a_stateful_stack_carries_its_states_and_others_do_not() {
     let weights = Weights::random(&model, 2).unwrap();
     let batch = Batch::new(Input::features(features((2, 3, 2), 0)), Targets::none());
     let losses = |model: &Model| {
-        let update = Update::by(Sgd::like(Like::Torch).learning_rate(0.0));
-        let mut trainer = Trainer::new(model.clone(), &weights, Loss::SumOfSquares, update, Device::Cpu).unwrap();
+        let update = Update::by(Sgd::like(Convention::Torch).learning_rate(0.0));
+        let mut trainer = Trainer::new(model, &weights, Loss::SumOfSquares, update, Device::Cpu).unwrap();
         let mut losses = [0.0; 2].map(|_| trainer.step(&batch).unwrap().loss).to_vec();
         trainer.reset_states();
         losses.push(trainer.loss(&batch).unwrap());
@@ -213,11 +215,12 @@ fn a_stateful_stack_carries_its_states_and_others_do_not() {
     let rows = Model::new().layer(Linear::new(2, 2));
     let weights = Weights::random(&rows, 0).unwrap();
     let mut trainer =
-        Trainer::new(rows, &weights, Loss::SumOfSquares, Update::by(Sgd::like(Like::Torch)), Device::Cpu).unwrap();
+        Trainer::new(rows, &weights, Loss::SumOfSquares, Update::by(Sgd::like(Convention::Torch)), Device::Cpu)
+            .unwrap();
     assert_eq!(trainer.carry(true).unwrap_err().kind(), ErrorKind::Model);
 }
 
-/// Rows with ever fewer steps and targets that do not count.
+/// Rows with fewer and fewer steps, and targets that do not count.
 fn uneven(rows: std::ops::Range<usize>) -> (Batch, f64) {
     let tokens =
         |shift| Array2::from_shape_fn((rows.len(), 8), |(b, t)| (((rows.start + b) * 5 + (t + shift) * 3) % 9) as i64);
@@ -252,18 +255,18 @@ fn gradients_of_parts_averaged_by_what_counts_are_those_of_the_whole() {
         assert!((step.loss - applied.loss).abs() < 1e-5 && (step.norm - applied.norm).abs() < 1e-5 * step.norm);
         let after = [whole, other].map(|trainer| trainer.gradients(&batch).unwrap());
         near(&after[0], &after[1], 1e-4);
-        // The device takes the batch in tiles: means are over what counts in all of it.
+        // The device computes the batch in tiles. Means are over all that counts in it.
         let limits = Limits { binding_bytes: 12 << 10, ..Limits::HOST };
-        let options = Options { limits: Some(limits), ..Options::default().device(device.clone()) };
-        let weights = Weights::initial(&tagger(), Like::Torch, 0).unwrap();
-        let engine = Engine::with_options(tagger(), &weights, options.clone()).unwrap();
+        let options = Engine::builder().device(device.clone()).limits(limits);
+        let weights = Weights::initial(&tagger(), Convention::Torch, 0).unwrap();
+        let engine = options.clone().build(tagger(), &weights).unwrap();
         let tile = engine.plan(Shape::new(8, 40, Mask::Live)).unwrap().shape.batch;
         assert!(tile < 40, "a batch in tiles of {tile}");
         let tiled = Trainer::new(tagger(), &weights, CrossEntropy::default(), updates()[0], options).unwrap();
         near(&tiled.gradients(&batch).unwrap(), &want, 1e-5);
-        // The caller says how many rows are computed at once.
-        let options = Options::default().device(device.clone()).tile_rows(NonZeroUsize::new(7));
-        let engine = Engine::with_options(tagger(), &weights, options.clone()).unwrap();
+        // The caller sets how many rows are computed at once.
+        let options = Engine::builder().device(device.clone()).tile_rows(NonZeroUsize::new(7));
+        let engine = options.clone().build(tagger(), &weights).unwrap();
         let shape = Shape::new(8, 40, Mask::Live);
         let planner = Planner::for_training(tagger(), &options).unwrap();
         let objective = Objective::new(CrossEntropy::default());
@@ -305,10 +308,10 @@ fn epochs_are_counted_on_and_carried_states_want_rows_in_their_order() {
         ("y".to_owned(), Array1::from_iter((0..10).map(|n| n as f32 / 10.0)).insert_axis(Axis(1)).into()),
     ]);
     let data = Dataset::new(&model, Loss::MeanSquared, tensors).unwrap();
-    let weights = Weights::initial(&model, Like::Torch, 0).unwrap();
+    let weights = Weights::initial(&model, Convention::Torch, 0).unwrap();
     let start = || {
-        let update = Update::by(Adam::like(Like::Torch).learning_rate(0.1));
-        let mut trainer = Trainer::new(model.clone(), &weights, Loss::MeanSquared, update, Device::Cpu).unwrap();
+        let update = Update::by(Adam::like(Convention::Torch).learning_rate(0.1));
+        let mut trainer = Trainer::new(&model, &weights, Loss::MeanSquared, update, Device::Cpu).unwrap();
         trainer.set_schedule(Schedule::step(2, 0.5)).unwrap();
         trainer
     };
@@ -336,7 +339,7 @@ fn epochs_are_counted_on_and_carried_states_want_rows_in_their_order() {
     let in_order = settings.shuffle(false);
     let text = refused(&mut whole, &in_order);
     assert!(text.ends_with("got 10 rows in batches of 4"), "{text}");
-    // An epoch begins anew: with a rate of nothing the epochs lose the same, and not what batches by themselves do.
+    // An epoch begins with new states. At a rate of 0, all epochs have the same loss, but not that of separate batches.
     let mut still = start();
     still.set_learning_rate(0.0);
     still.carry(true).unwrap();

@@ -1,8 +1,8 @@
 //! Gradients of executors against the oracle's: every case of the table, and random models.
 //!
-//! The CPU computes all of them, and the adapter that `GATEWAVE_ADAPTER` names some: each case compiles kernels of its own,
-//! which takes long on a software adapter. `GATEWAVE_RANDOM` says how many models each draws, and `GATEWAVE_SEED` after which
-//! seed: `scripts/gradients.sh` asks for thousands.
+//! The CPU computes all of them, and the adapter that `GATEWAVE_ADAPTER` names computes some. Each case
+//! compiles kernels of its own, which takes long on a software adapter. `GATEWAVE_RANDOM` is the number of
+//! random models, and `GATEWAVE_SEED` the seed before the first. `scripts/gradients.sh` runs thousands.
 
 #[path = "training/dropout.rs"]
 mod dropout;
@@ -17,18 +17,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use gatewave::conformance::{self, Case, Part};
+use gatewave::inspect::plan::Limits;
+use gatewave::layer::{Cell, Recurrent};
 use gatewave::oracle::{self, TrueGradients, Truth};
-use gatewave::plan::Limits;
-use gatewave::{
-    Batch, Cell, Device, Embedding, Error, Gradients, Input, Like, Linear, Model, Options, Recurrent, Sgd, Strategy,
-    Trainer, Update, Weights,
-};
+use gatewave::train::{Batch, Convention, Gradients, Sgd, Update};
+use gatewave::{Device, Embedding, Engine, EngineBuilder, Error, Input, Linear, Model, Strategy, Trainer, Weights};
 use ndarray::{Array2, Array3};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use support::devices::cpu_and_adapter;
 
-/// The CPU, and the adapter that is named; that alone where `GATEWAVE_CPU` is `0`, since the CPU has been seen already.
+/// The CPU, and the adapter that is named. Only the adapter if
+/// `GATEWAVE_CPU` is `0`, since the CPU has been tested already.
 fn devices() -> Vec<Device> {
     let leaves_out =
         |device: &Device| *device == Device::Cpu && env::var("GATEWAVE_CPU").is_ok_and(|value| value == "0");
@@ -37,7 +37,7 @@ fn devices() -> Vec<Device> {
     devices
 }
 
-/// The most of a tolerance that a gradient uses, and where.
+/// Returns the largest part of a tolerance that a gradient uses, and where.
 fn worst(parts: &[Part]) -> (f64, String) {
     let worst = parts.iter().max_by(|a, b| a.comparison.used.total_cmp(&b.comparison.used));
     worst.map_or((f64::INFINITY, "nothing".to_owned()), |part| {
@@ -50,7 +50,7 @@ fn compare(got: &Gradients, want: &TrueGradients) -> (f64, String) {
     worst(&conformance::compare_gradients(got, want).unwrap_or_else(|error| panic!("{error}")))
 }
 
-fn worst_of(case: &Case, weights: &Weights, options: &Options) -> Result<(f64, String), Error> {
+fn worst_of(case: &Case, weights: &Weights, options: &EngineBuilder) -> Result<(f64, String), Error> {
     let case = case.training(weights)?;
     let got = case.trainer(options.clone())?.gradients(&case.batch)?;
     Ok(worst(&case.compare(&got, &case.truth()?)?))
@@ -60,7 +60,7 @@ fn worst_of(case: &Case, weights: &Weights, options: &Options) -> Result<(f64, S
 fn gradients_of_every_case_of_the_table_are_true() {
     for device in devices() {
         let every = if device == Device::Cpu { 1 } else { 6 };
-        let options = Options::default().device(device.clone());
+        let options = Engine::builder().device(device.clone());
         let mut wrong = Vec::new();
         for case in conformance::cases().into_iter().step_by(every) {
             match worst_of(&case, &case.weights(), &options) {
@@ -73,14 +73,14 @@ fn gradients_of_every_case_of_the_table_are_true() {
     }
 }
 
-/// Bytes that one of two layers keeps at most, of those that keep most: both directions of LSTMs.
+/// The most bytes that one layer keeps, in the models that keep most: both directions of LSTMs.
 const ONE_LAYER: u64 = 2 * 4 * 64 * 4 * 17 * 70;
 
-/// Bytes of a chunk: a sixth or so of the hoisted gates of a layer.
+/// The bytes of a chunk: about a sixth of a layer's hoisted gates.
 const CHUNK: u64 = 200 << 10;
 
-/// Calls that go through time in several chunks, and back through them the last one first. The same call gives the same bits,
-/// whether layers keep what their way back needs, or some of them, or none.
+/// Calls that go through time in several chunks, and backward from the last one. The same call
+/// gives the same bits, whether all, some or no layers keep the values for their backward pass.
 #[test]
 fn gradients_of_long_calls_are_true_and_the_same_bits_each_time() {
     let lengths: Vec<i64> = (0..17).map(|b| 70 - 2 * b).collect();
@@ -104,10 +104,10 @@ fn gradients_of_long_calls_are_true_and_the_same_bits_each_time() {
         let want = oracle::gradients(&model, &weights, &input, &objective, &targets).expect("the truth");
         for device in devices() {
             let trainer = |keep_bytes: Option<u64>| {
-                let update = Update::by(Sgd::like(Like::Torch));
-                let options = Options { chunk_bytes: Some(CHUNK), ..Options::default() };
+                let update = Update::by(Sgd::like(Convention::Torch));
+                let options = Engine::builder().chunk_bytes(CHUNK);
                 let options = options.device(device.clone()).keep_bytes(keep_bytes);
-                Trainer::new(model.clone(), &weights, objective.clone(), update, options).expect("a trainer")
+                Trainer::new(&model, &weights, objective.clone(), update, options).expect("a trainer")
             };
             let (trainer, others) = (trainer(None), [ONE_LAYER, 0].map(|bytes| trainer(Some(bytes))));
             let batch = Batch::of_several(input.clone(), targets.clone());
@@ -123,61 +123,60 @@ fn gradients_of_long_calls_are_true_and_the_same_bits_each_time() {
 
 #[test]
 fn gradients_of_random_models_are_true() {
-    random_models(10, |case| (case, Options::default()));
+    random_models(10, |case| (case, Engine::builder()));
 }
 
-/// Chunks of four steps, and dispatches of few workgroups and loops: so small models are cut as only large ones are by
-/// themselves, and every dispatch begins at other rows in each of its bindings.
+/// Chunks of four steps, and dispatches with few workgroups and loop iterations. So small models
+/// are cut like large ones, and every dispatch begins at other rows in each of its bindings.
 #[test]
 fn gradients_of_random_models_in_many_pieces_are_true() {
     random_models(12, |case| {
-        // Numbers of their own beside the model's.
+        // Random numbers independent of the model's.
         let mut draw = models::Draw(ChaCha8Rng::seed_from_u64(!case.seed));
         let (time, wide) = (1 + draw.below(23), draw.chance(4));
         let batch = 1 + draw.below(if wide { 80 } else { 5 });
         let workgroups = u32::try_from(batch.max(8) + draw.below(8)).expect("few");
-        // Lanes of a softmax tell each other in some three hundred.
+        // The lanes of a softmax exchange values in about three hundred iterations.
         let limits = Limits { workgroups, loop_iterations: 320, ..Limits::HOST };
-        // What is not kept is computed twice.
+        // Values that are not kept are computed twice.
         let keep_bytes = draw.chance(2).then_some(0);
         let strategy = [None, Some(Strategy::Step), Some(Strategy::Scan)][draw.below(3)];
-        let options =
-            Options { chunk_bytes: Some(0), keep_bytes, limits: Some(limits), strategy, ..Options::default() };
+        let options = Engine::builder().chunk_bytes(0).keep_bytes(keep_bytes).limits(limits).strategy(strategy);
         (Case { time, batch, ..case }, options)
     });
 }
 
-/// Where f32 has no fractions any more.
+/// From here on, f32 has no fractions.
 const WHOLE: f64 = (1 << 24) as f64;
 
-/// Whether functions without a bound drive a case out of what f32 can tell: what it truly gives, the CPU's gradients of it, or a
-/// number on the way to them.
+/// Whether unbounded functions drive a case out of the range of f32:
+/// its true results, the CPU's gradients of it, or a number in between.
 fn is_lost(case: &Case, weights: &Weights) -> bool {
     let is_far = |truth: &Truth| {
         let states = truth.states.iter().flat_map(|states| states.h.iter().chain(states.c.iter().flatten()));
         let outputs = truth.output.iter().chain(truth.others.iter().flatten());
         states.chain(outputs).any(|x| x.is_nan() || x.abs() > WHOLE)
     };
-    let on_cpu = Options::default().device(Device::Cpu);
+    let on_cpu = Engine::builder().device(Device::Cpu);
     case.truth(weights).is_ok_and(|truth| is_far(&truth))
         || worst_of(case, weights, &on_cpu).is_ok_and(|(used, _)| used.is_infinite())
         || numbers_of(case, weights, on_cpu).is_ok_and(|numbers| numbers.iter().any(|x| f64::from(x.abs()) > WHOLE))
 }
 
-/// What a trainer of a case computes on the way to its gradients.
-fn numbers_of(case: &Case, weights: &Weights, options: Options) -> Result<Vec<f32>, Error> {
+/// Returns the numbers that a trainer of a case computes before its gradients.
+fn numbers_of(case: &Case, weights: &Weights, options: EngineBuilder) -> Result<Vec<f32>, Error> {
     let case = case.training(weights)?;
     let slots = case.trainer(options)?.trace_by(&case.batch, &mut Arc::clone)?;
     Ok(slots.into_iter().flat_map(|(_, numbers)| numbers).collect())
 }
 
-/// The number that a variable of the environment asks for.
+/// Returns the number in an environment variable.
 fn asked<N: FromStr>(name: &str) -> Option<N> {
     env::var(name).ok().and_then(|n| n.parse().ok())
 }
 
-/// Random models, so many on an adapter, each changed by `change`.
-fn random_models(on_adapter: usize, change: impl Fn(Case) -> (Case, Options)) {
+/// Compares random models, `on_adapter` of them on an adapter, each changed by `change`.
+fn random_models(on_adapter: usize, change: impl Fn(Case) -> (Case, EngineBuilder)) {
     for device in devices() {
         let models = asked("GATEWAVE_RANDOM").unwrap_or(if device == Device::Cpu { 200 } else { on_adapter });
         let (mut seed, mut done, mut lost) = (asked("GATEWAVE_SEED").unwrap_or(0), 0, 0);

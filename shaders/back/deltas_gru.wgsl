@@ -1,4 +1,5 @@
-// δ of a GRU: of the input product, and of the recurrent one, which the step before multiplies.
+// δ of a GRU: of the input product, and of the recurrent one,
+// which the backward pass of the timestep before multiplies.
 @group(0) @binding(2) var<storage, read_write> gates: array<vec4<f32>>; // [..][B][P][3][16]
 @group(0) @binding(4) var<storage, read_write> recurrent: array<vec4<f32>>; // [..][B][P][3][16]
 

@@ -1,6 +1,6 @@
-// GRU, reset after the product. Kept are the sums of reset and update, x and q of the new gate. With r = f(a_r), z = f(a_z),
-// n = g(x_n + r ∘ q_n): dn = dh ∘ (1 − z) ∘ g', dz = dh ∘ (h − n) ∘ f', dr = dn ∘ q_n ∘ f'. Of the product's new gate it is
-// dn ∘ r, and z ∘ dh goes past it.
+// GRU, reset after the product. The step kept the sums of reset and update, and x and q of the new gate.
+// With r = f(a_r), z = f(a_z), n = g(x_n + r ∘ q_n): dn = dh ∘ (1 − z) ∘ g', dz = dh ∘ (h − n) ∘ f', dr
+// = dn ∘ q_n ∘ f'. The gradient of the product's new gate is dn ∘ r, and z ∘ dh bypasses the product.
 const KEPT: u32 = 4u;
 const DELTAS: u32 = 3u;
 const CARRIES: bool = false; // whether there is a cell state

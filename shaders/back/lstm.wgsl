@@ -1,5 +1,5 @@
-// LSTM: do = dh ∘ tanh(c) ∘ f', dc = carried + dh ∘ o ∘ tanh'(c), di = dc ∘ g ∘ f', df = dc ∘ c₋ ∘ f', dg = dc ∘ i ∘ g'; dc ∘ f
-// is carried on.
+// LSTM: do = dh ∘ tanh(c) ∘ f', dc = carried + dh ∘ o ∘ tanh'(c), di = dc
+// ∘ g ∘ f', df = dc ∘ c₋ ∘ f', dg = dc ∘ i ∘ g'. dc ∘ f is carried on.
 const KEPT: u32 = 4u;
 const DELTAS: u32 = 4u;
 const CARRIES: bool = true; // whether there is a cell state

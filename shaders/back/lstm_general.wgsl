@@ -1,5 +1,5 @@
-// LSTM of any functions: as back/lstm.wgsl, where gates see the cell state by peepholes p (zero where there are none).
-// do ∘ p_o goes into dc, di ∘ p_i + df ∘ p_f into what is carried on. Coupled, di = dc ∘ (g − c₋) ∘ f' and df = 0.
+// LSTM of any functions: as in back/lstm.wgsl, but gates see the cell state by peepholes p (zero if there are none). do
+// ∘ p_o is added to dc, and di ∘ p_i + df ∘ p_f to what is carried on. If coupled, di = dc ∘ (g − c₋) ∘ f' and df = 0.
 const KEPT: u32 = 4u;
 const DELTAS: u32 = 4u;
 const CARRIES: bool = true; // whether there is a cell state
@@ -9,7 +9,7 @@ const GATE_FORGET: u32 = 1u;
 const GATE_CELL: u32 = 2u;
 const GATE_OUTPUT: u32 = 3u;
 
-// Whether the forget gate is what the input gate leaves, and has no weights of its own.
+// Whether the forget gate is 1 minus the input gate, without weights of its own.
 override COUPLED: bool = false;
 
 struct Gradients {

@@ -1,5 +1,5 @@
-// Gates see their own unit's cell state: of the panels of the recurrent matrix, K deep, the row after the bias holds the weights,
-// gate by gate.
+// Gates see the cell state of their own unit. The weights are in the recurrent
+// matrix' panels, K deep: the row after the bias has them, gate by gate.
 @group(0) @binding(4) var<storage, read> peepholes: array<vec4<f32>>; // [D][P][K + 2][4][16]
 
 var<private> peepholes_at: u32;

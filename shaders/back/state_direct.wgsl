@@ -1,4 +1,4 @@
-// The gradient of the state after the step, some of which goes past the product.
+// The gradient of the state after the step. A part of it bypasses the product.
 @group(0) @binding(6) var<storage, read> delta: array<vec4<f32>>; // [..][B][D · units]
 @group(0) @binding(7) var<storage, read> product: array<vec4<f32>>; // [D][B][units]
 @group(0) @binding(8) var<storage, read_write> direct: array<vec4<f32>>; // [D][B][units]

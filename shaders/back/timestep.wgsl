@@ -1,7 +1,9 @@
-// A timestep on its way back. Before and after it are as time goes: its way back takes gradients of what is after it.
+// The backward pass of a timestep. Before and after are in the order
+// of time: the backward pass takes the gradients after the step.
 @group(0) @binding(6) var<storage, read> delta: array<vec4<f32>>; // [..][B][D · H]: the gradient of the outputs
 @group(0) @binding(7) var<storage, read> kept: array<vec4<f32>>; // [..][B][P][KEPT][16]
-@group(0) @binding(8) var<storage, read_write> past: array<vec4<f32>>; // [2][B][D · H]: of the hidden state, of the cell state
+// past: [2][B][D · H]: of the hidden state, of the cell state
+@group(0) @binding(8) var<storage, read_write> past: array<vec4<f32>>;
 
 // Its rows.
 struct Timestep {
@@ -10,11 +12,11 @@ struct Timestep {
     live: u32,
     kept: u32,
     hidden: u32,     // of the hidden state before it
-    memory_in: u32,  // of the cell state before it
-    memory_out: u32, // and after it
+    cell_in: u32,  // of the cell state before it
+    cell_out: u32, // and after it
 }
 
-// That of the dispatch, or the first of them.
+// Returns the rows of the dispatch's timestep, or of its first one.
 fn timestep(z: u32) -> Timestep {
     return Timestep(
         of_direction(z, params.gates_0, params.gates_1),
@@ -22,18 +24,19 @@ fn timestep(z: u32) -> Timestep {
         of_direction(z, params.live_0, params.live_1),
         of_direction(z, params.kept_0, params.kept_1),
         of_direction(z, params.before_0, params.before_1),
-        params.memory_in,
-        params.memory_out,
+        params.cell_in,
+        params.cell_out,
     );
 }
 
 struct Found {
     lives: bool,
     gradients: Gradients,
-    past: array<vec4<f32>, 2>, // of the hidden state before the step, but for its product, and of the cell state
+    past: array<vec4<f32>, 2>, // of the hidden state before the step, without its product, and of the cell state
 }
 
-// The gradients of row `b` of the batch, of the place's units: `r` is the product of δ of the step after, `after` what goes past it.
+// Returns the gradients of row `b` of the batch, for the place's units. `r`
+// is the product of the next timestep's δ, and `after` is what bypasses it.
 fn way_back(p: Place, t: Timestep, b: u32, r: vec4<f32>, after: array<vec4<f32>, 2>) -> Found {
     let above = delta[state_at(p, t.delta, b)];
     let dh = r + after[0] + above;

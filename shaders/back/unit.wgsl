@@ -1,4 +1,4 @@
-// Who computes what on the way back through a step: an invocation has four units of one row and direction.
+// How the backward pass of a step is divided: an invocation has four units of one row and direction.
 const WORKGROUP: u32 = 64u;
 
 struct Unit {
@@ -6,7 +6,7 @@ struct Unit {
     b: u32,         // row of the batch
     z: u32,         // direction of this dispatch
     direction: u32, // direction in the features
-    handed: u32,    // where the units are in what a step hands to another, in fours
+    handed: u32,    // where the units are in what one step hands to another, in fours
 }
 
 fn unit_of(group: vec3<u32>, lane: u32) -> Unit {
@@ -19,13 +19,13 @@ fn exists(u: Unit) -> bool {
     return u.four < params.units / 4u;
 }
 
-// Where the first of `count` gates is; the others follow four fours apart.
+// Returns the place of the first of `count` gates. Each further gate is four fours later.
 fn gates_at(u: Unit, count: u32) -> u32 {
     let row = of_direction(u.z, params.gates_0, params.gates_1) * params.batch + u.b;
     return (row * (params.units / 16u) + u.four / 4u) * 4u * count + u.four % 4u;
 }
 
-// Where the units are in row `row` of a state.
+// Returns the place of the units in row `row` of a state.
 fn state_at(u: Unit, row: u32) -> u32 {
     return ((row * params.batch + u.b) * params.directions + u.direction) * params.units / 4u + u.four;
 }
@@ -35,12 +35,12 @@ fn has_step(u: Unit) -> bool {
     return is_live(of_direction(u.z, params.live_0, params.live_1) * params.batch + u.b);
 }
 
-// x, but 0 where a unit is padding: whatever stands there becomes no weight.
+// Returns x, but 0 for padded units: gradients of padding must not become weights.
 fn true_units(u: Unit, x: vec4<f32>) -> vec4<f32> {
     return select(vec4(0.0), x, (4u * u.four + vec4(0u, 1u, 2u, 3u)) < vec4(params.features));
 }
 
-// Likewise, and 0 where the row has no step.
+// Returns x, but 0 for padded units and for rows without a step.
 fn in_step(u: Unit, lives: bool, x: vec4<f32>) -> vec4<f32> {
     return true_units(u, select(vec4(0.0), x, lives));
 }

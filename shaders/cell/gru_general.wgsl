@@ -1,5 +1,5 @@
-// GRU of any functions, reset after the product: r = f(x_r + r_r), z = f(x_z + r_z), n = g(x_n + r ∘ r_n);
-// h' = (1 − z) ∘ n + z ∘ h. What goes into a gate's function is clipped.
+// GRU of any functions, reset after the product: r = f(x_r + r_r), z = f(x_z + r_z), n =
+// g(x_n + r ∘ r_n); h' = (1 − z) ∘ n + z ∘ h. The inputs of the gates' functions are clipped.
 const GATES: u32 = 3u;
 const STATES: u32 = 1u;
 

@@ -1,4 +1,5 @@
-// LSTM: i = σ(x_i + r_i), f = σ(x_f + r_f), g = tanh(x_g + r_g), o = σ(x_o + r_o); c' = f ∘ c + i ∘ g, h' = o ∘ tanh(c').
+// LSTM: i = σ(x_i + r_i), f = σ(x_f + r_f), g = tanh(x_g + r_g), o = σ(x_o + r_o);
+// c' = f ∘ c + i ∘ g, h' = o ∘ tanh(c').
 const GATES: u32 = 4u;
 const STATES: u32 = 2u;
 

@@ -1,6 +1,6 @@
-// LSTM of any functions, with peepholes p (zero where there are none): i = f(x_i + r_i + p_i ∘ c),
-// f = f(x_f + r_f + p_f ∘ c) or, coupled, 1 − i, g = g(x_g + r_g), c' = f ∘ c + i ∘ g, o = f(x_o + r_o + p_o ∘ c'),
-// h' = o ∘ h(c'). What goes into a gate's function is clipped; the cell state is not, nor what h takes of it.
+// LSTM of any functions, with peepholes p (zero if there are none): i = f(x_i + r_i + p_i ∘ c), f = f(x_f + r_f
+// + p_f ∘ c) or, coupled, 1 − i, g = g(x_g + r_g), c' = f ∘ c + i ∘ g, o = f(x_o + r_o + p_o ∘ c'), h' = o ∘
+// h(c'). The inputs of the gates' functions are clipped. The cell state is not, and neither is the input of h.
 const GATES: u32 = 4u;
 const STATES: u32 = 2u;
 
@@ -9,7 +9,7 @@ const GATE_FORGET: u32 = 1u;
 const GATE_CELL: u32 = 2u;
 const GATE_OUTPUT: u32 = 3u;
 
-// Whether the forget gate is what the input gate leaves, and has no weights of its own.
+// Whether the forget gate is 1 minus the input gate, without weights of its own.
 override COUPLED: bool = false;
 
 fn cell_update(x: array<vec4<f32>, GATES>, r: array<vec4<f32>, GATES>, s: array<vec4<f32>, STATES>) -> array<vec4<f32>, STATES> {

@@ -1,4 +1,4 @@
-// Simple (Elman) RNN of any function: h' = f(x + r). What goes into f is clipped.
+// Simple (Elman) RNN of any function: h' = f(x + r). The input of f is clipped.
 const GATES: u32 = 1u;
 const STATES: u32 = 1u;
 

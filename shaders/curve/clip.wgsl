@@ -1,4 +1,4 @@
-// What was clipped passes nothing back.
+// A clipped input has the derivative 0.
 fn unclipped(x: vec4<f32>, slope: vec4<f32>) -> vec4<f32> {
     var y = slope;
     if CLIP > 0.0 {

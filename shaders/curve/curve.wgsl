@@ -1,4 +1,4 @@
-// What a function gives at x, and its derivative there.
+// The value of a function at x, and its derivative there.
 struct Curve {
     value: vec4<f32>,
     slope: vec4<f32>,

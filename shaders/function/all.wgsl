@@ -1,6 +1,6 @@
-// Every elementwise function, by its code: the place in Activation::ALL, src/cell/activation.rs, which has the formulas.
-// `code` is an override constant wherever this is called, so that a driver keeps one of the cases. Relative errors are a
-// few 1e-7 on every driver, but where a difference cancels; infinities come out as the formula gives them.
+// Every elementwise function, by its code: its index in Activation::ALL, src/cell/activation.rs, which has the
+// formulas. `code` is always an override constant, so that a driver keeps only one of the cases. Relative errors
+// are a few 1e-7 on every driver, except where a difference cancels. Infinities give what the formula gives.
 
 const FUNCTION_LINEAR: u32 = 0u;
 const FUNCTION_SIGMOID: u32 = 1u;
@@ -30,7 +30,7 @@ const FUNCTION_TANH_SHRINK: u32 = 24u;
 const FUNCTION_SPARSE_PLUS: u32 = 25u;
 const FUNCTION_SQUAREPLUS: u32 = 26u;
 
-// exp(x) over all of f32: infinity above 88.7, 0 far below. 2^n is out of range there, its halves are not.
+// exp(x) over all of f32: infinity above 88.7, 0 far below. There 2^n is out of range, but its two halves are not.
 fn exponential(x: vec4<f32>) -> vec4<f32> {
     let clamped = clamp(x, vec4(-120.0), vec4(100.0));
     let n = round(clamped * 1.44269504);
@@ -39,7 +39,7 @@ fn exponential(x: vec4<f32>) -> vec4<f32> {
     return keep_nan(x, exp_series(r) * power_of_two(half) * power_of_two(vec4<i32>(n) - half));
 }
 
-// exp(x) - 1, near zero by its series: the difference would cancel.
+// exp(x) - 1. Near zero it uses a series, since the difference would cancel.
 fn exponential_less_one(x: vec4<f32>) -> vec4<f32> {
     let near = x * (1.0 + x * (0.5 + x * (0.16666667 + x * (0.041666667 + x * (0.0083333333
         + x * (0.0013888889 + x * 1.984127e-4))))));
@@ -67,7 +67,7 @@ fn silu(x: vec4<f32>) -> vec4<f32> {
     return x / (1.0 + exponential(-x));
 }
 
-// x · Φ(x). With z = |x| / √2 and t = 2 / (2 + z), erfc(z) = t q(t) exp(-z²): q is a polynomial fitted to a relative
+// x · Φ(x). With z = |x| / √2 and t = 2 / (2 + z), erfc(z) = t q(t) exp(-z²). q is a polynomial fitted to a relative
 // error of 1.1e-8 over all z, so that the tail keeps its digits.
 fn gelu(x: vec4<f32>) -> vec4<f32> {
     let z = abs(x) * 0.70710678;
@@ -95,7 +95,7 @@ fn soft_shrink(x: vec4<f32>, alpha: f32) -> vec4<f32> {
     return select(select(vec4(0.0), x + alpha, x < vec4(-alpha)), x - alpha, x > vec4(alpha));
 }
 
-// Near zero the difference of x and Lambert's fraction, worked out.
+// Near zero, the difference of x and Lambert's fraction in closed form.
 fn tanh_shrink(x: vec4<f32>) -> vec4<f32> {
     let s = x * x;
     let near = x * s * (315.0 + s * 14.0) / (945.0 + s * (420.0 + s * 15.0));
@@ -106,8 +106,8 @@ fn sparse_plus(x: vec4<f32>) -> vec4<f32> {
     return select(select(0.25 * (x + 1.0) * (x + 1.0), vec4(0.0), x <= vec4(-1.0)), x, x >= vec4(1.0));
 }
 
-// The square of what is past 1e18 would overflow: the root is |x| there. Below zero the sum would cancel: it is alpha
-// over the difference.
+// The square of a number past 1e18 would overflow, so the root is |x| there.
+// Below zero the sum would cancel, so it is alpha divided by the difference.
 fn squareplus(x: vec4<f32>, alpha: f32) -> vec4<f32> {
     let far = abs(x) > vec4(1e18);
     let root = select(sqrt(x * x + alpha), abs(x), far);

@@ -1,4 +1,4 @@
-// The function that a linear or an activation layer goes through. BETA is the second constant, whatever its name.
+// The function of a linear or an activation layer. BETA is the second constant, whatever its name.
 override ACTIVATION: u32 = FUNCTION_LINEAR;
 override ALPHA: f32 = 0.0;
 override BETA: f32 = 0.0;

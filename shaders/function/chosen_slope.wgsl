@@ -1,4 +1,4 @@
-// The derivative of the function that a layer goes through. BETA is the second constant, whatever its name.
+// The derivative of a layer's function. BETA is the second constant, whatever its name.
 override ACTIVATION: u32 = FUNCTION_LINEAR;
 override ALPHA: f32 = 0.0;
 override BETA: f32 = 0.0;

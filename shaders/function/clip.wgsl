@@ -1,4 +1,4 @@
-// What goes into the functions of gates, bounded to -CLIP ..= CLIP; 0 means that nothing is.
+// Clips the inputs of the gates' functions to -CLIP ..= CLIP. 0 means no clip.
 override CLIP: f32 = 0.0;
 
 fn bounded(x: vec4<f32>) -> vec4<f32> {

@@ -1,7 +1,7 @@
 // The derivative of every elementwise function at x, by its code: see function/all.wgsl and src/cpu/math/derivative.rs.
 // At a corner it is what PyTorch's function of the same name passes back.
 
-// 1 / (1 + exp(-x)), whose tail goes down to the least numbers.
+// 1 / (1 + exp(-x)), with a tail that reaches the least numbers.
 fn logistic(x: vec4<f32>) -> vec4<f32> {
     let e = exponential(-abs(x));
     return select(vec4(1.0), e, x < vec4(0.0)) / (1.0 + e);
@@ -19,7 +19,7 @@ fn tangent_slope(x: vec4<f32>) -> vec4<f32> {
     return 4.0 * logistic_slope(2.0 * x);
 }
 
-// `inside` between two bounds, `above` from the upper one on, 0 up to the lower one.
+// Returns `inside` between the two bounds, `above` from the upper bound on, and 0 up to the lower bound.
 fn between(x: vec4<f32>, low: f32, high: f32, inside: vec4<f32>, above: vec4<f32>) -> vec4<f32> {
     return select(vec4(0.0), select(above, inside, x < vec4(high)), x > vec4(low));
 }
@@ -44,7 +44,7 @@ fn hard_silu_slope(x: vec4<f32>, alpha: f32, beta: f32) -> vec4<f32> {
     return between(line, 0.0, 1.0, alpha * x + line, vec4(1.0));
 }
 
-// Φ(x) + x φ(x): the tail of function/all.wgsl, and the bell that it is made of.
+// Φ(x) + x φ(x), from the tail in function/all.wgsl and the bell that it contains.
 fn gelu_slope(x: vec4<f32>) -> vec4<f32> {
     let cut = clamp(x, vec4(-15.0), vec4(15.0));
     let z = abs(cut) * 0.70710678;
@@ -57,7 +57,7 @@ fn gelu_slope(x: vec4<f32>) -> vec4<f32> {
     return select(tail, 1.0 - tail, x > vec4(0.0)) + 0.39894228 * cut * bell;
 }
 
-// Beyond 12 the gate is 0 or 1.
+// Beyond 12, the gate is 0 or 1.
 fn gelu_tanh_slope(x: vec4<f32>) -> vec4<f32> {
     let cut = clamp(x, vec4(-12.0), vec4(12.0));
     let square = cut * cut;
@@ -79,7 +79,7 @@ fn tanh_shrink_slope(x: vec4<f32>) -> vec4<f32> {
     return y * y;
 }
 
-// Below zero the sum would cancel: it is alpha / 2 over the root and its sum with |x|.
+// Below zero the sum would cancel. So it is alpha / 2, divided by the root and by its sum with |x|.
 fn squareplus_slope(x: vec4<f32>, alpha: f32) -> vec4<f32> {
     let size = abs(x);
     let root = select(sqrt(x * x + alpha), size, size > vec4(1e18));

@@ -1,5 +1,5 @@
-// The third function of a cell (Functions in src/cell.rs): the cell state goes through it, which is not clipped.
-// H_BETA is the second constant, whatever its name.
+// The third function of a cell (Functions in src/cell.rs), whose input is the
+// unclipped cell state. H_BETA is the second constant, whatever its name.
 override H: u32 = FUNCTION_LINEAR;
 override H_ALPHA: f32 = 0.0;
 override H_BETA: f32 = 0.0;

@@ -6,13 +6,13 @@ struct Gates {
     g1: vec4<f32>,
 }
 
-// The weights of four units at depth k; `at` is where gate 0 is, in fours.
+// Loads the weights of four units at depth k. `at` is the place of gate 0, in fours.
 fn load_gates(at: u32) -> Gates {
     let next = gate_fours();
     return Gates(load_weight(at), load_weight(at + next));
 }
 
-// Row `row` after those of the depth, of the panel at `first`.
+// Loads row `row` after those of the depth, of the panel at `first`.
 fn load_row_after(first: u32, row: u32) -> Gates {
     return Gates(load_after(first, row, 0u), load_after(first, row, 1u));
 }

@@ -1,5 +1,5 @@
-// The gates of a product are those of panels of one gate each, one panel behind the other: what is loaded of the source serves
-// them all.
+// The gates of a product are panels of one gate each, one panel
+// after the other. Each load of the source serves all of them.
 const WIDE: u32 = PRODUCT_GATES; // panels of an invocation
 const ROW_FOURS: u32 = 4u; // from one row of a panel to the next, in fours
 

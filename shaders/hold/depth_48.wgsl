@@ -1,5 +1,5 @@
-// A scan keeps its weights in registers: 48 rows of the depth an invocation. Constant indices and no loop, so that every
-// driver takes the array apart.
+// A scan keeps its weights in registers: each invocation has 48 rows of the depth.
+// There are constant indices and no loop, so that every driver takes the array apart.
 var<private> held: array<Gates, 48>;
 
 fn hold_weights(p: Place) {

@@ -1,4 +1,4 @@
-// A scan loads its weights anew at every step: from a cache, as long as they fit one.
+// A scan loads its weights again at every step: from a cache, if they fit one.
 fn hold_weights(p: Place) {
 }
 

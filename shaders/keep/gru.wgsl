@@ -1,4 +1,4 @@
-// A step of a GRU keeps what goes into reset and update, and both parts of the new gate, `time` steps into `kept`.
+// A step of a GRU keeps the inputs of reset and update, and both parts of the new gate, `time` steps into `kept`.
 const KEEPS: bool = true;
 @group(0) @binding(6) var<storage, read_write> kept: array<vec4<f32>>; // [..][B][P][4][16]
 

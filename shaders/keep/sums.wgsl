@@ -1,4 +1,4 @@
-// A step keeps what goes into its gates, `time` steps into `kept`.
+// A step keeps the inputs of its gates, `time` steps into `kept`.
 const KEEPS: bool = true;
 @group(0) @binding(6) var<storage, read_write> kept: array<vec4<f32>>; // [..][B][P][GATES][16]
 

@@ -1,4 +1,4 @@
-// The way back through an elementwise activation. See src/kernel/catalog/training.rs.
+// The backward pass of an elementwise activation. See src/kernel/catalog/training.rs.
 const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][D · units]

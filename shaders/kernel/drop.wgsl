@@ -1,4 +1,4 @@
-// Elements dropped at random, the others made larger. See src/kernel/catalog/training.rs.
+// Elements dropped at random, and the others scaled up. See src/kernel/catalog/training.rs.
 const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][D · units]

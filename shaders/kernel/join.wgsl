@@ -1,4 +1,4 @@
-// Features of one value, put among those of another or combined with them. See src/kernel/catalog.rs.
+// Features of one value, placed among those of another or combined with them. See src/kernel/catalog.rs.
 const WORKGROUP: u32 = 64u;
 
 // JoinOp in src/kernel/mod.rs.
@@ -31,13 +31,13 @@ fn join(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = params.target_0 + group.y;
     let at = row * width + c;
 
-    // Units are a multiple of four: these are of one part.
+    // Units are a multiple of four, so these four are of one part.
     let within = 4u * c % params.units + vec4(0u, 1u, 2u, 3u);
     let feature = 4u * c / params.units * params.features + within;
     let from_first = feature - params.offset;
     let takes = (within < vec4(params.features)) & (feature >= vec4(params.offset)) & (from_first < vec4(params.count));
 
-    // Those that take nothing look where the first that is taken stands.
+    // Columns that take nothing read the first feature that is taken.
     let taken = select(vec4(0u), from_first, takes) + params.source_offset;
     let source_row = params.source_0 + select(group.y, row % params.batch, BROADCAST);
     let place = source_row * params.source_directions * params.source_units

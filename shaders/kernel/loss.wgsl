@@ -1,5 +1,5 @@
-// What each row of outputs loses, and by which it is to change, a workgroup a row. See src/kernel/catalog.rs.
-// loss/*.wgsl supplies row_loss() and gradient().
+// The loss of each row of outputs, and its gradient, one workgroup for each row.
+// See src/kernel/catalog.rs. loss/*.wgsl supplies row_loss() and gradient().
 const WORKGROUP: u32 = 64u;
 
 // RowLoss in src/kernel/training.rs.
@@ -17,12 +17,12 @@ override CONSTANT: f32 = 0.0;
 @group(0) @binding(5) var<storage, read_write> result: array<f32>; // [..][D · units]
 @group(0) @binding(6) var<storage, read_write> losses: array<f32>; // [..]
 
-// Whether feature c is one, and not padding.
+// Whether column c is a feature, and not padding.
 fn is_feature(c: u32) -> bool {
     return c % params.units < params.features;
 }
 
-// Which of the true features c is.
+// Returns the index of column c among the true features.
 fn feature_at(c: u32) -> u32 {
     return c / params.units * params.features + c % params.units;
 }
@@ -30,7 +30,7 @@ fn feature_at(c: u32) -> u32 {
 @compute @workgroup_size(WORKGROUP)
 fn loss(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let width = params.directions * params.units;
-    // What belongs to rows of the call has windows of its own: its rows are not the gradient's.
+    // Bindings for rows of the call have their own windows, so their rows differ from those of the gradient.
     let row = params.source_1 + group.y;
     let write_at = (params.target_0 + group.y) * width;
     let read_at = (params.source_0 + group.y) * width;

@@ -1,4 +1,4 @@
-// The way back through the larger of two. See src/kernel/catalog.rs.
+// The backward pass of the larger of two values. See src/kernel/catalog.rs.
 const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][D · units]

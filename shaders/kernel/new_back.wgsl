@@ -1,4 +1,4 @@
-// GRU, reset before the product: the way back through the half that comes last. See src/kernel/catalog/training.rs.
+// GRU, reset before the product: the backward pass of the second half. See src/kernel/catalog/training.rs.
 @group(0) @binding(1) var<storage, read_write> new_gate: array<vec4<f32>>; // [D][C][B][P][1][16]
 @group(0) @binding(2) var<storage, read_write> gates: array<vec4<f32>>; // [D][C][B][P][3][16]
 @group(0) @binding(4) var<storage, read_write> recurrent: array<vec4<f32>>; // [D][C][B][P][2][16]
@@ -19,7 +19,7 @@ fn new_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
 
         let d_new = in_step(u, lives, dh * (1.0 - z.value) * n.slope);
         let d_update = in_step(u, lives, dh * (h - n.value) * z.slope);
-        // The reset gate waits for reset_back, but in rows without a step.
+        // The reset gate waits for reset_back, except in rows without a step.
         gates[at] = in_step(u, lives, gates[at]);
         recurrent[at_recurrent] = in_step(u, lives, recurrent[at_recurrent]);
         gates[at + 4u] = d_update;

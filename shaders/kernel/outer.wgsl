@@ -1,11 +1,11 @@
-// The gradient of a matrix: rows of a source times rows of delta, summed over all of them. See src/kernel/catalog.rs.
-// outer/*.wgsl holds what is multiplied, and which rows and columns an invocation has; the bias is in workgroups of its own.
+// The gradient of a matrix: rows of a source times rows of delta, summed over all rows. See src/kernel/catalog.rs.
+// outer/*.wgsl has the factors, and the rows and columns of an invocation. The bias has its own workgroups.
 const TILE: u32 = 16u;
 
 override FIRST: bool = false;
 override GATES: u32 = 1u;
 override AFTER: u32 = 1u; // rows of a panel after those of the depth
-override APART: bool = false; // whether each gate has elements of the source of its own
+override GATEWISE: bool = false; // whether each gate has its own elements of the source
 
 @group(0) @binding(3) var<storage, read_write> result: array<vec4<f32>>; // [P][K + AFTER][G][16]
 
@@ -26,7 +26,7 @@ fn add_outer(sum: Four, s: vec4<f32>, d: vec4<f32>) -> Four {
     );
 }
 
-// Where four columns of row k are, in fours; past the bias, where those of the bias are.
+// Returns the place of four columns of row k, in fours. Past the bias, it is that of the bias.
 fn place(column: u32, k: u32) -> u32 {
     let group = column / 4u;
     let panel = params.weight_panel + group / GATES;
@@ -41,7 +41,7 @@ fn start_four(column: u32, k: u32) -> Four {
     return Four(start(column, k), start(column, k + 1u), start(column, k + 2u), start(column, k + 3u));
 }
 
-// Four columns of row k, zeros where they are padding.
+// Writes four columns of row k, with zeros for padding.
 fn finish(column: u32, k: u32, sum: vec4<f32>) {
     let unit = column / (4u * GATES) * TILE + column % 4u * 4u + vec4(0u, 1u, 2u, 3u);
     let is_row = k == params.depth || k % (params.depth / params.source_directions) < params.features;
@@ -59,7 +59,7 @@ fn finish_four(column: u32, k: u32, sum: Four) {
     }
 }
 
-// The sum of four columns of delta. The bias is one row; those after it are another kernel's.
+// Adds up four columns of delta for the bias, which is one row. The rows after it belong to another kernel.
 fn add_bias(own_column: u32, column: u32) {
     let width = params.units / 4u;
     var sum = start(column, params.depth);
@@ -83,10 +83,10 @@ fn outer(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
         }
     } else {
         start_rows(column, k);
-        // In order, so that the result depends on nothing but the rows.
+        // The order is fixed, so that the result depends only on the rows.
         var source_width = params.source_units / 4u;
         var source_four = params.source_offset / 4u + own_four(k);
-        if APART {
+        if GATEWISE {
             source_width *= GATES;
             source_four = (source_four / 4u * GATES + column / 4u % GATES) * 4u + source_four % 4u;
         }

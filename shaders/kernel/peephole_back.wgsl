@@ -1,16 +1,16 @@
 // The gradient of an LSTM's peepholes. See src/kernel/catalog/training.rs.
 const WORKGROUP: u32 = 64u;
 
-// Rows that are added before their sum is: as src/cpu/training/peephole_back.rs does it.
+// Rows that are added up before their sum is added to the total, as in src/cpu/training/peephole_back.rs.
 const BLOCK: u32 = 256u;
 
 override FIRST: bool = false;
 
-@group(0) @binding(1) var<storage, read> memory: array<vec4<f32>>; // [M][B][D · P · 16]
+@group(0) @binding(1) var<storage, read> cell_state: array<vec4<f32>>; // [M][B][D · P · 16]
 @group(0) @binding(2) var<storage, read> gates: array<vec4<f32>>; // [..][P][4][16]
 @group(0) @binding(3) var<storage, read_write> result: array<vec4<f32>>; // [P][K + 2][4][16]
 
-// Four units of a gate's row, from `at` on.
+// Writes four units of a gate's row, from `at` on.
 fn finish(at: u32, sum: vec4<f32>, is_true: vec4<bool>) {
     var old = vec4(0.0);
     if !FIRST {
@@ -35,8 +35,8 @@ fn peephole_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
         for (var m = 0u; m < params.rows; m++) {
             let step = m / params.batch * params.hidden_step_0;
             let b = m % params.batch;
-            let old = memory[((params.memory_in + step) * params.batch + b) * width + column];
-            let after = memory[((params.memory_out + step) * params.batch + b) * width + column];
+            let old = cell_state[((params.cell_in + step) * params.batch + b) * width + column];
+            let after = cell_state[((params.cell_out + step) * params.batch + b) * width + column];
             let at = ((params.target_0 + m) * params.panels + four / 4u) * 16u + four % 4u;
             input_part += gates[at] * old;
             forget_part += gates[at + 4u] * old;

@@ -1,11 +1,11 @@
-// Many timesteps of one layer, in each direction of the dispatch: the workgroups of a tile of rows have some panels each,
-// keep their states from step to step, and hand each other the hidden state. See src/kernel/catalog.rs.
+// Many timesteps of one layer, in each direction of the dispatch. The workgroups of a tile of rows have some panels
+// each, keep their states from step to step, and hand each other the hidden state. See src/kernel/catalog.rs.
 override LAYER: u32 = 1u; // panels of the layer
 
-// The hidden state that the step reads, of all units of the layer.
+// The hidden state that the step reads, for all units of the layer.
 var<workgroup> current: array<vec4<f32>, ROWS * 4u * LAYER>; // [row][H]
 
-// The invocation's part of the hidden state before the first step.
+// Loads the invocation's part of the hidden state before the first step.
 fn load_current(p: Place, lane: u32) {
     let width = params.units / 4u;
     let source = of_direction(p.z, params.source_0, params.source_1);
@@ -14,7 +14,7 @@ fn load_current(p: Place, lane: u32) {
     }
 }
 
-// What the other workgroups made of step `step`, the invocation's part of it.
+// Takes what the other workgroups computed in step `step`: the invocation's part of it.
 fn take_others(p: Place, group: u32, lane: u32, step: u32) {
     let width = params.units / 4u;
     for (var at = lane; at < ROWS * width; at += 4u * PANELS * SLICES) {
@@ -34,10 +34,10 @@ fn persistent(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
         atomicStore(&waited, 0u);
     }
     for (var step = 0u; step < params.steps; step++) {
-        // Makes the hidden state of all units visible to the invocations that multiply it; `waited` too.
+        // Makes the hidden state of all units visible to the invocations that multiply it, and `waited` as well.
         workgroupBarrier();
         held_product(p);
-        // Every invocation has read the hidden state: it may be written over.
+        // Every invocation has read the hidden state, so it may be overwritten.
         workgroupBarrier();
         finish_tile(p, lane);
         for (var i = p.slice; i < ROWS; i += SLICES) {
@@ -45,8 +45,8 @@ fn persistent(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
                 hand_on(handed_at(p, step, i) + 4u * unit_at(p), bitcast<vec4<u32>>(states[i][0]));
             }
         }
-        // Every invocation has handed on what it has: drivers that run them in turns would let the first wait for others
-        // that wait for the last.
+        // Every invocation has handed on its part. Some drivers run invocations in turns.
+        // There, the first would otherwise wait for workgroups that wait for the last.
         workgroupBarrier();
         if step + 1u < params.steps {
             take_others(p, group.x, lane, step);

@@ -1,4 +1,4 @@
-// GRU, reset before the product: the way back through the half that comes first. See src/kernel/catalog/training.rs.
+// GRU, reset before the product: the backward pass of the first half. See src/kernel/catalog/training.rs.
 @group(0) @binding(2) var<storage, read_write> gates: array<vec4<f32>>; // [D][C][B][P][3][16]
 @group(0) @binding(4) var<storage, read_write> recurrent: array<vec4<f32>>; // [D][C][B][P][2][16]
 @group(0) @binding(5) var<storage, read> hidden: array<vec4<f32>>; // [R][B][D · H]

@@ -1,6 +1,7 @@
-// One token a row, drawn from its logits, a workgroup a row. See src/kernel/catalog.rs.
+// One token for each row, drawn from its logits by one workgroup. See src/kernel/catalog.rs.
 //
-// Logits are compared by whole numbers in the same order, NaN above all: no comparison of a driver's can lose one.
+// Logits are compared as whole numbers in the same order, with
+// NaN above all, so that no driver's comparison can lose one.
 const WORKGROUP: u32 = 64u;
 
 // The k-th largest logit is found digit by digit, four bits each, the highest first.
@@ -9,7 +10,7 @@ const DIGIT_BITS: u32 = 4u;
 const DIGIT_VALUES: u32 = 16u;
 
 const NO_TOKEN: u32 = 0xffffffffu;
-// The numbers of a NaN and of -infinity; padding has 0, below all.
+// The keys of a NaN and of -infinity. Padding has 0, below all.
 const NAN: u32 = 0xffffffffu;
 const LOWEST: u32 = 0x007fffffu;
 
@@ -29,7 +30,7 @@ var<workgroup> best_keys: array<u32, WORKGROUP>;
 var<workgroup> best_tokens: array<u32, WORKGROUP>;
 var<workgroup> counts: array<atomic<u32>, DIGIT_VALUES>;
 
-// Whole numbers in the order of x; both zeros are one.
+// Returns whole numbers in the order of x. Both zeros have the same one.
 fn ordered(x: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(x);
     let size = bits & vec4(0x7fffffffu);
@@ -38,12 +39,12 @@ fn ordered(x: vec4<f32>) -> vec4<u32> {
     return select(number, vec4(NAN), size > vec4(0x7f800000u));
 }
 
-// What a key is of.
+// Returns the number whose key this is.
 fn number(key: u32) -> f32 {
     return bitcast<f32>(select(~key, key & 0x7fffffffu, key > 0x7fffffffu));
 }
 
-// The keys of tokens 4c ..= 4c + 3 of the row whose fours begin at row_at.
+// Returns the keys of tokens 4c ..= 4c + 3 of the row whose fours begin at row_at.
 fn keys_of(row_at: u32, c: u32) -> vec4<u32> {
     return select(vec4(0u), ordered(source[row_at + c]), tokens_of(c) < vec4(params.features));
 }
@@ -73,7 +74,7 @@ fn sample(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         highest = max(highest, best_keys[i]);
     }
 
-    // The key of the k-th largest logit; 0 where all are kept.
+    // The key of the k-th largest logit, or 0 if all are kept.
     var least = 0u;
     var left = kept;
     let digits = select(0u, DIGITS, kept > 0u && kept < params.features);
@@ -82,11 +83,11 @@ fn sample(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         if lane < DIGIT_VALUES {
             atomicStore(&counts[lane], 0u);
         }
-        // Makes the zeros visible to all that count.
+        // Makes the zeros visible to all lanes that count.
         workgroupBarrier();
         for (var c = lane; c < fours; c += WORKGROUP) {
             let keys = keys_of(row_at, c);
-            // Those that begin with the digits so far. (A shift by 32 would be none.)
+            // Only keys that begin with the digits so far count. (A shift by 32 would be none.)
             let alike = (((keys ^ vec4(least)) >> vec4(shift)) >> vec4(DIGIT_BITS)) == vec4(0u);
             let values = (keys >> vec4(shift)) & vec4(DIGIT_VALUES - 1u);
             if alike.x { atomicAdd(&counts[values.x], 1u); }
@@ -120,7 +121,7 @@ fn sample(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     for (var c = lane; c < fours; c += WORKGROUP) {
         let keys = keys_of(row_at, c);
         let indices = tokens_of(c);
-        // Less the highest, so that a small temperature adds to it something.
+        // The highest logit is subtracted, so that even a small temperature changes the sum.
         let less = select(source[row_at + c] - number(highest), vec4(0.0), keys == vec4(highest));
         let noise = gumbel(random_bits(seed, counter, indices));
         let scores = ordered(less + temperature * noise);
@@ -130,7 +131,7 @@ fn sample(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         if chosen.z > best { best = chosen.z; token = indices.z; }
         if chosen.w > best { best = chosen.w; token = indices.w; }
     }
-    // Lanes still read the highest of all from here.
+    // Lanes still read the highest logit of all from here.
     workgroupBarrier();
     best_keys[lane] = best;
     best_tokens[lane] = token;

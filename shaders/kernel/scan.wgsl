@@ -1,5 +1,5 @@
-// Many timesteps of one layer, in each direction of the dispatch: a workgroup has all units of a tile of rows, and keeps
-// their states from step to step. See src/kernel/catalog.rs.
+// Many timesteps of one layer, in each direction of the dispatch. A workgroup has all units
+// of a tile of rows, and keeps their states from step to step. See src/kernel/catalog.rs.
 
 // The hidden state that the step reads. A row has PANELS panels.
 var<workgroup> current: array<vec4<f32>, ROWS * 4u * PANELS>; // [row][H]

@@ -1,10 +1,11 @@
-// Many timesteps of one layer back, the last one first, in each direction of the dispatch: a workgroup has all units of a
-// tile of rows, and keeps what goes from step to step. See src/kernel/catalog/training.rs.
+// The backward pass of many timesteps of one layer, the last one first, in each direction of the dispatch. A workgroup
+// has all units of a tile of rows, and keeps what passes from step to step. See src/kernel/catalog/training.rs.
 
-// δ that the step multiplies: that of the step after. A row has PANELS panels.
+// δ that the step multiplies: that of the next timestep. A row has PANELS panels.
 var<workgroup> current: array<vec4<f32>, ROWS * DELTAS * 4u * PANELS>; // [row][P][DELTAS][16]
 
-var<private> gone: array<array<vec4<f32>, 2>, ROWS>; // past the products, of the invocation's units and the rows that it finishes
+// What bypasses the products, for the units of the invocation and the rows that it finishes.
+var<private> gone: array<array<vec4<f32>, 2>, ROWS>;
 var<private> now: Timestep;
 
 fn load_source(at: u32) -> vec4<f32> {
@@ -29,7 +30,7 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
     }
 }
 
-// The invocation's part of δ of the step after the first.
+// Loads the invocation's part of δ of the timestep after the first step.
 fn load_current(p: Place, lane: u32) {
     let width = params.depth / 4u;
     let source = of_direction(p.z, params.source_0, params.source_1) * params.batch;
@@ -38,7 +39,7 @@ fn load_current(p: Place, lane: u32) {
     }
 }
 
-// The step before.
+// Moves to the timestep before.
 fn next_step(p: Place) {
     let time = of_direction(p.z, params.time_step_0, params.time_step_1);
     now.gates += time;
@@ -46,8 +47,8 @@ fn next_step(p: Place) {
     now.live += time;
     now.kept += time;
     now.hidden += of_direction(p.z, params.hidden_step_0, params.hidden_step_1);
-    now.memory_in -= 1u;
-    now.memory_out -= 1u;
+    now.cell_in -= 1u;
+    now.cell_out -= 1u;
 }
 
 @compute @workgroup_size(4u * PANELS * SLICES)

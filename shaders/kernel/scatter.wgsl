@@ -4,8 +4,8 @@ const WORKGROUP: u32 = 64u;
 override FIRST: bool = false;
 
 @group(0) @binding(1) var<storage, read> delta: array<vec4<f32>>; // [..][units]
-@group(0) @binding(2) var<storage, read> order: array<u32>; // [..]: rows of the call, by their tokens
-@group(0) @binding(3) var<storage, read> starts: array<u32>; // [V + 1]: where those of a token start
+@group(0) @binding(2) var<storage, read> order: array<u32>; // [..]: rows of the call, in the order of their tokens
+@group(0) @binding(3) var<storage, read> starts: array<u32>; // [V + 1]: where the rows of each token start
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>; // [V][units]
 
 @compute @workgroup_size(WORKGROUP)
@@ -18,7 +18,7 @@ fn scatter(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         let at = group.y * width + c;
         var sum = select(result[at], vec4(0.0), FIRST);
         for (var i = first; i < end; i++) {
-            // A row before the first wraps around, and is past the last.
+            // A row before the first wraps around, and is then past the last.
             let row = order[i] - params.source_0;
             if row < params.rows {
                 sum += delta[row * width + c];

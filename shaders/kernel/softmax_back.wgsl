@@ -1,7 +1,7 @@
-// The way back through a softmax or its logarithm, a workgroup a row. See src/kernel/catalog.rs.
+// The backward pass of a softmax or its logarithm, one workgroup for each row. See src/kernel/catalog.rs.
 const WORKGROUP: u32 = 64u;
 
-// Their codes: the places in Activation::ALL, src/cell/activation.rs.
+// Their codes: the indices in Activation::ALL, src/cell/activation.rs.
 const FUNCTION_SOFTMAX: u32 = 27u;
 const FUNCTION_LOG_SOFTMAX: u32 = 28u;
 override ACTIVATION: u32 = FUNCTION_SOFTMAX;
@@ -10,7 +10,7 @@ override ACTIVATION: u32 = FUNCTION_SOFTMAX;
 @group(0) @binding(2) var<storage, read> delta: array<f32>; // [..][D · units]
 @group(0) @binding(3) var<storage, read_write> result: array<f32>; // [..][D · units]
 
-// Whether feature c is one, and not padding.
+// Whether column c is a feature, and not padding.
 fn is_feature(c: u32) -> bool {
     return c % params.units < params.features;
 }

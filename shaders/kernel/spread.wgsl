@@ -1,4 +1,4 @@
-// A copy of rows for each gate of a product, each with elements of its own dropped. See src/kernel/catalog/training.rs.
+// A copy of rows for each gate of a product, each with its own elements dropped. See src/kernel/catalog/training.rs.
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][source_directions][units]
 @group(0) @binding(3) var<storage, read_write> result: array<vec4<f32>>; // [..][tokens][units / 16][G][16]
 

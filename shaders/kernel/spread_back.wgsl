@@ -1,4 +1,4 @@
-// The way back through copies of rows for each gate of a product. See src/kernel/catalog/training.rs.
+// The backward pass of copies of rows for each gate of a product. See src/kernel/catalog/training.rs.
 override FIRST: bool = false;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][source_directions][units / 16][G][16]

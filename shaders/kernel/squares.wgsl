@@ -1,4 +1,4 @@
-// Sums of the squares of gradients, one a workgroup. See src/kernel/catalog/update.rs.
+// Sums of the squares of gradients, one for each workgroup. See src/kernel/catalog/update.rs.
 const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>;

@@ -1,14 +1,14 @@
 // One timestep of one layer, in each direction of the dispatch: product, cell, states. See src/kernel/catalog.rs.
-const MEMORY_UNPROJECTED: u32 = 2u;
+const CELL_UNPROJECTED: u32 = 2u;
 
 fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
     let b = batch_row(p, i);
     let hidden_width = params.directions * params.depth / 4u;
-    let memory_width = params.directions * params.units / 4u;
+    let cell_width = params.directions * params.units / 4u;
     let unit = p.direction * params.units / 4u + unit_at(p);
     let s = load_states(
         (of_direction(p.z, params.source_0, params.source_1) * params.batch + b) * hidden_width + unit,
-        (params.memory_in * params.batch + b) * memory_width + unit,
+        (params.cell_in * params.batch + b) * cell_width + unit,
     );
     load_peepholes(p);
     let x = load_gates_x(p, b);
@@ -21,8 +21,8 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, GATES>) {
         store_states(
             next,
             (of_direction(p.z, params.target_0, params.target_1) * params.batch + b) * hidden_width + unit,
-            (params.memory_out * params.batch + b) * memory_width + unit,
-            (MEMORY_UNPROJECTED * params.batch + b) * memory_width + unit,
+            (params.cell_out * params.batch + b) * cell_width + unit,
+            (CELL_UNPROJECTED * params.batch + b) * cell_width + unit,
         );
     }
 }

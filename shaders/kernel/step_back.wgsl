@@ -1,11 +1,11 @@
-// One timestep of one layer back, in each direction of the dispatch: product, cell, gradients. See
-// src/kernel/catalog/training.rs.
+// The backward pass of one timestep of one layer, in each direction of the
+// dispatch: product, cell, gradients. See src/kernel/catalog/training.rs.
 
 fn load_source(at: u32) -> vec4<f32> {
     return load_deltas(at);
 }
 
-// A row of δ as the step after has left it.
+// Returns a row of δ, which the next timestep left.
 fn row_source(p: Place, i: u32) -> u32 {
     let row = of_direction(p.z, params.source_0, params.source_1) * params.batch + batch_row(p, i);
     return row * params.depth / 4u;
@@ -19,7 +19,7 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
     }
 }
 
-// Of one of the panels, of which `r` is the product.
+// Finishes one of the panels, whose product is `r`.
 fn finish_panel(p: Place, i: u32, r: vec4<f32>) {
     let b = batch_row(p, i);
     let t = timestep(p.z);

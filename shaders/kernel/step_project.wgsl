@@ -1,15 +1,15 @@
 // Second half of a timestep of a projected LSTM: h' = W_r · (o ∘ tanh(c')). See src/kernel/catalog.rs.
-const MEMORY_UNPROJECTED: u32 = 2u;
+const CELL_UNPROJECTED: u32 = 2u;
 
-@group(0) @binding(2) var<storage, read> memory: array<vec4<f32>>; // [3][B][D · H]: row 2 before the projection
+@group(0) @binding(2) var<storage, read> cell_state: array<vec4<f32>>; // [3][B][D · H]: row 2 before the projection
 @group(0) @binding(4) var<storage, read_write> hidden: array<vec4<f32>>; // [R][B][D · proj_size]
 
 fn load_source(at: u32) -> vec4<f32> {
-    return memory[at];
+    return cell_state[at];
 }
 
 fn row_source(p: Place, i: u32) -> u32 {
-    let row = MEMORY_UNPROJECTED * params.batch + batch_row(p, i);
+    let row = CELL_UNPROJECTED * params.batch + batch_row(p, i);
     return (row * params.directions + p.direction) * params.depth / 4u;
 }
 

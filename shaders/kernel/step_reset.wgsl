@@ -1,7 +1,7 @@
 // First half of a timestep of GRU with the reset before the product. See src/kernel/catalog.rs.
 
 @group(0) @binding(3) var<storage, read> hidden: array<vec4<f32>>; // [R][B][D · H]
-@group(0) @binding(4) var<storage, read_write> memory: array<vec4<f32>>; // [2][B][D · H]: r ∘ h, z
+@group(0) @binding(4) var<storage, read_write> scratch: array<vec4<f32>>; // [2][B][D · H]: r ∘ h, z
 
 fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
     let b = batch_row(p, i);
@@ -12,8 +12,8 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
     let update = function_f(x[GATE_UPDATE] + r[GATE_UPDATE]);
     let h = hidden[(of_direction(p.z, params.source_0, params.source_1) * params.batch + b) * width + unit];
     if is_own(p, i) {
-        memory[(MEMORY_RESET * params.batch + b) * width + unit] = reset * h;
-        memory[(MEMORY_UPDATE * params.batch + b) * width + unit] = update;
+        scratch[(SCRATCH_RESET * params.batch + b) * width + unit] = reset * h;
+        scratch[(SCRATCH_UPDATE * params.batch + b) * width + unit] = update;
     }
 }
 

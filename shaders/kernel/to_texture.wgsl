@@ -1,4 +1,5 @@
-// Numbers of a buffer into a texture, a texel an invocation, a row of texels a row of workgroups. See src/kernel/catalog.rs.
+// Copies numbers of a buffer into a texture: one texel for each invocation,
+// one row of texels for each row of workgroups. See src/kernel/catalog.rs.
 const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>;

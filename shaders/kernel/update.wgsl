@@ -1,4 +1,4 @@
-// New weights in place of the old. See src/kernel/catalog/update.rs, and src/rule.rs for the equations.
+// Replaces weights by new ones. See src/kernel/catalog/update.rs, and src/rule.rs for the equations.
 const WORKGROUP: u32 = 64u;
 
 override BOUNDED: bool = false;
@@ -8,12 +8,12 @@ override BOUNDED: bool = false;
 @group(0) @binding(3) var<storage, read> norms: array<f32>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
-// Whether x is a number. By its bits: a compiler may take every float for one.
+// Whether x is finite. This tests its bits: a compiler may assume that every float is finite.
 fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
-// Which of the norms the rows of a class are clipped by.
+// Returns the index of the norm by which the rows of a class are clipped.
 fn norm_of(class_index: u32) -> u32 {
     return select(
         select(params.live_1, params.time_step_1, class_index == 1u),
@@ -22,7 +22,7 @@ fn norm_of(class_index: u32) -> u32 {
     );
 }
 
-// A weight with its moments, whose scalars are those of a role.
+// Updates a weight with its moments, by the scalars of a role.
 fn step_along(at: u32, role: u32, norm: f32) {
     let s = scalars_of(role);
     let w = result[at];

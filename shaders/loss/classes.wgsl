@@ -1,14 +1,14 @@
-// The cross-entropy of logits with a class. CONSTANT is what of 1 is shared by all classes.
+// The cross-entropy of logits with a class. CONSTANT is the part of 1 that all classes share.
 @group(0) @binding(2) var<storage, read> tokens: array<u32>; // [..]
 
 var<private> highest: f32;
 var<private> total: f32; // of the exponentials
 var<private> class_of_row: u32;
-var<private> own: f32;   // what is the class's alone
-var<private> share: f32; // what each class has, but for its weight
-var<private> together: f32; // what all of them have
+var<private> own: f32;   // the class's own part
+var<private> share: f32; // the part of each class, without its weight
+var<private> together: f32; // the part of all classes together
 
-// What it gives is of the row whose gradient() is asked for next.
+// Returns the loss of a row. gradient() must then be called for the same row.
 fn row_loss(row: u32, read_at: u32, lane: u32) -> f32 {
     let width = params.directions * params.units;
     let classes = params.directions * params.features;
@@ -35,7 +35,7 @@ fn row_loss(row: u32, read_at: u32, lane: u32) -> f32 {
     let weights = sum_of_lanes(lane, weight);
     let all_below = sum_of_lanes(lane, below);
 
-    // A class that there is not has no share.
+    // A class that does not exist has no share.
     let class_index = tokens[row];
     class_of_row = class_index;
     let is_class = class_index < classes;
@@ -45,7 +45,7 @@ fn row_loss(row: u32, read_at: u32, lane: u32) -> f32 {
     together = own + share * weights;
     let log_total = logarithm(vec4(total)).x;
     let z = source[read_at + inside / params.features * params.units + inside % params.features] - highest;
-    // A share of nothing is nothing, however far a logit is below.
+    // A share of 0 contributes 0, however far a logit is below.
     let shared_loss = select(share * (weights * log_total + all_below), 0.0, CONSTANT == 0.0);
     return select(0.0, own * (log_total - z), is_class) + shared_loss;
 }

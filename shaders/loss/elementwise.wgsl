@@ -1,6 +1,6 @@
 // Losses of each output by itself; loss/values.wgsl or loss/none.wgsl supplies target_value().
 
-// What output z loses against y.
+// Returns the loss of output z against y.
 fn term(z: f32, y: f32) -> f32 {
     let d = z - y;
     switch LOSS {

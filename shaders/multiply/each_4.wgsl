@@ -1,6 +1,6 @@
-// A row of the source that is laid out as one of 4 gates: each gate multiplies elements of its own.
+// A row of the source that is laid out like a row of 4 gates: each gate multiplies its own elements.
 
-// Four elements of each gate; `at` counts those of one.
+// Loads four elements of each gate. `at` counts the elements of one gate.
 fn load_elements(at: u32) -> Gates {
     let first = at / 4u * 4u * PRODUCT_GATES + at % 4u;
     return Gates(load_source(first), load_source(first + 4u), load_source(first + 8u), load_source(first + 12u));

@@ -1,11 +1,11 @@
-// A workgroup has 16 rows of the result by 64 columns, an invocation four by four.
+// A workgroup has 16 rows of the result by 64 columns, and an invocation has four by four.
 const WORKGROUP: u32 = 64u;
 const COLUMNS: u32 = 16u; // of a workgroup, in fours
 const ROWS: u32 = 4u; // of an invocation
 
 var<private> sum_0: Four;
 
-// Which four of the depth this lane loads of a row.
+// Returns which four of the depth this lane loads of a row.
 fn own_four(k: u32) -> u32 {
     return k / 4u;
 }

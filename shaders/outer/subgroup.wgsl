@@ -1,5 +1,6 @@
-// A workgroup has 32 rows of the result by 128 columns, an invocation all rows of four columns. The lanes of a subgroup load a
-// row of the source together, each of eight lanes four of the depth, and broadcast them: see tile/shared_8.wgsl.
+// A workgroup has 32 rows of the result by 128 columns, and an invocation has all rows
+// of four columns. The lanes of a subgroup load a row of the source together: each of
+// eight lanes loads four of the depth and broadcasts them. See tile/shared_8.wgsl.
 const WORKGROUP: u32 = 32u;
 const COLUMNS: u32 = 32u; // of a workgroup, in fours
 const ROWS: u32 = 32u; // of an invocation
@@ -14,7 +15,8 @@ var<private> sum_5: Four;
 var<private> sum_6: Four;
 var<private> sum_7: Four;
 
-// Which four of the depth this lane loads of a row: past the depth the last, whose products are not stored.
+// Returns which four of the depth this lane loads of a row. Past
+// the depth it is the last four, whose products are not stored.
 fn own_four(k: u32) -> u32 {
     return min(k / 4u + subgroupExclusiveAdd(1u) % LOADERS, params.depth / 4u - 1u);
 }

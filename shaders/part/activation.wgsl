@@ -1,7 +1,7 @@
-// What every cell and function is made of, four units at a time, with error bounds that do not depend on the driver's
-// exp and tanh: Metal's tanh gave 0 and NaN for large arguments, and a fast exp made LSTM units collapse.
+// The base of every cell and function, four units at a time. Its error bounds do not depend on the driver's exp and
+// tanh. Metal's tanh gave 0 and NaN for large arguments, and a fast exp made LSTM units collapse.
 
-// NaN where x is NaN, y elsewhere: min, max and clamp may drop a NaN, and a wrong weight must show.
+// Returns NaN where x is NaN, else y: min, max and clamp may drop a NaN, and a wrong weight must show.
 fn keep_nan(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
     return select(y, x, (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u));
 }
@@ -29,7 +29,7 @@ fn sigmoid(x: vec4<f32>) -> vec4<f32> {
     return 1.0 / (1.0 + exp_bounded(-x));
 }
 
-// Near zero Lambert's continued fraction (relative error below 1e-7 for |x| < 0.625), elsewhere by exp.
+// Near zero, Lambert's continued fraction (relative error below 1e-7 for |x| < 0.625), elsewhere exp.
 fn hyperbolic_tangent(x: vec4<f32>) -> vec4<f32> {
     let s = x * x;
     let near = x * (945.0 + s * (105.0 + s)) / (945.0 + s * (420.0 + s * 15.0));

@@ -1,4 +1,5 @@
-// Copies of rows, one for each gate of a product: which four elements an invocation has, and what of each copy is kept.
+// Copies of rows, one for each gate of a product: which four
+// elements an invocation has, and which of them each copy keeps.
 const WORKGROUP: u32 = 64u;
 
 override GATES: u32 = 1u;
@@ -16,18 +17,18 @@ fn place(group: vec3<u32>, lane: u32) -> Place {
     return Place(group.x * WORKGROUP + lane, group.y, group.z, params.direction + group.z);
 }
 
-// Where the part of the row starts, in fours of one copy. A row of one part has that which the dispatch is at.
+// Returns where the part of the row starts, in fours of one copy. A row of one part has the dispatch's current part.
 fn row_at(p: Place, first: u32, second: u32, parts: u32) -> u32 {
     let row = of_direction(p.z, first, second) + p.m;
     return (row * parts + p.part % parts) * params.units / 4u;
 }
 
-// Where the first copy of the four elements is in a row of copies.
+// Returns the place of the first copy of the four elements in a row of copies.
 fn copy_at(p: Place) -> u32 {
     return p.four / 4u * 4u * GATES + p.four % 4u;
 }
 
-// What the copy of gate `g` has of four elements.
+// Returns the four elements in the copy of gate `g`.
 fn kept(p: Place, g: u32, value: vec4<f32>) -> vec4<f32> {
     let counter = draws[3] + (params.offset + p.m) % params.batch;
     let unit = 4u * p.four + vec4(0u, 1u, 2u, 3u);

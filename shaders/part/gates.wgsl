@@ -1,7 +1,7 @@
 // The hoisted input product.
 @group(0) @binding(2) var<storage, read> gates: array<vec4<f32>>; // [D][C][B][P][GATES][16]
 
-// x of row `b` of the batch at the place's four units, `time` steps into the gates.
+// Loads x of row `b` of the batch for the place's four units, `time` steps into the gates.
 fn load_gates_at(p: Place, time: u32, b: u32) -> array<vec4<f32>, GATES> {
     let at = (time * params.batch + b) * (params.units / 4u) * GATES + (params.panel + p.panel) * 4u * GATES + p.quad;
     var x: array<vec4<f32>, GATES>;
@@ -11,7 +11,7 @@ fn load_gates_at(p: Place, time: u32, b: u32) -> array<vec4<f32>, GATES> {
     return x;
 }
 
-// That of the step that the dispatch is.
+// Loads x of the dispatch's single step.
 fn load_gates_x(p: Place, b: u32) -> array<vec4<f32>, GATES> {
     return load_gates_at(p, of_direction(p.z, params.gates_0, params.gates_1), b);
 }

@@ -1,12 +1,13 @@
-// Weights that an invocation keeps from the first step of a scan to the last, in `held`: hold/*.wgsl has its size.
+// Weights that an invocation keeps from the first step of a scan to the last, in `held`. hold/*.wgsl has its size.
 var<private> held_bias: Gates;
 
-// Where row 4i of the slice's share of the depth is, in fours.
+// Returns the place of row 4i of the slice's share of the depth, in fours.
 fn held_at(p: Place, i: u32) -> u32 {
     return weight_start(p) + (p.slice + i * SLICES) * 16u * PRODUCT_GATES;
 }
 
-// Slice 0 starts from the bias, the others from nothing. What rows are to be loaded with comes first.
+// Loads the start of the sums: the bias for slice 0, and 0 for the others.
+// The panel's scales come first, since rows cannot be loaded without them.
 fn hold_bias(p: Place) {
     load_scales(weight_start(p));
     if p.slice == 0u {

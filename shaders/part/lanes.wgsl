@@ -1,5 +1,5 @@
-// What the lanes of a workgroup have, as one: WORKGROUP is its kernel's. The first lane goes through the parts, in order: a
-// software GPU loads for each lane by itself.
+// Combines the values of a workgroup's lanes. The kernel has WORKGROUP. The first lane
+// goes through the parts, in order: a software GPU loads for each lane separately.
 var<workgroup> parts: array<f32, WORKGROUP>;
 
 fn sum_of_lanes(lane: u32, part: f32) -> f32 {
@@ -30,12 +30,12 @@ fn highest_of_lanes(lane: u32, part: f32) -> f32 {
     return of_first_lane();
 }
 
-// What the first lane has found.
+// Returns what the first lane has found.
 fn of_first_lane() -> f32 {
     // Makes it visible to all.
     workgroupBarrier();
     let found = parts[0];
-    // Keeps a part to come from overwriting it where another lane still reads.
+    // Keeps a later part from overwriting it while another lane still reads.
     workgroupBarrier();
     return found;
 }

@@ -1,4 +1,4 @@
-// Logarithms without the driver's log: SwiftShader's makes a number of a NaN, and WGSL bounds its error loosely.
+// Logarithms without the driver's log: SwiftShader's turns a NaN into a number, and WGSL bounds its error loosely.
 
 // ln((1 + s) / (1 - s)) for |s| <= 1/3 by its series to s^13 (relative error 2e-8 of the series, 2e-7 in all).
 fn log_ratio(s: vec4<f32>) -> vec4<f32> {

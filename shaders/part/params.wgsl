@@ -1,4 +1,4 @@
-// Params: what a dispatch is told at run time. The twin of src/kernel/params.rs, where each member is explained.
+// Params: what a dispatch is told at run time. Its twin, src/kernel/params.rs, explains each member.
 struct Params {
     rows: u32,
     batch: u32,
@@ -22,8 +22,8 @@ struct Params {
     kept_1: u32,
     before_0: u32,
     before_1: u32,
-    memory_in: u32,
-    memory_out: u32,
+    cell_in: u32,
+    cell_out: u32,
     token: u32,
     tokens: u32,
     features: u32,
@@ -44,7 +44,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 
-// The member of a pair that belongs to direction z of the dispatch.
+// Returns the member of a pair that belongs to direction z of the dispatch.
 fn of_direction(z: u32, first: u32, second: u32) -> u32 {
     return select(second, first, z == 0u);
 }

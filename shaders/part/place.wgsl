@@ -1,5 +1,5 @@
-// Who computes what in a step: a workgroup has PANELS times WIDE panels of 16 units, SLICES slices of the depth, and four
-// lanes of four units of each of WIDE panels for every one and slice.
+// How a step is divided. A workgroup has PANELS times WIDE panels of 16 units, and SLICES slices of the
+// depth. For each group of WIDE panels and each slice it has four lanes, with four units of each panel.
 override PANELS: u32 = 1u;
 
 struct Place {
@@ -25,23 +25,23 @@ fn place(group: vec3<u32>, lane: u32) -> Place {
     );
 }
 
-// The row of the batch that row `i` of the tile stands for; past the end the last one, whose result is not stored.
+// Returns the row of the batch of row `i` of the tile. Past the end it is the last one, whose result is not stored.
 fn batch_row(p: Place, i: u32) -> u32 {
     return min(p.row + i, params.batch - 1u);
 }
 
-// Where the weights of the place start, in fours.
+// Returns where the weights of the place start, in fours.
 fn weight_start(p: Place) -> u32 {
     let panel = params.weight_panel + p.z * params.weight_panels + p.panel;
     return panel * panel_fours(ROWS_AFTER_DEPTH) + p.quad;
 }
 
-// The first of the place's four units among the padded features of a direction, in fours.
+// Returns the first of the place's four units among the padded features of a direction, in fours.
 fn unit_at(p: Place) -> u32 {
     return (params.panel + p.panel) * 4u + p.quad;
 }
 
-// Whether row `i` of the tile is the place's to write.
+// Whether the place writes row `i` of the tile.
 fn is_own(p: Place, i: u32) -> bool {
     return p.inside && p.row + i < params.batch;
 }

@@ -1,6 +1,6 @@
-// Random numbers without a state: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
-// as easy as 1, 2, 3", 2011), four counters at a time. Additions, rotations and exclusive ors alone: the same bits on
-// every device and in src/random.rs.
+// Random numbers without a state, for four counters at a time: Threefry-2x32 with 20 rounds (Salmon,
+// Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011). It has only additions,
+// rotations and exclusive ors, so the bits are the same on every device and in src/random.rs.
 
 // Both words of four counters.
 struct Words {
@@ -21,7 +21,7 @@ fn add_key(x: Words, first: u32, second: u32) -> Words {
     return Words(x.first + vec4(first), x.second + vec4(second));
 }
 
-// The first words that counters (counter, index) give under a key.
+// Returns the first words of counters (counter, index) under a key.
 fn random_bits(key: vec2<u32>, counter: u32, index: vec4<u32>) -> vec4<u32> {
     let odd = vec4(13u, 15u, 26u, 6u);
     let even = vec4(17u, 29u, 16u, 24u);
@@ -38,7 +38,7 @@ fn random_bits(key: vec2<u32>, counter: u32, index: vec4<u32>) -> vec4<u32> {
 // -ln(-ln(1 - w)) for w = (bits + 1/2) / 2^32: numbers of the standard Gumbel distribution, from -3.1 to 22.9.
 fn gumbel(bits: vec4<u32>) -> vec4<f32> {
     let w = (vec4<f32>(bits) + 0.5) * 2.3283064365386963e-10;
-    // 1 - w, where w is so near 1 that the difference would lose its digits.
+    // 1 - w, for w so near 1 that the difference would lose its digits.
     let rest = (vec4<f32>(~bits) + 0.5) * 2.3283064365386963e-10;
     let exponential = select(-logarithm(rest), log_ratio(w / (2.0 - w)), bits < vec4(0x80000000u));
     return -logarithm(exponential);

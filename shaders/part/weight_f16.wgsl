@@ -1,9 +1,9 @@
-// Weights in 16-bit floats, four units at a time: a matrix [D][P][K + 1 + E][G][16] or a table [D][V][width].
-// Halves are widened by integer arithmetic: no device needs the f16 feature, and drivers without a trustworthy
-// unpack2x16float (llvmpipe's is withheld by wgpu) give the same numbers. Sums are in f32.
+// Weights in 16-bit floats, four units at a time: a matrix [D][P][K + 1 + E][G][16] or a table
+// [D][V][width]. Halves are widened by integer arithmetic. So no device needs the f16 feature, and drivers
+// without a trustworthy unpack2x16float (wgpu withholds llvmpipe's) give the same numbers. Sums are in f32.
 @group(0) @binding(1) var<storage, read> weights: array<vec2<u32>>;
 
-// The value of four halves: subnormals are a count of 2^-24, the rest has its exponent moved by 112.
+// Returns the value of four halves. Subnormals count units of 2^-24, and the exponent of others is moved by 112.
 fn widen(halves: vec4<u32>) -> vec4<f32> {
     let sign = (halves & vec4(0x8000u)) << vec4(16u);
     let magnitude = halves & vec4(0x7fffu);

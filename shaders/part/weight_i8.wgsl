@@ -1,5 +1,6 @@
-// Weights in 8-bit integers, four units a word, and 32-bit floats beside them: a matrix, whose panels are those of
-// panel/integers.wgsl. The first unit has the lowest byte. Bytes are widened by shifts: not every browser has unpack4xI8.
+// Weights in 8-bit integers, four units in each word, with 32-bit floats beside
+// them: a matrix with the panels of panel/integers.wgsl. The first unit has the
+// lowest byte. Bytes are widened by shifts: not every browser has unpack4xI8.
 @group(0) @binding(1) var<storage, read> weights: array<u32>;
 
 fn load_weight(at: u32) -> vec4<f32> {

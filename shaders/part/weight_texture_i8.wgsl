@@ -1,5 +1,5 @@
-// Weights in 8-bit integers in a texture, four units a texel, and 32-bit floats beside them, a texel each: a matrix, whose
-// panels are those of panel/integers.wgsl.
+// A matrix in a texture, with the panels of panel/integers.wgsl. Weights are 8-bit integers, four units in each texel.
+// The 32-bit floats beside them have one texel each.
 @group(0) @binding(1) var weights: texture_2d<i32>;
 
 fn load_texel(at: u32) -> vec4<i32> {

@@ -1,9 +1,9 @@
-// Gates see their own unit's cell state: the row after the bias holds the weights, gate by gate.
+// Gates see the cell state of their own unit. The row after the bias has the weights, gate by gate.
 const ROWS_AFTER_DEPTH: u32 = 2u;
 
 var<private> peepholes: array<vec4<f32>, PRODUCT_GATES>;
 
-// Of the place's four units.
+// Loads the peepholes of the place's four units.
 fn load_peepholes(p: Place) {
     peepholes = as_array(load_row_after(weight_start(p), PEEPHOLES));
 }

@@ -1,5 +1,5 @@
-// SLICES invocations, 4 lanes apart, at least two: the first half of them sum parts of the input product, the others of
-// the recurrent one. The parts meet in workgroup memory, and each slice finishes some of the rows.
+// SLICES invocations, 4 lanes apart, at least two. The first half of them sum parts of the input product, and the
+// others parts of the recurrent one. The parts meet in workgroup memory, and each slice finishes some of the rows.
 override SLICES: u32 = 2u;
 
 const TERMS: u32 = ROWS * PRODUCT_GATES;
@@ -13,7 +13,7 @@ fn share(lane: u32, row: u32, sum: array<vec4<f32>, PRODUCT_GATES>) {
     }
 }
 
-// The sum of half the slices, from the lane of the first on.
+// Adds up half of the slices, from the lane of the first one on.
 fn half_of(first: u32, row: u32) -> array<vec4<f32>, PRODUCT_GATES> {
     var total: array<vec4<f32>, PRODUCT_GATES>;
     for (var slice = 0u; slice < SLICES / 2u; slice++) {

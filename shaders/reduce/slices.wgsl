@@ -1,5 +1,5 @@
-// SLICES invocations, 4 lanes apart, each sum a part of the depth; the parts meet in workgroup memory, and each slice
-// finishes some of the rows.
+// SLICES invocations, 4 lanes apart. Each sums a part of the depth. The
+// parts meet in workgroup memory, and each slice finishes some of the rows.
 override SLICES: u32 = 1u;
 
 const TERMS: u32 = ROWS * PRODUCT_GATES;

@@ -1,5 +1,5 @@
-// 1 row of the source an invocation: each weight loaded serves it alone. Named variables, no array and no
-// loop, so that every driver keeps the sums in registers.
+// Each invocation has 1 row of the source, so each loaded weight serves it alone. Named
+// variables, no array and no loop, so that every driver keeps the sums in registers.
 const ROWS: u32 = 1u;
 
 var<private> sum_0: Gates;

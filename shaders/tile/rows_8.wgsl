@@ -1,5 +1,5 @@
-// 8 rows of the source an invocation: each weight loaded serves them all. Named variables, no array and no
-// loop, so that every driver keeps the sums in registers.
+// Each invocation has 8 rows of the source, and each loaded weight serves them all. Named
+// variables, no array and no loop, so that every driver keeps the sums in registers.
 const ROWS: u32 = 8u;
 
 var<private> sum_0: Gates;

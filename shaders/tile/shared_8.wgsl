@@ -1,6 +1,6 @@
-// 8 rows of the source an invocation, as in tile/rows_8.wgsl, but the lanes of a subgroup load them together, each of eight
-// lanes one row, and broadcast them: a software GPU, which loads lane by lane, spends its time on loads. All invocations of
-// a workgroup have the same rows, and each of its subgroups eight of them at least.
+// Each invocation has 8 rows of the source, as in tile/rows_8.wgsl, but the lanes of a subgroup load them together.
+// Each of eight lanes loads one row and broadcasts it: a software GPU loads lane by lane, and spends its time on
+// loads. All invocations of a workgroup have the same rows, and each of its subgroups has at least eight lanes.
 const ROWS: u32 = 8u;
 
 var<private> sum_0: Gates;
@@ -12,7 +12,7 @@ var<private> sum_5: Gates;
 var<private> sum_6: Gates;
 var<private> sum_7: Gates;
 
-var<private> own_source: u32; // where the row starts that this lane loads
+var<private> own_source: u32; // where the row that this lane loads starts
 
 fn start_rows(p: Place, bias: Gates) {
     own_source = row_source(p, subgroupExclusiveAdd(1u) % ROWS);

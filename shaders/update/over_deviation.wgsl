@@ -1,4 +1,4 @@
-// Centered RMSprop: the gradient over the root of its variance. One that rounding made negative is zero.
+// Centered RMSprop: the gradient over the root of its variance. If rounding made that negative, it is zero.
 @group(0) @binding(5) var<storage, read_write> moment: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> second_moment: array<vec4<f32>>;
 

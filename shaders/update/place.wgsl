@@ -7,7 +7,7 @@ struct Layout {
     features: u32,
 }
 
-// The element in row n and column c.
+// Returns the place of the element in row n and column c.
 fn place(laid: Layout, n: u32, c: u32) -> u32 {
     if laid.panel == 0u {
         return laid.first + n * laid.units + c;

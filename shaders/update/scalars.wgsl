@@ -1,4 +1,4 @@
-// The numbers of an update of weights of one role. The twin of Scalars in src/rule.rs, where each member is explained.
+// The numbers of an update of weights of one role. Its twin, Scalars in src/rule.rs, explains each member.
 struct Scalars {
     penalty: f32,
     clip_norm: f32,
@@ -18,7 +18,7 @@ struct Scalars {
     reserved: f32,
 }
 
-// The scalars of a role, as they stand four by four.
+// Returns the scalars of a role, which are stored four by four.
 fn scalars_of(role: u32) -> Scalars {
     let a = scalars[4u * role];
     let b = scalars[4u * role + 1u];
@@ -30,13 +30,13 @@ fn scalars_of(role: u32) -> Scalars {
 // The role of rows that are left alone.
 const NO_ROLE: u32 = 0xffffffffu;
 
-// The class of four elements of a packed buffer: rows of the depth, bias, peepholes.
+// Returns the class of four elements of a packed buffer: rows of the depth, bias, peepholes.
 fn class_of(four: u32) -> u32 {
     let row = (params.source_0 + four / (params.units / 4u)) % params.count;
     return select(select(2u, 1u, row == params.depth), 0u, row < params.depth);
 }
 
-// Which of the scalars the rows of a class have.
+// Returns the index of the scalars for the rows of a class.
 fn role_of(class_index: u32) -> u32 {
     return select(select(params.live_0, params.gates_1, class_index == 1u), params.gates_0, class_index == 0u);
 }

@@ -1,6 +1,6 @@
-//! `Input` → `Call`: whether what a user wrote fits a model, and what it then is, step by step.
+//! `Input` → `Call`: checks that the user's input fits a model, and says what it is at each step.
 //!
-//! A call copies nothing: it is views of the input in the road's order, and whoever lays it out asks it for each step.
+//! A call copies nothing: it is a view of the input in the road's order, and is read step by step when it is laid out.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,17 +15,17 @@ use super::{Input, shape};
 use crate::error::Result;
 use crate::model::{Clocks, InputKind, Model, Recurrent};
 
-/// A checked call: time-major, batched, of the model's sizes.
+/// A checked call: time-major, batched, with the model's sizes.
 #[derive(Clone, Debug)]
 pub(crate) struct Call<'a> {
-    /// The axes the user wrote, and the sizes of the main input.
+    /// The axes that the user wrote, and the sizes of the main input.
     pub(crate) form: Form,
     pub(super) model: &'a Model,
     pub(super) clocks: Cow<'a, Clocks>,
-    /// What the user wrote as the main input and as others, dead steps included.
+    /// The main input and the others as the user wrote them, dead steps included.
     main: Values<'a>,
     others: BTreeMap<usize, Values<'a>>,
-    /// The steps by the first clock, and by others.
+    /// The steps by the first clock, and by the others.
     pub(super) first: Steps<'a>,
     pub(super) rest: Vec<Steps<'a>>,
     /// The pieces of the layers that slice or join steps.
@@ -33,17 +33,17 @@ pub(crate) struct Call<'a> {
     initial: Initial<'a>,
 }
 
-impl Input {
-    /// The call this input makes of `model`.
+impl Input<'_> {
+    /// Checks this input against `model`, and returns the call.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the input does not fit the model.
+    /// Returns an error of kind `ErrorKind::Shape` if the input does not fit the model.
     pub(crate) fn check<'a>(&'a self, model: &'a Model) -> Result<Call<'a>> {
         self.check_by(model, Cow::Owned(Clocks::of(model)))
     }
 
-    /// The same of a model whose clocks are known.
+    /// [`check`](Self::check), for a model whose clocks are known.
     ///
     /// # Errors
     ///
@@ -76,29 +76,29 @@ impl Input {
 }
 
 impl<'a> Call<'a> {
-    /// The same, its stacks beginning with what an engine `kept` for them, but for those to which the user gave states.
+    /// Sets the states that an engine `kept`. Stacks to which the user gave states do not use them.
     pub(crate) fn keeping(mut self, kept: &'a [Option<Batched>]) -> Self {
         self.initial.kept = kept;
         self
     }
 
-    /// The same, stacks beginning with what they have learned where nobody gave or kept states for them.
+    /// Sets the `learned` states of stacks. They are used if no states are given or kept.
     pub(crate) fn learning(mut self, learned: &'a [Option<Batched>]) -> Self {
         self.initial.learned = learned;
         self
     }
 
-    /// What stack `stack` begins with, `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`, where no value of the model begins
-    /// it; `None` is zero.
+    /// Returns the initial states of stack `stack`: `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`. `None` is
+    /// zero. States that begin at a value of the model are not among them.
     pub(crate) fn initial(&self, stack: usize) -> Option<[Option<ArrayView3<'a, f32>>; 2]> {
         self.initial.of(stack)
     }
 
-    /// The same as states of their own, zeros among them: of `r`, which is stack `stack`.
+    /// [`initial`](Self::initial) as arrays of their own, with zeros in place of `None`; `r` is stack `stack`.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `ErrorKind::Limits` if there is no memory for them.
     pub(crate) fn beginning(&self, stack: usize, r: &Recurrent) -> Result<Batched> {
         let (mut h, mut c) = states::initial(r, self.form)?;
         let [given_h, given_c] = self.initial(stack).unwrap_or_default();
@@ -111,40 +111,40 @@ impl<'a> Call<'a> {
         Ok((h, c))
     }
 
-    /// The clocks of its model.
+    /// Returns the clocks of the model.
     pub(crate) fn clocks(&self) -> &Clocks {
         &self.clocks
     }
 
-    /// Whether the main input holds tokens.
+    /// Returns whether the main input holds tokens.
     pub(crate) fn has_tokens(&self) -> bool {
         matches!(self.main, Values::Tokens(_))
     }
 
-    /// T by clock `clock`.
+    /// Returns T by clock `clock`.
     pub(crate) fn time(&self, clock: usize) -> usize {
         self.steps(clock).map_or(self.form.time, |steps| steps.time)
     }
 
-    /// Whether there is a step by clock `clock` that some row has not.
+    /// Returns whether some row has a dead step by clock `clock`.
     pub(crate) fn masked(&self, clock: usize) -> bool {
         self.steps(clock).is_some_and(|steps| steps.masked)
     }
 
-    /// What the user gave as input `input` of the model.
+    /// The array that the user gave as input `input` of the model.
     pub(super) fn values(&self, input: usize) -> Option<&Values<'a>> {
         if input == self.model.main_input() { Some(&self.main) } else { self.others.get(&input) }
     }
 
-    /// The features of row b at t of input `input` of the model, where there is a step; a dead one may hold anything, and is
-    /// 0 to the model.
+    /// Returns the features of row b at t of input `input` of the model, if the step is live. A dead step may hold
+    /// anything, and is 0 to the model.
     pub(crate) fn features(&self, input: usize, t: usize, b: usize) -> Option<ArrayView1<'_, f32>> {
         let is_live = self.clocks.of_read(input).is_none_or(|clock| self.is_live(clock, t, b));
         self.values(input).filter(|_| is_live)?.features(t, b)
     }
 
-    /// The token of row b at t of input `input` of the model; 0 where the caller has no step, which may hold anything. One
-    /// that is itself what makes a step dead stays.
+    /// Returns the token of row b at t of input `input` of the model, or 0 if the caller has no step there. Such a step
+    /// may hold anything. A token that masks its own step stays.
     pub(crate) fn token(&self, input: usize, t: usize, b: usize) -> u32 {
         match self.values(input).and_then(|values| values.token(t, b)) {
             Some(token) if self.is_given(input, t, b) => u32::try_from(token).expect("a checked token"),
@@ -152,7 +152,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The features of row b of input `input` of the model, which has no time axis.
+    /// Returns the features of row b of input `input` of the model, which has no time axis.
     pub(crate) fn row(&self, input: usize, b: usize) -> ArrayView1<'_, f32> {
         self.values(input).and_then(|values| values.row(b)).expect("a checked row")
     }
@@ -163,7 +163,7 @@ impl<'a> Call<'a> {
         steps.is_none_or(|steps| steps.is_given(t, b))
     }
 
-    /// Whether every token of a step that the caller has is one that the model knows.
+    /// Checks that the model knows every token of the caller's steps.
     fn check_tokens(&self, model: &Model) -> Result<()> {
         for index in 0..model.inputs.len().max(1) {
             let Some(Values::Tokens(tokens)) = self.values(index) else { continue };
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::model::{Embedding, Lstm, Masking};
 
-    /// Each row's steps, live or not.
+    /// The steps of each row, live or dead.
     fn live_of(call: &Call<'_>) -> Vec<Vec<bool>> {
         assert!(call.masked(0));
         let Form { time, batch, .. } = call.form;

@@ -1,4 +1,4 @@
-//! The axes that a user wrote, so that the road's own order is a view of them and the output comes back in them.
+//! The axes that a user wrote: the road's own order is a view of them, and the output comes back in them.
 //!
 //! Knows axes and sizes; knows no feature and no state.
 
@@ -8,7 +8,7 @@ use super::{Input, Sequence, shape};
 use crate::error::{Error, Result};
 use crate::model::{Axes, Flow, Layer, Model, Value};
 
-/// The axes the user wrote, so that the output comes back in them.
+/// The axes that the user wrote, in which the output comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Form {
     /// The order of the axes.
@@ -31,13 +31,14 @@ pub(crate) enum Batching {
 }
 
 impl Form {
-    /// The axes of the sequence of `input`, checked.
+    /// Finds the axes of the sequence of `input`, and checks them.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where they are not those that `model` takes.
-    pub(super) fn of(input: &Input, model: &Model) -> Result<Self> {
+    /// Returns an error of kind `ErrorKind::Shape` if they are not those that `model` takes.
+    pub(super) fn of(input: &Input<'_>, model: &Model) -> Result<Self> {
         let name = model.inputs.get(model.main_input()).map_or("input", |input| input.name.as_str());
+        input.check_shapes(name)?;
         let (got, size) = match (&input.sequence, model.input()?) {
             (Sequence::Features(x), Flow::Steps(features)) => (x.shape(), Some(features.len())),
             (Sequence::Tokens(x), Flow::Tokens(_)) => (x.shape(), None),
@@ -86,7 +87,7 @@ impl Form {
         }
     }
 
-    /// `x` of the checked dims with its axes in the order T, B, ….
+    /// Permutes the axes of `x`, whose shape has been checked, to T, B, ….
     pub(super) fn time_major<A, D: Dimension>(self, mut x: ArrayView<'_, A, IxDyn>) -> ArrayView<'_, A, D> {
         match (self.batching, self.axes) {
             (Batching::Single, _) => x.insert_axis_inplace(Axis(1)),
@@ -96,11 +97,11 @@ impl Form {
         x.into_dimensionality().expect("the rank has been checked")
     }
 
-    /// Whether `lengths` can be the number of steps of each row.
+    /// Checks that `lengths` can be the number of steps of each row.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where they cannot.
+    /// Returns an error of kind `ErrorKind::Shape` if they cannot.
     pub(super) fn check_lengths(self, lengths: &[i64]) -> Result<()> {
         if lengths.len() != self.batch {
             return Err(shape(format!(

@@ -1,17 +1,17 @@
-//! The inputs of a call: whether they fit the model's, and what they are at each step and row.
+//! The inputs of a call: whether they fit those of the model, and their values at each step and row.
 //!
-//! They have one batch, and as many steps as their time axis has. Views of what the user wrote.
+//! They have one batch size, and as many steps as their time axis. All are views of what the user wrote.
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArcArray, ArrayD, ArrayView, ArrayView1, ArrayView2, ArrayView3, Axis, Ix1, Ix2, IxDyn};
+use ndarray::{ArrayView, ArrayView1, ArrayView2, ArrayView3, Axis, Ix1, Ix2};
 
 use super::form::{Batching, Form};
-use super::{Input, Sequence, shape};
+use super::{Input, Sequence, UserArray, shape};
 use crate::error::Result;
 use crate::model::{Axes, Clocks, InputKind, Model, ModelInput};
 
-/// An input of a call, checked.
+/// A checked input of a call.
 #[derive(Clone, Debug)]
 pub(super) enum Values<'a> {
     /// `[T, B, F]`.
@@ -22,15 +22,12 @@ pub(super) enum Values<'a> {
     Row(ArrayView2<'a, f32>),
 }
 
-/// What a user gave under a name.
-type Given = Sequence<ArcArray<f32, IxDyn>, ArrayD<i64>>;
-
-impl Input {
-    /// The inputs of `model` beside its main one, by their places; none of initial states.
+impl Input<'_> {
+    /// Returns the inputs of `model` beside its main one, by index, without initial states.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where one is missing, unknown, or does not fit.
+    /// Returns an error of kind `ErrorKind::Shape` if one is missing, unknown, or does not fit.
     pub(super) fn other_values(
         &self,
         model: &Model,
@@ -57,7 +54,7 @@ impl Input {
                 let main = model.main_name();
                 return Err(shape(format!("{}: expected an input of this name beside {main}, got none", input.name)));
             };
-            // One that leads a time axis has its own number of steps; any other has those of its leader.
+            // An input that leads a time axis has its own number of steps; any other has that of its leader.
             let leader = clocks.leader(index).unwrap_or(main);
             let own = leader == index;
             let time = match values.get(&leader).and_then(Values::time) {
@@ -71,7 +68,7 @@ impl Input {
         Ok(values)
     }
 
-    /// The main input, in the road's order.
+    /// Returns the main input, in the road's order of axes.
     pub(super) fn main_values(&self, form: Form) -> Values<'_> {
         match &self.sequence {
             Sequence::Features(x) => Values::Features(form.time_major(x.view())),
@@ -81,13 +78,13 @@ impl Input {
 }
 
 impl Model {
-    /// The name of its main input, in messages.
+    /// The name of the main input, for messages.
     pub(super) fn main_name(&self) -> &str {
         self.inputs.get(self.main_input()).map_or("input", |input| input.name.as_str())
     }
 }
 
-impl Given {
+impl UserArray<'_> {
     fn shape(&self) -> &[usize] {
         match self {
             Self::Features(x) => x.shape(),
@@ -96,8 +93,8 @@ impl Given {
     }
 }
 
-/// The number of steps of what leads a time axis, where it has the axis.
-fn own_time(given: &Given, form: Form) -> Option<usize> {
+/// The number of steps of an input that leads a time axis, if it has that axis.
+fn own_time(given: &UserArray<'_>, form: Form) -> Option<usize> {
     let axis = match (form.batching, form.axes) {
         (Batching::Single, _) | (Batching::Batch, Axes::TimeMajor) => 0,
         (Batching::Batch, Axes::BatchFirst) => 1,
@@ -105,11 +102,11 @@ fn own_time(given: &Given, form: Form) -> Option<usize> {
     given.shape().get(axis).copied().filter(|&time| time > 0)
 }
 
-/// `given` as what `input` takes. The number of steps of `form` is the input's own or, else, that of the input `beside` it,
-/// whose name and shape tell why.
+/// Checks that `given` fits `input`. The number of steps in `form` is the input's own, or else that of the input
+/// `beside` it. The error then shows that input's name and shape.
 fn checked<'a>(
     input: &ModelInput,
-    given: &'a Given,
+    given: &'a UserArray<'_>,
     (form, own): (Form, bool),
     beside: Option<(&str, &[usize])>,
 ) -> Result<Values<'a>> {
@@ -162,7 +159,7 @@ fn checked<'a>(
 }
 
 impl Values<'_> {
-    /// The number of steps, where it has a time axis.
+    /// The number of steps, if there is a time axis.
     pub(super) fn time(&self) -> Option<usize> {
         match self {
             Self::Features(x) => Some(x.len_of(Axis(0))),
@@ -171,7 +168,7 @@ impl Values<'_> {
         }
     }
 
-    /// The features of row b at t.
+    /// The features of row b at step t.
     pub(super) fn features(&self, t: usize, b: usize) -> Option<ArrayView1<'_, f32>> {
         match self {
             Self::Features(x) => Some(x.slice(ndarray::s![t, b, ..])),
@@ -179,7 +176,7 @@ impl Values<'_> {
         }
     }
 
-    /// The token of row b at t.
+    /// The token of row b at step t.
     pub(super) fn token(&self, t: usize, b: usize) -> Option<i64> {
         match self {
             Self::Tokens(x) => Some(x[[t, b]]),

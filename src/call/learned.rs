@@ -1,6 +1,6 @@
-//! Initial states that are weights of the model: where the stacks begin for which a call brings none.
+//! Learned initial states: where stacks begin if the call gives no states for them.
 //!
-//! Knows a checked call; knows nothing of where weights are kept.
+//! Knows a checked call; does not know where weights are kept.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut3, Axis};
 
@@ -9,18 +9,19 @@ use super::states::{self, Batched};
 use crate::error::Result;
 use crate::model::Model;
 
-/// A stack, counted from 0, and the states `[L · D, size]` that it learned.
+/// A stack, counted from 0, and its learned states `[L · D, size]`.
 type Learned<'a> = (usize, &'a Array2<f32>, Option<&'a Array2<f32>>);
 
 impl Call<'_> {
-    /// What each stack of `model` that is among `learned` begins with, each row at the same states; nothing of a model
-    /// without such stacks.
+    /// Returns the initial states of each stack in `learned`, the same in each row. The
+    /// list is empty if there are none.
     ///
-    /// A row without a step stays at zero in a model with inputs of its own: so does ONNX Runtime, whatever the states.
+    /// In a model with inputs of its own, a row without a step stays at zero. ONNX Runtime
+    /// does the same, whatever the states.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `ErrorKind::Limits` if there is no memory for them.
     pub(crate) fn learned<'b>(
         &self,
         model: &Model,
@@ -41,8 +42,8 @@ impl Call<'_> {
         Ok(all)
     }
 
-    /// Which rows begin at what stack `stack` has learned: all, but in a model with inputs of its own a row without a step
-    /// stays at zero. So does ONNX Runtime, whatever the states.
+    /// Which rows begin at the learned states of stack `stack`: all of them, except that in a model with inputs of its
+    /// own a row without a step stays at zero. ONNX Runtime does the same, whatever the states.
     pub(crate) fn rows_that_learn(&self, model: &Model, stack: usize) -> Vec<usize> {
         let all = model.has_usual_inputs();
         let clock = self.clocks().of_stacks(model).nth(stack).unwrap_or(0);
@@ -51,7 +52,7 @@ impl Call<'_> {
     }
 }
 
-/// `[L · D, size]` in these rows of `[L · D, B, size]`.
+/// Copies `[L · D, size]` into these rows of `[L · D, B, size]`.
 fn spread(mut states: ArrayViewMut3<'_, f32>, learned: ArrayView2<'_, f32>, rows: &[usize]) {
     for &row in rows {
         states.index_axis_mut(Axis(1), row).assign(&learned);

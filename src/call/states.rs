@@ -1,6 +1,6 @@
-//! What the stacks of a call begin with: what the user gave, what an engine kept, what they have learned, or zero.
+//! The initial states of the stacks of a call: given by the user, kept by an engine, learned, or zero.
 //!
-//! Views of those, checked against the model. Knows stacks and sizes; knows no sequence.
+//! Views of these, checked against the model. Knows stacks and sizes; knows no sequence.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use crate::model::{Begun, Recurrent};
 /// The states of a stack, with a batch: `h` `[L · D, B, state_size]` and `c` `[L · D, B, H]`.
 pub(crate) type Batched = (Array3<f32>, Option<Array3<f32>>);
 
-/// Where the states of a call are, checked.
+/// Where the initial states of a call come from, checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Initial<'a> {
     pub(super) batching: Batching,
-    /// What the user gave, by stack.
+    /// The states that the user gave, by stack.
     pub(super) given: &'a BTreeMap<usize, States>,
-    /// What an engine kept of the call before, for each stack or for none.
+    /// The states that an engine kept from the call before, for each stack or for none.
     pub(super) kept: &'a [Option<Batched>],
-    /// What the stacks have learned, for each or for none.
+    /// The learned states, for each stack or for none.
     pub(super) learned: &'a [Option<Batched>],
 }
 
 impl<'a> Initial<'a> {
-    /// What stack `stack` begins with, hidden and cell; `None` is zero.
+    /// Returns the initial hidden and cell states of stack `stack`; `None` is zero.
     pub(super) fn of(&self, stack: usize) -> Option<[Option<ArrayView3<'a, f32>>; 2]> {
         let view = |state: &'a ArrayD<f32>| batched(state, self.batching);
         let hidden = |h: &'a ArrayD<f32>| (!h.is_empty()).then(|| view(h));
@@ -40,7 +40,7 @@ impl<'a> Initial<'a> {
     }
 }
 
-/// A state in the user's axes, which have been checked, with a batch.
+/// Views a state in the user's axes, which have been checked, with a batch axis.
 pub(crate) fn batched(state: &ArrayD<f32>, batching: Batching) -> ArrayView3<'_, f32> {
     let view = state.view();
     let with_batch = match batching {
@@ -50,11 +50,11 @@ pub(crate) fn batched(state: &ArrayD<f32>, batching: Batching) -> ArrayView3<'_,
     with_batch.expect("the axes have been checked")
 }
 
-/// The states of `stack` before a call: zeros.
+/// Makes the states of `stack` before a call: zeros.
 ///
 /// # Errors
 ///
-/// Kind `Limits`, where there is no memory for them.
+/// Returns an error of kind `ErrorKind::Limits` if there is no memory for them.
 pub(crate) fn initial(stack: &Recurrent, form: Form) -> Result<Batched> {
     let array = |size| {
         let dims = (stack.num_layers * stack.directions(), form.batch, size);
@@ -65,11 +65,12 @@ pub(crate) fn initial(stack: &Recurrent, form: Form) -> Result<Batched> {
     Ok((array(stack.state_size())?, c))
 }
 
-/// Whether `given` can be the states of `stack`, of which some have begun at values of the model, in a call of `form`.
+/// Checks that `given` can be the states of `stack` in a call of `form`. States in `begun` begin at values of the
+/// model, and must not be given.
 ///
 /// # Errors
 ///
-/// Kind `Shape`, where they cannot.
+/// Returns an error of kind `ErrorKind::Shape` if they cannot.
 pub(crate) fn check(given: &States, (stack, begun): (&Recurrent, Begun), form: Form) -> Result<()> {
     const BEGUN: &str = "expected none, since a value of the model begins";
     if begun.all(stack) {

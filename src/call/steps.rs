@@ -1,8 +1,9 @@
-//! The steps of a call: how many each time axis has, and which of them there are, by the caller and by the model.
+//! The steps of a call: how many each time axis has, and which of them are live, by the caller and by the model.
 //!
-//! Views of what the user wrote. A call of one sequence takes no memory for them. Knows clocks and inputs; knows no state.
+//! Views of what the user wrote. A call of one sequence allocates no memory for them.
+//! Knows clocks and inputs; knows no state.
 
-use ndarray::{ArrayD, ArrayView2, s};
+use ndarray::{ArrayView, ArrayView2, IxDyn, s};
 
 use super::form::{Batching, Form};
 use super::inputs::Values;
@@ -15,47 +16,47 @@ use crate::model::{Axes, Clocks, Embedding, Flow, LayerKind, Model, Pin, TimeAxi
 pub(super) struct Steps<'a> {
     /// T.
     pub(super) time: usize,
-    given: Given<'a>,
-    /// Whether there is a step that some row has not.
+    given: StepSource<'a>,
+    /// Whether some row has a dead step.
     pub(super) masked: bool,
 }
 
-/// Steps of another clock, one after the other.
+/// Consecutive steps of another clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
-    /// None of a row, which is one step.
+    /// `None` for a row, which is one step.
     clock: Option<usize>,
     first: usize,
     count: usize,
 }
 
-/// Which steps there are by the caller.
+/// The live steps that the caller gives.
 #[derive(Clone, Debug)]
-enum Given<'a> {
+enum StepSource<'a> {
     All,
-    /// As many as this of each row.
+    /// Each row has this many.
     Lengths(&'a [i64]),
-    /// Those of this mask, `[T, B]`.
+    /// The steps of this mask, `[T, B]`.
     Mask(ArrayView2<'a, bool>),
 }
 
-/// What a user says of the steps of an axis.
+/// What a user says about the steps of an axis.
 enum Told<'a> {
     Lengths(&'a [i64]),
-    Mask(&'a ArrayD<bool>),
+    Mask(ArrayView<'a, bool, IxDyn>),
 }
 
-/// Which steps a layer takes out by what its input holds.
+/// Which steps a layer masks by the values of its input.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Own {
-    /// Those whose features are all this.
+pub(crate) enum OwnMask {
+    /// Steps whose features all have this value.
     Value(f32),
-    /// Those of this token.
+    /// Steps with this token.
     Token(usize),
 }
 
-impl Own {
-    /// Which steps layer `layer` of `model` takes out, and the input that tells.
+impl OwnMask {
+    /// Returns the mask of layer `layer` of `model`, and the index of the input that it reads.
     pub(crate) fn of(model: &Model, layer: usize) -> Option<(usize, Self)> {
         let of = model.layers.get(layer)?;
         let own = match of.kind {
@@ -69,13 +70,13 @@ impl Own {
         }
     }
 
-    /// All of those of the clock at `clock` of `clocks`.
+    /// Returns all masks of the clock at `clock` of `clocks`.
     pub(crate) fn of_clock(model: &Model, clocks: &Clocks, clock: usize) -> Vec<(usize, Self)> {
         let masking = clocks.all().get(clock).map_or(&[][..], |clock| &clock.masking);
         masking.iter().filter_map(|&layer| Self::of(model, layer)).collect()
     }
 
-    /// Whether a step of these features stays.
+    /// Whether a step with these features stays live.
     pub(crate) fn keeps<'x>(self, features: impl IntoIterator<Item = &'x f32>) -> bool {
         match self {
             Self::Value(value) => features.into_iter().any(|&x| x != value),
@@ -83,7 +84,7 @@ impl Own {
         }
     }
 
-    /// Whether a step of this token stays.
+    /// Whether a step with this token stays live.
     pub(crate) fn keeps_token(self, token: i64) -> bool {
         match self {
             Self::Token(own) => usize::try_from(token) != Ok(own),
@@ -93,28 +94,28 @@ impl Own {
 }
 
 impl Steps<'_> {
-    /// All `time` steps.
+    /// Makes `time` steps, all live.
     pub(super) fn all(time: usize) -> Self {
-        Self { time, given: Given::All, masked: false }
+        Self { time, given: StepSource::All, masked: false }
     }
 
     /// Whether row b has a step at t by the caller.
     pub(super) fn is_given(&self, t: usize, b: usize) -> bool {
         match &self.given {
-            Given::All => true,
-            Given::Lengths(lengths) => usize::try_from(lengths[b]).is_ok_and(|steps| t < steps),
-            Given::Mask(mask) => mask[[t, b]],
+            StepSource::All => true,
+            StepSource::Lengths(lengths) => usize::try_from(lengths[b]).is_ok_and(|steps| t < steps),
+            StepSource::Mask(mask) => mask[[t, b]],
         }
     }
 }
 
 impl<'a> Call<'a> {
-    /// The same with the steps by each clock, those that `input` tells among them.
+    /// Sets the steps by each clock, with the lengths and masks of `input`.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where lengths or a mask do not fit, an axis has both, a slice leaves no step, or two values that meet
-    /// have different numbers of steps.
+    /// Returns an error of kind `ErrorKind::Shape` if lengths or a mask do not fit, an axis has both, a slice leaves no
+    /// step, or joined values differ in their number of steps.
     pub(super) fn with_steps(mut self, input: &'a Input) -> Result<Self> {
         self.cut()?;
         input.known(self.model, &self.clocks)?;
@@ -122,7 +123,7 @@ impl<'a> Call<'a> {
         for index in 0..self.clocks.all().len() {
             let axis = self.clocks.all()[index].axis;
             let time = self.axis_time(axis);
-            // Others look at it while it is not known whether it misses steps.
+            // Set until it is known whether any step is dead, since `is_live` reads it.
             let steps = Steps { time, given: input.given(&self, axis)?, masked: true };
             match index {
                 0 => self.first = steps,
@@ -167,7 +168,7 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// What is wrong with the first join whose values have different numbers of steps: both are named.
+    /// The error of the first join whose values have different numbers of steps; it names both.
     fn unequal(&self) -> Result<Option<Error>> {
         let (model, Form { batch, batching, axes, .. }) = (self.model, self.form);
         let (inputs, flows) = (model.all_inputs()?, model.flows()?);
@@ -223,14 +224,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Whether row b has a step at t by clock `clock`: by the caller and by the model.
+    /// Whether row b has a live step at t by clock `clock`: by the caller and by the model.
     pub(crate) fn is_live(&self, clock: usize, t: usize, b: usize) -> bool {
         let Some(steps) = self.steps(clock).filter(|steps| steps.masked) else { return true };
         let masking = &self.clocks.all()[clock].masking;
         steps.is_given(t, b) && masking.iter().all(|&layer| self.keeps(layer, t, b))
     }
 
-    /// Whether row b keeps the step at t of what layer `layer` gives, as far as the layer says.
+    /// Whether layer `layer` keeps step t of row b live in its output.
     fn keeps(&self, layer: usize, t: usize, b: usize) -> bool {
         if let Some(pieces) = self.pieces.get(&layer) {
             let mut t = t;
@@ -242,7 +243,7 @@ impl<'a> Call<'a> {
             }
             return true;
         }
-        let Some((input, own)) = Own::of(self.model, layer) else { return true };
+        let Some((input, own)) = OwnMask::of(self.model, layer) else { return true };
         match self.values(input) {
             Some(Values::Features(x)) => own.keeps(x.slice(s![t, b, ..])),
             Some(Values::Tokens(x)) => own.keeps_token(x[[t, b]]),
@@ -255,31 +256,33 @@ impl<'a> Call<'a> {
         let Some(steps) = self.steps(clock) else { return false };
         let plain = self.clocks.all()[clock].masking.is_empty();
         match &steps.given {
-            Given::All if plain => false,
-            Given::Lengths(lengths) if plain => lengths.iter().any(|&length| usize::try_from(length) != Ok(steps.time)),
+            StepSource::All if plain => false,
+            StepSource::Lengths(lengths) if plain => {
+                lengths.iter().any(|&length| usize::try_from(length) != Ok(steps.time))
+            }
             _ => (0..steps.time).any(|t| (0..self.form.batch).any(|b| !self.is_live(clock, t, b))),
         }
     }
 }
 
-/// The steps of pieces.
+/// The number of steps of these pieces.
 fn length(pieces: &[Piece]) -> usize {
     pieces.iter().fold(0, |time: usize, piece| time.saturating_add(piece.count))
 }
 
-impl Input {
-    /// What the user tells of steps, each with the name of the input that it is told of; none is told of all that have none of
-    /// their own.
+impl Input<'_> {
+    /// The user's lengths and masks, each with the name of its input. `None` stands for all
+    /// inputs that have none of their own.
     fn told(&self) -> impl Iterator<Item = (Option<&str>, Told<'_>)> {
         let lengths_of = self.lengths_of.iter().map(|(name, lengths)| (Some(name.as_str()), lengths));
         let lengths = self.lengths.iter().map(|lengths| (None, lengths)).chain(lengths_of);
         let masks_of = self.masks_of.iter().map(|(name, mask)| (Some(name.as_str()), mask));
         let masks = self.mask.iter().map(|mask| (None, mask)).chain(masks_of);
         let lengths = lengths.map(|(name, lengths)| (name, Told::Lengths(lengths)));
-        lengths.chain(masks.map(|(name, mask)| (name, Told::Mask(mask))))
+        lengths.chain(masks.map(|(name, mask)| (name, Told::Mask(mask.view()))))
     }
 
-    /// Whether all that is told of steps is told of inputs that have some.
+    /// Checks that lengths and masks are only given for inputs with steps.
     fn known(&self, model: &Model, clocks: &Clocks) -> Result<()> {
         match self.told().filter_map(|(name, _)| name).find(|name| leader(model, clocks, name).is_none()) {
             None => Ok(()),
@@ -287,7 +290,7 @@ impl Input {
         }
     }
 
-    /// Whether what is told of all time axes fits those that have none of their own.
+    /// Checks that lengths or a mask for all inputs fit those that have none of their own.
     fn check_common(&self, call: &Call<'_>) -> Result<()> {
         let word = match (&self.lengths, &self.mask) {
             (None, None) => return Ok(()),
@@ -323,21 +326,21 @@ impl Input {
         }
     }
 
-    /// The lengths or the mask of a time axis: its own, or those that are told of all.
-    fn given(&self, call: &Call<'_>, axis: TimeAxis) -> Result<Given<'_>> {
-        let TimeAxis::Input(leader) = axis else { return Ok(Given::All) };
+    /// Returns the lengths or the mask of a time axis: its own, or those for all inputs.
+    fn given(&self, call: &Call<'_>, axis: TimeAxis) -> Result<StepSource<'_>> {
+        let TimeAxis::Input(leader) = axis else { return Ok(StepSource::All) };
         let mut own = self.told().filter(|(name, _)| name.is_some_and(|name| tells(call, name, leader)));
         let told = own.next();
         if let (Some((Some(name), _)), Some((other, _))) = (&told, own.next()) {
             return Err(shape(two(name, other)));
         }
         let Some((name, told)) = told.or_else(|| self.told().find(|(name, _)| name.is_none())) else {
-            return Ok(Given::All);
+            return Ok(StepSource::All);
         };
         let form = Form { time: call.axis_time(axis), ..call.form };
         let given = match told {
-            Told::Lengths(lengths) => form.check_lengths(lengths).map(|()| Given::Lengths(lengths)),
-            Told::Mask(mask) => checked_mask(form, mask).map(Given::Mask),
+            Told::Lengths(lengths) => form.check_lengths(lengths).map(|()| StepSource::Lengths(lengths)),
+            Told::Mask(mask) => checked_mask(form, mask).map(StepSource::Mask),
         };
         given.map_err(|e| match name {
             None if call.model.inputs.is_empty() => e,
@@ -347,7 +350,7 @@ impl Input {
     }
 }
 
-/// Two tell of the steps of `name`: the second is told of `other`, or of all.
+/// The error if the steps of `name` are given twice; the second time for `other`, or for all.
 fn two(name: &str, other: Option<&str>) -> String {
     match other.filter(|other| *other != name) {
         None => format!("{name}: expected lengths or a mask, got two of them; a mask says it all"),
@@ -357,18 +360,18 @@ fn two(name: &str, other: Option<&str>) -> String {
     }
 }
 
-/// The input that tells the number of steps of the input `name`.
+/// The input that leads the time axis of the input `name`.
 fn leader(model: &Model, clocks: &Clocks, name: &str) -> Option<usize> {
     clocks.leader(model.inputs.iter().position(|input| input.name == name)?)
 }
 
-/// Whether what is told of the input `name` is told of the time axis that input `leader` leads.
+/// Whether the input `name` is on the time axis that input `leader` leads.
 fn tells(call: &Call<'_>, name: &str, leader: usize) -> bool {
     self::leader(call.model, &call.clocks, name) == Some(leader)
 }
 
-/// The mask `[T, B]`, of any axes of the model.
-fn checked_mask(form: Form, mask: &ArrayD<bool>) -> Result<ArrayView2<'_, bool>> {
+/// Checks a mask and returns it as `[T, B]`, for either order of the model's axes.
+fn checked_mask(form: Form, mask: ArrayView<'_, bool, IxDyn>) -> Result<ArrayView2<'_, bool>> {
     let (expected, letters): (&[usize], _) = match form.batching {
         Batching::Batch => (&[form.batch, form.time], "B, T"),
         Batching::Single => (&[form.time], "T"),
@@ -376,7 +379,7 @@ fn checked_mask(form: Form, mask: &ArrayD<bool>) -> Result<ArrayView2<'_, bool>>
     if mask.shape() != expected {
         return Err(shape(format!("mask: expected {expected:?} ({letters}), got {:?}", mask.shape())));
     }
-    // A mask has one order of axes, as lengths have one: a row of it is a row of the batch.
+    // A mask has one order of axes, as lengths have one: each of its rows is a row of the batch.
     let rows = Form { axes: Axes::BatchFirst, ..form };
-    Ok(rows.time_major(mask.view()))
+    Ok(rows.time_major(mask))
 }

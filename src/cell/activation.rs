@@ -1,11 +1,12 @@
-//! Activations: every function that a gate, a state or a layer can go through, by name and constants.
+//! Activations: every function for gates, states and layers, by name and constants.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A function of one number (or, of the softmax family, of all features of a step).
+/// A function of one number, or (in the softmax family) of all features of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Activation {
     /// The identity.
     Linear,
@@ -109,7 +110,7 @@ pub enum Activation {
     SparsePlus,
     /// `(x + √(x² + alpha)) / 2`.
     Squareplus {
-        /// What rounds the corner: 4.
+        /// Rounds the corner: usually 4.
         alpha: Constant,
     },
     /// `exp(x_i) / Σ exp(x_j)` over the features.
@@ -118,17 +119,17 @@ pub enum Activation {
     LogSoftmax,
 }
 
-/// A constant of a function: an f32, equal to another where its bits are.
+/// A constant of a function: an f32 that is compared by its bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Constant(u32);
 
 impl Constant {
-    /// The constant of this value.
+    /// Creates the constant with this value.
     pub const fn new(value: f32) -> Self {
         Self(value.to_bits())
     }
 
-    /// The value.
+    /// Returns the value.
     pub const fn get(self) -> f32 {
         f32::from_bits(self.0)
     }
@@ -153,8 +154,7 @@ impl fmt::Display for Constant {
 }
 
 impl Activation {
-    /// One of each, with the constants that it is known by, in a stable order: a function's place is its code in a
-    /// kernel.
+    /// All functions with their usual constants, in a stable order. A function's index is its code in a kernel.
     pub const ALL: [Self; 29] = {
         let c = Constant::new;
         [
@@ -190,7 +190,7 @@ impl Activation {
         ]
     };
 
-    /// The name, as descriptions write it.
+    /// Returns the name, as descriptions write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Linear => "linear",
@@ -225,7 +225,7 @@ impl Activation {
         }
     }
 
-    /// The constants by name, in order.
+    /// Returns the constants by name, in order.
     pub fn constants(self) -> Vec<(&'static str, Constant)> {
         match self {
             Self::Affine { alpha, beta }
@@ -245,7 +245,8 @@ impl Activation {
         }
     }
 
-    /// The same function with `constants` in the order of [`constants`](Self::constants); those that are missing stay.
+    /// Returns the function with new `constants`, in the order of
+    /// [`constants`](Self::constants). Constants that are missing stay as they are.
     #[must_use]
     pub fn with_constants(self, constants: &[Constant]) -> Self {
         let own = self.constants();
@@ -268,11 +269,11 @@ impl Activation {
         }
     }
 
-    /// Whether its constants are numbers.
+    /// Checks that its constants are numbers.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where one is NaN.
+    /// Returns an error of kind [`ErrorKind::Model`] if one is NaN.
     pub(crate) fn check(self) -> Result<()> {
         match self.constants().into_iter().find(|(_, value)| value.get().is_nan()) {
             None => Ok(()),
@@ -282,12 +283,12 @@ impl Activation {
         }
     }
 
-    /// Whether each result needs one number alone; the softmax family needs all features of a step.
+    /// Whether each result depends on one number alone. The softmax family needs all features of a step.
     pub fn is_elementwise(self) -> bool {
         !matches!(self, Self::Softmax | Self::LogSoftmax)
     }
 
-    /// The place of the function in [`ALL`](Self::ALL), whatever its constants.
+    /// Returns the index of the function in [`ALL`](Self::ALL), whatever its constants.
     pub fn code(self) -> u32 {
         let place = Self::ALL.iter().position(|other| other.name() == self.name()).expect("ALL has one of each");
         u32::try_from(place).expect("few functions")
@@ -295,7 +296,7 @@ impl Activation {
 }
 
 impl fmt::Display for Activation {
-    /// The name, and the constants where they are not those it is known by: `elu(alpha 0.3)`.
+    /// Writes the name, and the constants if they are not the usual ones: `elu(alpha 0.3)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         if Self::ALL.contains(self) || self.constants().is_empty() {

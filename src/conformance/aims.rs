@@ -8,19 +8,20 @@ use crate::error::{ErrorKind, Result};
 use crate::loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets, Term, shapes};
 use crate::model::Model;
 
-/// What sets these numbers apart from those of the weights and of the input.
+/// Makes these numbers differ from those of the weights and of the input.
 const APART: u64 = 0x10_55;
 
-/// Losses that are drawn before one that fits any output takes their place. A softmax and a sigmoid each refuse the other's
-/// loss, and what is left may have no class that counts.
+/// The number of losses to try before taking one that fits any output. A softmax and a
+/// sigmoid each refuse the other's loss, and the remaining one may have no class that counts.
 const TRIES: usize = 20;
 
-/// A loss for each output of `model` that fits it, targets for each, some of them ignored, and sample weights for some, drawn
-/// from `seed`.
+/// Draws a fitting loss for each output of `model` from `seed`, and targets
+/// for each. Some targets are ignored, and some outputs have sample weights.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where the layers do not fit each other; `Shape`, where the input does not fit the model.
+/// Returns an error of kind [`ErrorKind::Model`] if the layers do not fit each other.
+/// Returns an error of kind [`ErrorKind::Shape`] if the input does not fit the model.
 pub fn objective(model: &Model, input: &Input, seed: u64) -> Result<(Objective, Vec<Targets>)> {
     let call = input.check(model)?;
     let shapes = shapes(model, &call)?;
@@ -46,7 +47,7 @@ fn term(draw: &mut Draw, output: usize, shape: &[usize]) -> (Term, Targets) {
         Targets::values(ArrayD::from_shape_simple_fn(IxDyn(shape), || draw.between(least, most)))
     };
     let (loss, mut targets): (Loss, _) = match draw.below(7) {
-        // Of one class there is nothing to learn.
+        // With only one class there is nothing to learn.
         0 | 1 if features > 1 => {
             let mut loss = CrossEntropy::default();
             if draw.chance(3) {

@@ -1,28 +1,28 @@
-//! Negative controls: the smallest bugs we fear, planted on purpose, so that a test can prove a tolerance finds them.
+//! Negative controls: minimal bugs in weights, planted so that a test can prove that a tolerance finds them.
 //!
 //! Knows weights and models; knows no case and no executor.
 
 use ndarray::Axis;
 
 use super::{rounded, rounded_to_half};
-use crate::kernel::Storage;
 use crate::model::Model;
+use crate::precision::Precision;
 use crate::weights::{CellWeights, LayerWeights, Weights};
 
-/// A bug in the weights of the last layer of the last recurrent stack, forward.
+/// A bug in the weights of the last layer of the last recurrent stack, in the forward direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bug {
-    /// The first two gates have changed places.
+    /// The first two gates are swapped.
     GatesSwapped,
     /// One element of one bias vector is zero.
     BiasDropped,
-    /// One row of the recurrent product holds the row after it.
+    /// One row of the recurrent product has the values of the next row.
     RowOffByOne,
     /// Every weight of the model is rounded to half precision.
     RoundedToHalf,
     /// The matrices of the model are rounded to 8-bit integers.
     RoundedToIntegers,
-    /// Each row of the recurrent product, taken as 8-bit integers, has the scale of the row after it.
+    /// Each row of the recurrent product, stored as 8-bit integers, has the scale of the next row.
     ScaleOffByOne,
 }
 
@@ -37,7 +37,7 @@ impl Bug {
         Self::ScaleOffByOne,
     ];
 
-    /// The weights with the bug in them, or `None` where the model has nothing that could go wrong in this way.
+    /// Returns the weights with the bug, or `None` if the model cannot have it.
     pub fn plant(self, model: &Model, weights: &Weights) -> Option<Weights> {
         let stack = model.stacks().last()?;
         let mut wrong = weights.clone();
@@ -51,7 +51,7 @@ impl Bug {
             Self::BiasDropped => drop_bias(cell)?,
             Self::RowOffByOne => repeat_row(cell)?,
             Self::RoundedToHalf => return Some(rounded_to_half(weights)),
-            Self::RoundedToIntegers => return rounded(weights, Storage::I8).ok(),
+            Self::RoundedToIntegers => return rounded(weights, Precision::I8).ok(),
             Self::ScaleOffByOne => mistake_scales(cell)?,
         }
         Some(wrong)
@@ -86,7 +86,7 @@ fn repeat_row(cell: &mut CellWeights) -> Option<()> {
     Some(())
 }
 
-/// `None` where no scale is far from the next.
+/// Returns `None` if every scale is close to the next.
 fn mistake_scales(cell: &mut CellWeights) -> Option<()> {
     let most: Vec<f32> =
         cell.w_h.rows().into_iter().map(|row| row.iter().fold(0.0, |most, w| w.abs().max(most))).collect();

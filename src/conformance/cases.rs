@@ -1,9 +1,9 @@
-//! The table itself: single stacks by pairs of sizes and kinds, whole models by hand, and in `options` whatever else
-//! can differ.
+//! The table itself: single stacks by pairs of sizes and kinds, whole
+//! models built one by one, and all other options in `options`.
 //!
 //! Whole engines have shipped wrong because their tests used one step, zero states and one direction. So every cell
-//! meets every H that straddles a tile's edge over several steps from states that are not zero, and **every two
-//! levels of any two axes meet in some case**. A full product would have a million rows; this has about a hundred.
+//! is combined with every H around a tile's edge, over several steps from nonzero states. And **every two levels of
+//! any two axes are combined in some case**. A full product would have a million rows; this has about a hundred.
 
 mod graphs;
 mod options;
@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 
 use super::{Case, InitialStates, MaskKind};
 use crate::cell::{Activation, Cell, Functions, Reset};
-use crate::kernel::Storage;
 use crate::model::{
     Axes, Bias, Direction, Dropout, Embedding, Gru, Linear, Lstm, Model, OneHot, Recurrent, Rnn, Select,
 };
+use crate::precision::Precision;
 
 /// Every case, in a stable order.
 pub fn cases() -> Vec<Case> {
@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-// The axes of the table, the levels of each from the cheapest on.
+// The axes of the table, with the levels of each from the cheapest on.
 const CELLS: [(Cell, Functions, Projection); 6] = [
     (Cell::Rnn, Cell::Rnn.functions(), Projection::None),
     (Cell::Rnn, Functions { f: Activation::Relu, ..Functions::NONE }, Projection::None),
@@ -47,12 +47,12 @@ const BATCH: [usize; 3] = [1, 3, 17];
 const LAYERS: [usize; 3] = [1, 2, 3];
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Both];
 const BIAS: [Bias; 3] = [Bias::Two, Bias::One, Bias::None];
-const STORAGE: [Storage; 3] = Storage::ALL;
+const PRECISION: &[Precision] = Precision::ALL;
 const MASK: [MaskKind; 3] = [MaskKind::All, MaskKind::Lengths, MaskKind::Holes];
 const STATES: [InitialStates; 2] = [InitialStates::Given, InitialStates::Zero];
 const ORDER: [Axes; 2] = [Axes::BatchFirst, Axes::TimeMajor];
 
-/// How many levels each axis has, in the order of a [`Point`].
+/// The number of levels of each axis, in the order of a [`Point`].
 const LEVELS: [usize; 12] = [
     CELLS.len(),
     HIDDEN.len(),
@@ -62,7 +62,7 @@ const LEVELS: [usize; 12] = [
     LAYERS.len(),
     DIRECTIONS.len(),
     BIAS.len(),
-    STORAGE.len(),
+    PRECISION.len(),
     MASK.len(),
     STATES.len(),
     ORDER.len(),
@@ -72,7 +72,7 @@ const HIDDEN_AXIS: usize = 1;
 const TIME_AXIS: usize = 3;
 const STATES_AXIS: usize = 10;
 
-/// Multiplications that a case may take, so that a slow software GPU gets through the table in a minute.
+/// The most multiplications of a case, so that a slow software GPU finishes the table in a minute.
 const BUDGET: usize = 40_000_000;
 
 /// Whether an LSTM's hidden state is projected.
@@ -92,7 +92,7 @@ type Partial = [Option<usize>; LEVELS.len()];
 /// Two axes with a level each, the smaller axis first.
 type Pair = ((usize, usize), (usize, usize));
 
-/// Points such that every allowed pair of levels is in some point; greedily few.
+/// Returns points that cover every allowed pair of levels, chosen greedily to be few.
 fn points() -> Vec<Point> {
     let mut missing = pairs();
     let mut used: [Vec<usize>; LEVELS.len()] = LEVELS.map(|levels| vec![0; levels]);
@@ -125,7 +125,7 @@ fn points() -> Vec<Point> {
     points
 }
 
-/// Every pair of levels that a point may have.
+/// Returns every allowed pair of levels.
 fn pairs() -> BTreeSet<Pair> {
     let levels =
         || LEVELS.into_iter().enumerate().flat_map(|(axis, levels)| (0..levels).map(move |level| (axis, level)));
@@ -139,7 +139,8 @@ fn pairs() -> BTreeSet<Pair> {
     pairs.filter(possible).collect()
 }
 
-/// `start` with a level for every axis: the one that brings most missing pairs, and among those the least used.
+/// Completes `start` with a level for every axis: the one that
+/// covers most missing pairs, and among those the least used.
 fn complete(start: Partial, several_steps: bool, missing: &BTreeSet<Pair>, used: &[Vec<usize>]) -> Point {
     let mut partial = start;
     for axis in 0..LEVELS.len() {
@@ -166,7 +167,7 @@ fn complete(start: Partial, several_steps: bool, missing: &BTreeSet<Pair>, used:
     partial.map(|level| level.expect("every axis has its level"))
 }
 
-/// Whether the chosen levels can go together, the others at their cheapest.
+/// Whether the chosen levels can be combined, with all other axes at their cheapest.
 fn allowed(partial: &Partial) -> bool {
     let cheapest = partial.map(|level| level.unwrap_or(0));
     let impossible =
@@ -174,7 +175,7 @@ fn allowed(partial: &Partial) -> bool {
     !impossible && cost(&cheapest) <= BUDGET
 }
 
-/// The multiplications of a point.
+/// Returns the number of multiplications of a point.
 fn cost(point: &Point) -> usize {
     let [cell, hidden, input, time, batch, layers, directions, ..] = *point;
     let directions = directions + 1;
@@ -182,9 +183,9 @@ fn cost(point: &Point) -> usize {
     TIME[time] * BATCH[batch] * LAYERS[layers] * directions * CELLS[cell].0.gates() * HIDDEN[hidden] * width
 }
 
-/// The case of a point: one stack of recurrent layers.
+/// Returns the case of a point: one stack of recurrent layers.
 fn stack_case(point: Point) -> Case {
-    let [cell, hidden, input, time, batch, layers, directions, bias, storage, mask, states, order] = point;
+    let [cell, hidden, input, time, batch, layers, directions, bias, precision, mask, states, order] = point;
     let (cell, functions, projection) = CELLS[cell];
     let stack = Recurrent {
         cell,
@@ -196,7 +197,8 @@ fn stack_case(point: Point) -> Case {
         proj_size: (projection == Projection::ToTwoThirds).then(|| (2 * HIDDEN[hidden]).div_ceil(3)),
         ..Recurrent::new(cell, INPUT[input], HIDDEN[hidden]).functions(functions)
     };
-    let (time, batch, storage, mask, states) = (TIME[time], BATCH[batch], STORAGE[storage], MASK[mask], STATES[states]);
+    let (time, batch, precision, mask, states) =
+        (TIME[time], BATCH[batch], PRECISION[precision], MASK[mask], STATES[states]);
     let mut words = vec![cell.to_string()];
     words.extend((functions != cell.functions()).then(|| functions.f.to_string()));
     words.extend(stack.proj_size.map(|p| format!("projected to {p}")));
@@ -213,7 +215,7 @@ fn stack_case(point: Point) -> Case {
         Bias::One => "one bias".to_owned(),
         Bias::Two => "two biases".to_owned(),
     });
-    words.extend((storage != Storage::F32).then(|| storage.name().to_owned()));
+    words.extend((precision != Precision::F32).then(|| precision.name().to_owned()));
     words.extend(match mask {
         MaskKind::All | MaskKind::Own => None,
         MaskKind::Lengths => Some("lengths".to_owned()),
@@ -221,18 +223,18 @@ fn stack_case(point: Point) -> Case {
     });
     words.extend((states == InitialStates::Given).then(|| "from states".to_owned()));
     let model = Model::new().layer(stack).axes(ORDER[order]);
-    Case { name: words.join(" "), model, time, batch, storage, mask, states, seed: 0 }
+    Case { name: words.join(" "), model, time, batch, precision, mask, states, seed: 0 }
 }
 
-/// A whole model in f32 over every step from zero.
+/// Returns a case of a whole model in f32, with all steps live and zero states.
 fn whole(name: impl Into<String>, model: Model, time: usize, batch: usize) -> Case {
-    let (storage, mask, states) = (Storage::F32, MaskKind::All, InitialStates::Zero);
-    Case { name: name.into(), model, time, batch, storage, mask, states, seed: 0 }
+    let (precision, mask, states) = (Precision::F32, MaskKind::All, InitialStates::Zero);
+    Case { name: name.into(), model, time, batch, precision, mask, states, seed: 0 }
 }
 
 impl Case {
-    fn storage(self, storage: Storage) -> Self {
-        Self { storage, ..self }
+    fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     fn mask(self, mask: MaskKind) -> Self {
@@ -248,7 +250,7 @@ impl Case {
     }
 }
 
-/// Models as users build them, and the joints between layers that a single stack has not.
+/// Models as users build them, with transitions between layers that a single stack does not have.
 fn whole_models() -> Vec<Case> {
     let mut cases = language_models();
     cases.extend(one_hot_models());
@@ -271,7 +273,7 @@ fn whole_models() -> Vec<Case> {
         let over_time =
             Model::new().layer(Gru::new(5, 17).bidirectional()).layer(Linear::new(34, 33).activation(activation));
         cases.push(
-            whole(format!("linear with {name} over time after both ways"), over_time, 7, 3).storage(Storage::F16),
+            whole(format!("linear with {name} over time after both ways"), over_time, 7, 3).precision(Precision::F16),
         );
         let alone = Model::new().layer(Rnn::new(5, 17).bidirectional()).layer(activation);
         cases.push(whole(format!("{name} by itself over both ways"), alone, 7, 3).mask(MaskKind::Lengths));
@@ -279,7 +281,7 @@ fn whole_models() -> Vec<Case> {
     cases
 }
 
-/// Characters in, the odds of the next one out.
+/// Models that take characters and give the probabilities of the next one.
 fn language_models() -> Vec<Case> {
     let small = || {
         Model::new()
@@ -296,15 +298,15 @@ fn language_models() -> Vec<Case> {
     };
     vec![
         whole("characters: embedding, lstm, softmax", small(), 33, 3).states(InitialStates::Given),
-        whole("characters: embedding, lstm, softmax, f16", small(), 7, 1).storage(Storage::F16),
+        whole("characters: embedding, lstm, softmax, f16", small(), 7, 1).precision(Precision::F16),
         whole("characters: time-major with holes", small().axes(Axes::TimeMajor), 7, 3).mask(MaskKind::Holes),
         whole("vocabulary of 1000: softmax", wide(Activation::Softmax), 7, 3),
-        whole("vocabulary of 1000: log_softmax, f16", wide(Activation::LogSoftmax), 7, 3).storage(Storage::F16),
+        whole("vocabulary of 1000: log_softmax, f16", wide(Activation::LogSoftmax), 7, 3).precision(Precision::F16),
         whole("vocabulary of 1000: one step of one row", wide(Activation::LogSoftmax), 1, 1),
     ]
 }
 
-/// One-hot tokens straight into a cell: the product becomes a table.
+/// Models with one-hot tokens directly before a cell: the product becomes a table.
 fn one_hot_models() -> Vec<Case> {
     let mut cases = Vec::new();
     for cell in Cell::ALL {
@@ -312,24 +314,24 @@ fn one_hot_models() -> Vec<Case> {
         cases.push(
             whole(format!("one-hot into {cell}, int8"), forward, 7, 3)
                 .states(InitialStates::Given)
-                .storage(Storage::I8),
+                .precision(Precision::I8),
         );
         let both =
             Model::new().layer(OneHot::new(19)).layer(Recurrent::new(cell, 19, 17).num_layers(2).bidirectional());
         cases.push(
             whole(format!("one-hot into {cell} both ways, f16"), both, 7, 3)
                 .mask(MaskKind::Lengths)
-                .storage(Storage::F16),
+                .precision(Precision::F16),
         );
     }
     let plain = Model::new().layer(OneHot::new(1000)).layer(Lstm::new(1000, 16).bias(Bias::None));
     cases.push(whole("one-hot of 1000 into lstm without bias", plain, 7, 3));
     let dense = Model::new().layer(OneHot::new(21)).layer(Linear::new(21, 18)).layer(Rnn::new(18, 17));
-    cases.push(whole("one-hot into linear into rnn, int8", dense, 7, 3).storage(Storage::I8));
+    cases.push(whole("one-hot into linear into rnn, int8", dense, 7, 3).precision(Precision::I8));
     cases
 }
 
-/// Sequences in, a class for each row or each step out.
+/// Models that take sequences and give a class for each row or each step.
 fn classifiers() -> Vec<Case> {
     let sentences = |stack: Recurrent, select| {
         let features = stack.output().len();
@@ -356,16 +358,16 @@ fn classifiers() -> Vec<Case> {
         whole("classifier: last step, which may be dead", sentences(bilstm(), Select::LastStep), 11, 5)
             .mask(MaskKind::Lengths),
         whole("classifier: rnn, last step, f16", sentences(Rnn::new(12, 8), Select::LastStep), 25, 3)
-            .storage(Storage::F16),
+            .precision(Precision::F16),
         whole("tagger: lengths", tagger(), 9, 4).mask(MaskKind::Lengths),
         whole("tagger: holes, f16, from states", tagger(), 9, 4)
             .mask(MaskKind::Holes)
-            .storage(Storage::F16)
+            .precision(Precision::F16)
             .states(InitialStates::Given),
     ]
 }
 
-/// Layers that meet in ways of their own.
+/// Models with special transitions between layers.
 fn joints() -> Vec<Case> {
     let two_stacks = Model::new().layer(Gru::new(5, 17).bidirectional()).layer(Lstm::new(34, 18));
     let through_linear = Model::new()
@@ -389,7 +391,7 @@ fn joints() -> Vec<Case> {
     vec![
         whole("two stacks from states", two_stacks, 7, 3).mask(MaskKind::Lengths).states(InitialStates::Given),
         whole("two stacks through a linear, int8", through_linear, 7, 3)
-            .storage(Storage::I8)
+            .precision(Precision::I8)
             .states(InitialStates::Given),
         whole("final hidden past a linear", final_past_linear, 7, 3).mask(MaskKind::Lengths),
         whole("linear and softmax before gru", linear_first, 7, 3).mask(MaskKind::Holes),
@@ -397,7 +399,7 @@ fn joints() -> Vec<Case> {
     ]
 }
 
-/// Recurrent layers of one shape that follow each other in the model.
+/// Models with consecutive recurrent layers of the same shape.
 fn rows_of_layers() -> Vec<Case> {
     let tokens = Model::new()
         .layer(Embedding::new(40, 9))
@@ -416,14 +418,15 @@ fn rows_of_layers() -> Vec<Case> {
     vec![
         whole("lstms in a row on an embedding", tokens, 9, 5).mask(MaskKind::Holes).states(InitialStates::Given),
         whole("grus in a row, int8", integers, 7, 3)
-            .storage(Storage::I8)
+            .precision(Precision::I8)
             .mask(MaskKind::Lengths)
             .states(InitialStates::Given),
-        whole("characters: embedding, lstms, linear, int8", characters, 7, 1).storage(Storage::I8),
+        whole("characters: embedding, lstms, linear, int8", characters, 7, 1).precision(Precision::I8),
     ]
 }
 
-/// Stacks whose units straddle a panel's edge, so that every strategy meets all that can go wrong there at once.
+/// Stacks with sizes around a panel's edge and many options,
+/// so that every strategy is tested with all of them together.
 fn edges() -> Vec<Case> {
     let case = |cell, units| {
         let stack = Recurrent::new(cell, 5, units).num_layers(2);

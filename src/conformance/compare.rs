@@ -1,4 +1,4 @@
-//! One comparison and one table of tolerances, for every executor and every test.
+//! The one comparison and the one table of tolerances, for every executor and every test.
 //!
 //! Knows numbers and models; knows no case and no executor.
 
@@ -10,39 +10,39 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{LayerKind, Model};
 
-/// How far two numbers may be apart: `|a − b| ≤ abs + rel · max(|a|, |b|)`.
+/// The allowed distance of two numbers: `|a − b| ≤ abs + rel · max(|a|, |b|)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// What is allowed at zero.
+    /// The allowed distance at zero.
     pub abs: f64,
-    /// What is allowed for each unit of size.
+    /// The allowed distance for each unit of size.
     pub rel: f64,
 }
 
-/// Half the distance between 1 and the next f32: the most that one operation on numbers near 1 is wrong by.
+/// Half the distance between 1 and the next f32: the largest error of one operation on numbers near 1.
 pub(super) const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 
-/// Roundings of a step beside its product: the bias, the sum of the two halves, the activations and the pointwise
-/// update, each of a few ULP.
+/// The roundings of a step besides its product: the bias, the sum of the
+/// two halves, the activations and the pointwise update, each a few ULP.
 const POINTWISE: f64 = 8.0;
 
 impl Tolerance {
-    /// Oracle against fixtures that another framework computed in f64 from the same f32 weights and inputs.
+    /// The oracle against fixtures that another framework computed in f64 from the same f32 weights and inputs.
     ///
-    /// Both sides are exact to about 1e-13; what is left is that a framework may hold its inputs or its result in
-    /// f32 on the way.
+    /// Both sides are exact to about 1e-13. The rest is allowed because
+    /// a framework may hold its inputs or its result in f32 in between.
     pub const FIXTURE: Self = Self { abs: 2e-6, rel: 2e-6 };
 
     /// An executor in f32 against the oracle.
     ///
-    /// A product of depth K with partial sums of size about 1 is wrong by about `√K` roundings (Higham and Mary,
-    /// "A New Approach to Probabilistic Rounding Error Analysis", 2019; the sure bound `γ_K` is K of them), a step by
-    /// `POINTWISE` more. Slopes are at most 1 and the recurrent products contract, so that the errors of T steps
-    /// and L layers add up like independent ones: by `√(T · L)`. Weights in half precision change nothing, since the
-    /// oracle is given the rounded ones and sums stay in f32.
+    /// A product of depth K with partial sums of size about 1 has an error of about `√K` roundings; the sure
+    /// bound `γ_K` is K of them. (Higham and Mary, "A New Approach to Probabilistic Rounding Error Analysis",
+    /// 2019.) A step adds `POINTWISE` more. Slopes are at most 1 and the recurrent products contract, so the
+    /// errors of T steps and L layers add up like independent ones: by `√(T · L)`. Weights in half precision
+    /// change nothing, since the oracle gets the rounded ones and sums stay in f32.
     ///
-    /// Measured: these equations run in f32 use at most 49 % of it over the whole table (deep relu stacks), and
-    /// most cells less than 15 %; any bug of [`Bug`](super::Bug) overshoots it tenfold.
+    /// Measured: these equations, run in f32, use at most 49 % of it over the whole table (deep relu stacks).
+    /// Most cells use less than 15 %. Any bug of [`Bug`](super::Bug) overshoots it tenfold.
     pub fn executor(model: &Model, time: usize) -> Self {
         let (depth, layers) = model.layers.iter().fold((1, 0), |(depth, layers), layer| match &layer.kind {
             LayerKind::Recurrent(r) => {
@@ -55,25 +55,26 @@ impl Tolerance {
         Self::roundings((root(depth) + POINTWISE) * root(time * layers.max(1)))
     }
 
-    /// One executor in f32 against another: a few ULP a step.
+    /// One executor in f32 against another: a few ULP for each step.
     ///
-    /// What either may be away from the truth, times `√2`: two independent errors.
+    /// This is the allowed error of each, times `√2`: two independent errors.
     pub fn executors(model: &Model, time: usize) -> Self {
         let one = Self::executor(model, time);
         Self { abs: one.abs * SQRT_2, rel: one.rel * SQRT_2 }
     }
 
-    /// A gradient in f32 against the oracle's, of a tensor of which `want` is the truth.
+    /// A gradient in f32 against the oracle's. `want` is the true gradient of the tensor.
     ///
-    /// An element is a sum over steps and rows whose terms cancel, so it is the largest of the tensor that says how large
-    /// they are. What is less than `SMALLEST` altogether is what is left of such sums: of terms of about 1, where all that is
-    /// left is nothing, four roundings.
+    /// An element is a sum over steps and rows whose terms cancel, so the tensor's
+    /// largest element is the measure of their size. It counts as at least `SMALLEST`: if
+    /// terms of about 1 cancel completely, only the four roundings of their sum remain.
     pub fn gradient(want: &ArrayD<f64>) -> Self {
         let largest = want.iter().fold(Self::SMALLEST, |largest, x| largest.max(x.abs()));
         Self { abs: Self::GRADIENT * largest, rel: 0.0 }
     }
 
-    /// Measured: the CPU uses 10 % of it over the whole table; any bug of [`PlanBug`](super::PlanBug) overshoots it tenfold.
+    /// Measured: the CPU uses 10 % of it over the whole table; any
+    /// bug of [`PlanBug`](super::PlanBug) overshoots it tenfold.
     const GRADIENT: f64 = 5e-5;
     const SMALLEST: f64 = 5e-3;
 
@@ -81,7 +82,7 @@ impl Tolerance {
         Self { abs: count * UNIT, rel: count * UNIT }
     }
 
-    /// What is allowed between `a` and `b`.
+    /// Returns the allowed distance of `a` and `b`.
     fn allows(self, a: f64, b: f64) -> f64 {
         self.abs + self.rel * a.abs().max(b.abs())
     }
@@ -99,27 +100,27 @@ impl fmt::Display for Tolerance {
     }
 }
 
-/// The worst element of a tensor: where it is, what it is, and how much of the tolerance it uses.
+/// The worst element of a tensor: its place, its values, and how much of the tolerance it uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// How many elements were compared.
+    /// The number of elements compared.
     pub elements: usize,
-    /// Where the worst one is.
+    /// The index of the worst one.
     pub index: Vec<usize>,
-    /// What the executor gave there.
+    /// The value from the executor.
     pub got: f32,
-    /// What is true there.
+    /// The true value.
     pub want: f64,
-    /// How far apart they are, in units of the last place of the f32 nearest to `want`.
+    /// Their distance, in units of the last place of the f32 nearest to `want`.
     pub ulps: f64,
-    /// How much of the tolerance that is: 1 is all of it. Infinite where one of the two is no number.
+    /// How much of the tolerance their distance is: 1 is all of it. It is infinite if one of the two is not finite.
     pub used: f64,
     /// The tolerance.
     pub tolerance: Tolerance,
 }
 
 impl Comparison {
-    /// The same within `tolerance`, where that allows more.
+    /// Returns the same comparison within `tolerance`, if that allows more.
     pub(super) fn within(self, tolerance: Tolerance) -> Self {
         let used = used(f64::from(self.got), self.want, tolerance);
         if used < self.used { Self { used, tolerance, ..self } } else { self }
@@ -145,11 +146,11 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// Compares what an executor gave with what is true.
+/// Compares an executor's tensor with the true one.
 ///
 /// # Errors
 ///
-/// Kind `Shape`, where the shapes differ or there is no element: nothing compared is nothing proved.
+/// Returns an error of kind [`ErrorKind::Shape`] if the shapes differ, or if there is no element to compare.
 pub fn compare(got: ArrayViewD<'_, f32>, want: ArrayViewD<'_, f64>, tolerance: Tolerance) -> Result<Comparison> {
     if got.shape() != want.shape() {
         let message = format!("expected {:?}, got {:?}", want.shape(), got.shape());
@@ -176,12 +177,12 @@ pub fn compare(got: ArrayViewD<'_, f32>, want: ArrayViewD<'_, f64>, tolerance: T
     })
 }
 
-/// The part of the tolerance that lies between `a` and `b`: infinite where one of them is no finite number.
+/// Returns the distance of `a` and `b` as a part of the tolerance; infinite if one of them is not finite.
 fn used(a: f64, b: f64, tolerance: Tolerance) -> f64 {
     if a.is_finite() && b.is_finite() { (a - b).abs() / tolerance.allows(a, b) } else { f64::INFINITY }
 }
 
-/// The distance from the f32 nearest to `x` to the next larger one.
+/// Returns the distance from the f32 nearest to `x` to the next larger one.
 fn ulp(x: f64) -> f64 {
     #[allow(clippy::cast_possible_truncation, reason = "the nearest f32 is meant")]
     let near = (x.abs() as f32).min(f32::MAX);

@@ -1,4 +1,5 @@
-//! Random weights and inputs of a case, from its seed alone: never zero, and rubbish wherever nobody may look.
+//! Random weights and inputs of a case, drawn only from its seed. They
+//! are never zero, and steps that must not be read hold invalid values.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::{Case, InitialStates, MaskKind, weights_map};
 use crate::call::{Input, States};
 use crate::cell::{Activation, Cell, Functions, Peepholes};
-use crate::kernel::Storage;
 use crate::model::{Axes, Bias, Clocks, Embedding, Flow, InputKind, Layer, LayerKind, Model, Recurrent, Value};
+use crate::precision::Precision;
 use crate::weights::{CellWeights, LayerWeights, Weights};
 
 /// The source of all random numbers of a case.
@@ -21,29 +22,29 @@ impl Draw {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// An integer below `bound`.
+    /// Returns an integer below `bound`.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         usize::try_from((u64::from(self.0.next_u32()) * bound as u64) >> 32).expect("below a usize")
     }
 
-    /// Whether one of `of` comes.
+    /// Returns true with a probability of one in `of`.
     pub(super) fn chance(&mut self, of: usize) -> bool {
         self.below(of) == 0
     }
 
-    /// A number from `least` to `most`.
+    /// Returns a number from `least` to `most`.
     pub(super) fn between(&mut self, least: f32, most: f32) -> f32 {
         least + (most - least) * self.part()
     }
 
-    /// A number from 0 to 1.
+    /// Returns a number from 0 to 1.
     fn part(&mut self) -> f32 {
         #[allow(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
         let part = (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32;
         part
     }
 
-    /// A number of size `least · scale` to `scale`, of either sign: a zero would hide what multiplies it.
+    /// Returns a number of size `least · scale` to `scale`, of either sign. A zero would hide what multiplies it.
     fn number(&mut self, least: f32, scale: f32) -> f32 {
         let bits = self.0.next_u32();
         #[allow(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
@@ -56,7 +57,7 @@ impl Draw {
         Array::from_shape_simple_fn(shape, || self.number(least, scale))
     }
 
-    /// The weights of a product, `[rows, depth]`, of variance about `1 / fan_in`.
+    /// Returns the weights of a product, `[rows, depth]`, of variance about `1 / fan_in`.
     fn product(&mut self, shape: (usize, usize), fan_in: usize) -> Array2<f32> {
         #[allow(clippy::cast_precision_loss, reason = "sizes of cases are small")]
         let scale = (3.0 / fan_in as f32).sqrt();
@@ -64,31 +65,31 @@ impl Draw {
     }
 }
 
-/// The random weights of a case: products that keep the size of what they are given, and biases that are missed.
+/// Draws the weights of a case: products that keep the size of their input, and biases large enough to be missed.
 pub(super) fn weights(case: &Case) -> Weights {
     let mut draw = Draw::new(case.seed);
     let layers = &case.model.layers;
     let begins_with_one_hot = matches!(layers[0].kind, LayerKind::OneHot(_));
     let mut layer = |(index, layer): (usize, &Layer)| {
-        // A unit vector brings one weight of a row to bear, however long the row.
+        // A unit vector uses only one weight of a row, however long the row is.
         let fan_in = (begins_with_one_hot && index == 1).then_some(4);
         layer_weights(&mut draw, &layer.kind, fan_in)
     };
     let mut drawn: Vec<_> = layers.iter().enumerate().map(&mut layer).collect();
     for later in 1..layers.len() {
-        // Layers of one prefix share their tensors.
-        let is_twin = |other: &usize| layers[*other].weights == layers[later].weights;
+        // Layers with the same prefix share their tensors.
+        let is_twin = |other: &usize| layers[*other].prefix == layers[later].prefix;
         if let Some(twin) = (0..later).find(is_twin) {
             drawn[later] = drawn[twin].clone();
         }
     }
     let weights = Weights::new(drawn);
-    // The table of what tokens give a cell is summed before it is rounded to half, the oracle's weights are rounded before
-    // they are summed. On these grids both are exact, so that they must agree.
+    // The engine sums a cell's table of tokens before it rounds the table to half; the oracle's
+    // weights are rounded before they are summed. On these grids both are exact, so they must agree.
     let grid = |steps: f32| move |w: f32| (w * steps).round() / steps;
     match case.model.layers[0].kind {
-        LayerKind::OneHot(_) if case.storage == Storage::F16 => weights_map(&weights, grid(1024.0)),
-        LayerKind::Embedding(_) if case.storage == Storage::F16 => {
+        LayerKind::OneHot(_) if case.precision == Precision::F16 => weights_map(&weights, grid(1024.0)),
+        LayerKind::Embedding(_) if case.precision == Precision::F16 => {
             let mut weights = weights_map(&weights, grid(64.0));
             if let LayerWeights::Embedding(table) = &mut weights.layers[0] {
                 table.mapv_inplace(grid(8.0));
@@ -115,7 +116,7 @@ fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> L
             w: draw.product((l.out_features, l.in_features), fan_in.unwrap_or(l.in_features)),
             b: (l.bias != Bias::None).then(|| draw.array(l.out_features, 0.5, 0.5)),
         },
-        // Those without parameters.
+        // These have no parameters.
         _ => LayerWeights::None,
     }
 }
@@ -124,7 +125,7 @@ fn cell_weights(draw: &mut Draw, r: &Recurrent, depth: usize, fan_in: usize) -> 
     let rows = r.cell.gates() * r.hidden_size;
     let mut bias = || {
         let bias = draw.array(rows, 0.5, 0.5);
-        // A unit of a relu that is always off would hide every bug.
+        // A relu unit that is always off would hide every bug.
         if r.functions[0].f == Activation::Relu { bias.mapv(f32::abs) } else { bias }
     };
     let b_x = (r.bias != Bias::None).then(&mut bias);
@@ -139,11 +140,11 @@ fn cell_weights(draw: &mut Draw, r: &Recurrent, depth: usize, fan_in: usize) -> 
     }
 }
 
-/// What recurrent weights are made smaller by: functions without a bound would drive states up, step by step.
+/// Returns a factor that makes recurrent weights smaller: unbounded functions would let the states grow with each step.
 fn feedback(r: &Recurrent) -> f32 {
     let is_tame = |f: Activation| {
         use Activation as A;
-        // A product of this size with a relu keeps the size of what it is given; gates multiply it.
+        // A product of this size with a relu keeps the size of its input. In a gated cell, the gates would multiply it.
         matches!(f, A::Sigmoid | A::Tanh | A::ScaledTanh { .. } | A::HardSigmoid { .. } | A::Softsign)
             || f == A::Relu && r.cell == Cell::Rnn
     };
@@ -151,9 +152,9 @@ fn feedback(r: &Recurrent) -> f32 {
     if r.functions.iter().flat_map(own).all(is_tame) { 1.0 } else { 0.25 }
 }
 
-/// The random input of a case, in the axes of its model. Dead steps hold NaN, or tokens that no table has; steps that
-/// the model itself takes out hold what it takes them out for.
-pub(super) fn input(case: &Case) -> Input {
+/// Draws the input of a case, in the axes of its model. Dead steps hold NaN, or tokens outside
+/// any table. Steps that the model itself masks hold the value or token that marks padding.
+pub(super) fn input(case: &Case) -> Input<'static> {
     let mut draw = Draw::new(case.seed);
     draw.0.set_stream(1);
     let (clocks, main) = (Clocks::of(&case.model), case.model.main_input());
@@ -188,7 +189,8 @@ pub(super) fn input(case: &Case) -> Input {
     input
 }
 
-/// `[T, B]`. Row 0 has a dead step and a live one, where it has two; of three rows or more, one has no step at all.
+/// Draws which steps are live, `[T, B]`. Row 0 has a dead step and a live
+/// one if it has two steps. One of three or more rows has no live step.
 fn live(draw: &mut Draw, mask: MaskKind, time: usize, batch: usize) -> Array2<bool> {
     let mut live = Array2::from_elem((time, batch), true);
     for (b, mut row) in live.columns_mut().into_iter().enumerate() {
@@ -215,7 +217,7 @@ fn live(draw: &mut Draw, mask: MaskKind, time: usize, batch: usize) -> Array2<bo
     live
 }
 
-fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
+fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input<'static> {
     let (time, batch) = (case.time, case.batch);
     match case.model.input().expect("the model of a case is right") {
         Flow::Tokens(vocabulary) => {
@@ -246,19 +248,19 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input {
     }
 }
 
-/// The number of steps of the time axis that input `leader` leads: each has its own.
+/// Returns the number of steps of the time axis that input `leader` leads. Each axis has another number.
 pub(super) fn time_of(case: &Case, leader: usize) -> usize {
     if leader == case.model.main_input() { case.time } else { case.time + 1 + leader }
 }
 
-/// The number of steps of each row of `live`.
+/// Returns the number of steps of each row of `live`.
 fn lengths(live: &Array2<bool>) -> Vec<i64> {
     let steps = |row: ArrayView1<'_, bool>| row.iter().map(|&live| i64::from(live)).sum::<i64>();
     live.columns().into_iter().map(steps).collect()
 }
 
-/// `input` with input `index` of the model: rubbish at dead steps, and none in a row.
-fn other(draw: &mut Draw, case: &Case, index: usize, live: &Array2<bool>, input: Input) -> Input {
+/// Adds input `index` of the model to `input`: invalid values at dead steps, but none in a row.
+fn other(draw: &mut Draw, case: &Case, index: usize, live: &Array2<bool>, input: Input<'static>) -> Input<'static> {
     let (model, other) = (&case.model, &case.model.inputs[index]);
     let (time, batch) = live.dim();
     let masking = masking(model, index);
@@ -291,23 +293,23 @@ fn other(draw: &mut Draw, case: &Case, index: usize, live: &Array2<bool>, input:
     }
 }
 
-/// Puts `mask` where `own` has no step, and no such token elsewhere.
+/// Puts the token `mask` where `own` has no step, and replaces it elsewhere.
 fn put_token(tokens: &mut Array2<usize>, mask: usize, bound: usize, own: &Array2<bool>) {
     let told = |token: usize| if token == mask { (token + 1) % bound } else { token };
     tokens.zip_mut_with(own, |token, &own| *token = if own { told(*token) } else { mask });
 }
 
-/// Fills with `value` what takes steps out, and one feature of the others.
+/// Fills the steps to be masked with `value`, and one feature of the others.
 fn take_out(x: &mut Array3<f32>, value: f32, own: &Array2<bool>) {
     let all = x.len_of(Axis(2));
     for (at, &own) in own.indexed_iter() {
-        // One feature of the value does not take a step out: all of them do.
+        // A single feature with the value does not mask a step: only all features do.
         let features = if own { 1.min(all - 1) } else { all };
         x.slice_mut(s![at.0, at.1, ..features]).fill(value);
     }
 }
 
-/// The layer that takes steps out by what input `input` holds.
+/// Returns the layer that masks by the contents of input `input`.
 fn masking(model: &Model, input: usize) -> Option<&LayerKind> {
     let masks = |layer: &&Layer| {
         let kind =
@@ -317,7 +319,7 @@ fn masking(model: &Model, input: usize) -> Option<&LayerKind> {
     model.layers.iter().find(masks).map(|layer| &layer.kind)
 }
 
-/// `[T, B]`: the steps that the model is not to take out, where it takes out any.
+/// Draws the steps that the model itself must not mask, `[T, B]`.
 fn own(draw: &mut Draw, case: &Case) -> Array2<bool> {
     let kind = if case.mask == MaskKind::All { MaskKind::All } else { MaskKind::Holes };
     live(draw, kind, case.time, case.batch)
@@ -332,7 +334,7 @@ fn states(draw: &mut Draw, r: &Recurrent, batch: usize) -> States {
     }
 }
 
-/// `[T, B, …]` in the axes of the model.
+/// Returns `[T, B, …]` in the axes of the model.
 fn in_axes<T, D: Dimension>(model: &Model, mut array: Array<T, D>) -> Array<T, D> {
     if model.axes == Axes::BatchFirst {
         array.swap_axes(0, 1);

@@ -1,4 +1,4 @@
-//! The gradients of a case: what its outputs are compared with, what is true, and how far an executor may be from it.
+//! The gradients of a case: its objective, the true gradients, and how far an executor may be from them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,28 +15,29 @@ use crate::oracle::{self, TrueGradients};
 use crate::trainer::{Batch, Gradients};
 use crate::weights::Weights;
 
-/// What a case is trained by.
+/// The training of a case.
 #[derive(Clone, Debug)]
 pub struct TrainingCase {
     /// The model.
     pub model: Model,
     /// Its weights.
     pub weights: Weights,
-    /// What is to become small.
+    /// The objective.
     pub objective: Objective,
     /// The input and the targets.
     pub batch: Batch,
-    /// What dropout is drawn from.
+    /// The seed of dropout.
     pub seed: u64,
 }
 
 impl Case {
-    /// The training of the case with `weights`: losses and targets are drawn from the case's seed. Weights are taken as they are,
-    /// however the case stores them: what is trained is floats.
+    /// Returns the training of the case with `weights`. Losses and targets are drawn from the
+    /// case's seed. The weights are used unchanged in any precision, since floats are trained.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the input does not fit the model: not for cases of the table.
+    /// Returns an error of kind [`ErrorKind::Shape`] if the input does
+    /// not fit the model, which never happens for cases of the table.
     pub fn training(&self, weights: &Weights) -> Result<TrainingCase> {
         let (model, input) = (self.model.clone(), self.input());
         let (objective, targets) = aims::objective(&model, &input, self.seed)?;
@@ -46,26 +47,26 @@ impl Case {
 }
 
 impl TrainingCase {
-    /// The true gradients of the first update.
+    /// Returns the true gradients of the first update.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where input or targets do not fit the model.
+    /// Returns an error of kind [`ErrorKind::Shape`] if input or targets do not fit the model.
     pub fn truth(&self) -> Result<TrueGradients> {
         let (Self { model, weights, batch, .. }, aims) = (self, (&self.objective, &self.batch.targets[..]));
         oracle::gradients_with_dropout(model, weights, &batch.input, aims, (self.seed, 1))
     }
 
-    /// Compares all gradients that an executor gave, and the loss, with the true ones.
+    /// Compares the loss and all gradients of an executor with the true ones.
     ///
-    /// Where some are past the tolerance, it is asked how well the case says what they are. Its true gradients are found once
-    /// more nearby: an executor rounds at every step, and may be off by a few times as much. Nor does it know
-    /// what is far below the largest gradient of all: a loss takes the target from an output that is near it, and the row of
-    /// small differences is rounded like the one of large ones.
+    /// If some exceed the tolerance, a larger one is derived from how well the case determines them. The true
+    /// gradients are computed again nearby, and the executor may be off by a few times the change, since it rounds at
+    /// every step. Errors that are far below the largest gradient of all are also allowed. A loss subtracts the
+    /// target from an output near it, so a row with small differences has the rounding of one with large differences.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a gradient is missing, is one too many, or has another shape.
+    /// Returns an error of kind [`ErrorKind::Shape`] if a gradient is missing, is one too many, or has another shape.
     pub fn compare(&self, got: &Gradients, want: &TrueGradients) -> Result<Vec<Part>> {
         let parts = compare_gradients(got, want)?;
         if parts.iter().all(|part| part.comparison.passed()) {
@@ -88,8 +89,9 @@ impl TrainingCase {
         Ok(parts.into_iter().map(known).collect())
     }
 
-    /// The same at weights that are away by their last bits, and at states on one side of zero where they begin at zero: what is
-    /// below the range of f32 an executor takes for zero, and zero may be the corner of a function.
+    /// Returns the training with weights that differ in their last bits, and with states
+    /// just above or below zero where they begin at zero. An executor treats numbers
+    /// below the range of f32 as zero, and zero may be the corner of a function.
     fn nearby(&self, salt: u32) -> Result<Self> {
         let mut near = Self { weights: last_bits(&self.weights, salt), ..self.clone() };
         let call = self.batch.input.check(&self.model)?;
@@ -112,44 +114,44 @@ impl TrainingCase {
         Ok(near)
     }
 
-    /// A trainer of the case. Its update changes nothing that matters: none is made.
+    /// Creates a trainer of the case. Its kind of update does not matter, since none is made.
     ///
     /// # Errors
     ///
-    /// Those of a trainer.
+    /// As [`Trainer::new`](crate::Trainer::new).
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn trainer(&self, options: impl Into<crate::engine::Options>) -> Result<crate::trainer::Trainer> {
-        use crate::train::{Like, Sgd, Update};
+    pub fn trainer(&self, options: impl Into<crate::engine::EngineBuilder>) -> Result<crate::trainer::Trainer> {
+        use crate::recipe::{Convention, Sgd, Update};
         use crate::trainer::Trainer;
 
-        let update = Update::by(Sgd::like(Like::Torch));
-        let mut trainer = Trainer::new(self.model.clone(), &self.weights, self.objective.clone(), update, options)?;
+        let update = Update::by(Sgd::like(Convention::Torch));
+        let mut trainer = Trainer::new(&self.model, &self.weights, self.objective.clone(), update, options)?;
         trainer.set_dropout_seed(Some(self.seed));
         Ok(trainer)
     }
 }
 
-/// How often the weights of a case are moved to see how well it says what its gradients are.
+/// How often the weights of a case are changed to find how well it determines its gradients.
 const MOVES: u32 = 4;
 
-/// How many times what their last bits explain the roundings of an executor may be: weights are read once a step, and each
-/// step rounds sums, functions and states besides.
+/// The allowed multiple of the change that last bits cause. Weights are read
+/// once for each step, and each step also rounds sums, functions and states.
 const ROUNDINGS: f64 = 8.0;
 
-/// The weights, each the next number above or below. Equal ones go the same way, since layers may share them.
+/// Returns the weights, each the next number above or below. Equal ones go the same way, since layers may share them.
 fn last_bits(weights: &Weights, salt: u32) -> Weights {
     weights_map(weights, |w| if is_above(w.to_bits(), salt) { w.next_up() } else { w.next_down() })
 }
 
-/// One of two sides, drawn by number.
+/// Draws one of two sides for each number.
 fn is_above(bits: u32, salt: u32) -> bool {
     (bits ^ salt.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1) >> 31 == 0
 }
 
-/// The loss among the gradients.
+/// The name of the loss among the gradients.
 const LOSS: &str = "loss";
 
-/// All that gradients hold, by name.
+/// Returns the loss and all gradients by name.
 fn arrays(gradients: &TrueGradients) -> Vec<(String, Cow<'_, ArrayD<f64>>)> {
     let loss = ArrayD::from_elem(IxDyn(&[1]), gradients.loss);
     let mut all = vec![(LOSS.to_owned(), Cow::Owned(loss))];
@@ -165,7 +167,7 @@ fn arrays(gradients: &TrueGradients) -> Vec<(String, Cow<'_, ArrayD<f64>>)> {
     all
 }
 
-/// The same of what an executor gave, in the shapes of `want`.
+/// Returns the loss and all gradients of an executor by name, in the shapes of `want`.
 fn given(got: &Gradients, want: &TrueGradients) -> BTreeMap<String, ArrayD<f32>> {
     #[expect(clippy::cast_possible_truncation, reason = "what is compared is f32")]
     let loss = ArrayD::from_elem(IxDyn(&[1]), got.loss as f32);
@@ -186,12 +188,12 @@ fn given(got: &Gradients, want: &TrueGradients) -> BTreeMap<String, ArrayD<f32>>
     all
 }
 
-/// Compares all gradients that an executor gave, and the loss, with the true ones. The truth says nothing of the states of a stack
-/// that no loss depends on: their gradient is zero.
+/// Compares the loss and all gradients of an executor with the true ones. The true ones do
+/// not include the states of a stack that no loss depends on: their gradient must be zero.
 ///
 /// # Errors
 ///
-/// Kind `Shape`, where a gradient is missing, is one too many, or has another shape.
+/// Returns an error of kind [`ErrorKind::Shape`] if a gradient is missing, is one too many, or has another shape.
 pub fn compare_gradients(got: &Gradients, want: &TrueGradients) -> Result<Vec<Part>> {
     let mut given = given(got, want);
     let part = |name: String, got: &ArrayD<f32>, want: &ArrayD<f64>| {
@@ -219,7 +221,7 @@ pub fn compare_gradients(got: &Gradients, want: &TrueGradients) -> Result<Vec<Pa
     }
 }
 
-/// The names of the gradients of a stack's initial states, hidden and cell.
+/// Returns the names of the gradients of a stack's initial states, hidden and cell.
 fn state_names(stack: usize) -> [String; 2] {
     ["h_0", "c_0"].map(|state| format!("{state} of stack {stack}"))
 }

@@ -1,7 +1,7 @@
-//! The one table of cases, run on any executor and compared with the oracle, and the tolerances that go with it.
+//! The one table of cases, run on any executor and compared with the oracle, and their tolerances.
 //!
-//! A case is a model, a shape and a seed: weights and inputs are drawn from the seed alone, so that every machine
-//! runs the same numbers. An executor is a closure; whether it ends on the CPU or on a GPU is not known here.
+//! A case is a model, a shape and a seed. Weights and inputs are drawn from the seed alone, so that every machine
+//! runs the same numbers. An executor is a closure; it may use the CPU or a GPU, which is not known here.
 //!
 //! # Example
 //!
@@ -11,7 +11,7 @@
 //!
 //! for case in cases() {
 //!     let result = run(&case, &mut |_case, model, weights, input| {
-//!         Engine::new(model.clone(), weights, Device::Cpu)?.run(&input)
+//!         Engine::new(model, weights, Device::Cpu)?.run(&input)
 //!     });
 //!     println!("{result}");
 //! }
@@ -32,7 +32,6 @@ pub use bugs::Bug;
 pub use cases::cases;
 pub use compare::{Comparison, Tolerance, compare};
 pub use gradients::{TrainingCase, compare_gradients};
-#[doc(hidden)]
 pub use plan_bugs::PlanBug;
 
 use half::f16;
@@ -40,9 +39,9 @@ use ndarray::{Array1, Array2};
 
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::Storage;
 use crate::model::Model;
 use crate::oracle::{self, Truth};
+use crate::precision::Precision;
 use crate::weights::{CellWeights, LayerWeights, LearnedStates, Weights, round_rows};
 
 /// One row of the table.
@@ -56,66 +55,66 @@ pub struct Case {
     pub time: usize,
     /// B, the batch.
     pub batch: usize,
-    /// How the executor is to store the weights.
-    pub storage: Storage,
-    /// Which steps there are.
+    /// The precision in which the executor stores the weights.
+    pub precision: Precision,
+    /// Which steps are live.
     pub mask: MaskKind,
-    /// Where the recurrent stacks begin.
+    /// The initial states of the recurrent stacks.
     pub states: InitialStates,
-    /// What weights and input are drawn from.
+    /// The seed of weights and input.
     pub seed: u64,
 }
 
-/// Which steps the rows of a batch have. Where some have not all, a model that takes steps out by itself finds some to
-/// take out as well.
+/// Which steps of a batch's rows are live. In any case but [`All`](Self::All),
+/// the input also makes a masking model mask some steps itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MaskKind {
-    /// All.
+    /// All steps.
     All,
-    /// All that the model itself does not take out.
+    /// All steps that the model itself does not mask.
     Own,
-    /// Each row its first few, the rows in any order.
+    /// The first few steps of each row; the rows are in any order.
     Lengths,
-    /// Any.
+    /// Any steps.
     Holes,
 }
 
-/// Where the recurrent stacks of a case begin.
+/// The initial states of a case's recurrent stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InitialStates {
-    /// At zero.
+    /// Zero.
     Zero,
-    /// At states that are drawn with the input.
+    /// States that are drawn with the input.
     Given,
 }
 
-/// What an executor made of a case.
+/// The result of a case on an executor.
 #[derive(Debug)]
 pub struct CaseResult {
     /// The case's name.
     pub name: String,
-    /// The worst element of each tensor that came back; or why there is none.
+    /// The worst element of each tensor, or the error of the run.
     pub outcome: Result<Vec<Part>>,
 }
 
-/// One of the tensors that a run gives, compared.
+/// The comparison of one tensor of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
-    /// Which one: `output`, `h`, `c`; where the model has several stacks `h of stack 1`.
+    /// Its name: `output`, `h`, `c`, or `h of stack 1` if the model has several stacks.
     pub name: String,
     /// Its worst element.
     pub comparison: Comparison,
 }
 
-/// What runs a case: a model with weights, stored as the case says, on an input.
+/// A closure that runs a model with weights on an input. It stores the weights in the precision of the case.
 pub type Executor<'a> = dyn FnMut(&Case, &Model, &Weights, Input) -> Result<Output> + 'a;
 
-/// Runs a case on an executor and compares what comes back with the oracle.
+/// Runs a case on an executor and compares the results with the oracle's.
 pub fn run(case: &Case, executor: &mut Executor<'_>) -> CaseResult {
     run_with(case, &case.weights(), executor)
 }
 
-/// Runs a case with other weights than its own: a user's.
+/// Runs a case with `weights` of a user.
 pub fn run_with(case: &Case, weights: &Weights, executor: &mut Executor<'_>) -> CaseResult {
     let mut outcome = || {
         let want = case.truth(weights)?;
@@ -125,11 +124,11 @@ pub fn run_with(case: &Case, weights: &Weights, executor: &mut Executor<'_>) -> 
     CaseResult { name: case.name.clone(), outcome: outcome() }
 }
 
-/// Compares all that a run gave with all that is true.
+/// Compares all results of a run with the true ones.
 ///
 /// # Errors
 ///
-/// Kind `Shape`, where a tensor is missing, is one too many, or has another shape.
+/// Returns an error of kind [`ErrorKind::Shape`] if a tensor is missing, is one too many, or has another shape.
 pub fn compare_outputs(got: &Output, want: &Truth, tolerance: Tolerance) -> Result<Vec<Part>> {
     if got.states.len() != want.states.len() {
         return Err(Error::new(
@@ -164,49 +163,50 @@ pub fn compare_outputs(got: &Output, want: &Truth, tolerance: Tolerance) -> Resu
 }
 
 impl Case {
-    /// The weights, drawn from the seed.
+    /// Returns the weights, drawn from the seed.
     pub fn weights(&self) -> Weights {
         draw::weights(self)
     }
 
-    /// The input, drawn from the seed, in the model's axes. Where there is no step it holds NaN, or tokens that do
-    /// not exist.
-    pub fn input(&self) -> Input {
+    /// Returns the input, drawn from the seed, in the model's axes. Dead steps hold NaN, or tokens that do not exist.
+    pub fn input(&self) -> Input<'static> {
         draw::input(self)
     }
 
-    /// The number of steps of input `input` of the model, where it has a time axis that no other leads.
+    /// Returns the number of steps of input `input` of the model, which must lead its time axis.
     pub fn time_of(&self, input: usize) -> usize {
         draw::time_of(self, input)
     }
 
-    /// What the case truly gives with `weights` as its storage holds them.
+    /// Returns the true results of the case with `weights`, rounded to its precision.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the input does not fit the model: not for cases of the table; as [`rounded`].
+    /// As [`rounded`]. Returns an error of kind [`ErrorKind::Shape`] if the
+    /// input does not fit the model, which never happens for cases of the table.
     pub fn truth(&self, weights: &Weights) -> Result<Truth> {
-        oracle::run(&self.model, &rounded(weights, self.storage)?, &self.input())
+        oracle::run(&self.model, &rounded(weights, self.precision)?, &self.input())
     }
 
-    /// What an executor in f32 may be wrong by.
+    /// Returns the tolerance of an executor in f32.
     pub fn tolerance(&self) -> Tolerance {
         Tolerance::executor(&self.model, self.time)
     }
 }
 
 impl CaseResult {
-    /// Whether the executor gave the truth, within the tolerance.
+    /// Whether all results of the executor are within the tolerance.
     pub fn passed(&self) -> bool {
         self.outcome.as_ref().is_ok_and(|parts| parts.iter().all(|part| part.comparison.passed()))
     }
 
-    /// How much of the tolerance the worst element of all uses: 1 is all of it. Infinite where the run failed.
+    /// Returns how much of the tolerance the worst element of all
+    /// uses: 1 is all of it. It is infinite if the run failed.
     pub fn used(&self) -> f64 {
         self.worst().map_or(f64::INFINITY, |part| part.comparison.used)
     }
 
-    /// The tensor with the worst element, where the run gave any.
+    /// Returns the tensor with the worst element, if the run gave any.
     pub fn worst(&self) -> Option<&Part> {
         let parts = self.outcome.as_ref().ok()?;
         parts.iter().max_by(|a, b| a.comparison.used.total_cmp(&b.comparison.used))
@@ -214,7 +214,7 @@ impl CaseResult {
 }
 
 impl fmt::Display for CaseResult {
-    /// One line: `ok   lstm H=33 …: output 3.1 % of tolerance, worst at [0, 1, 2]: …`.
+    /// Writes one line: `ok   lstm H=33 …: output 3.1 % of tolerance, worst at [0, 1, 2]: …`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.passed() { "ok  " } else { "FAIL" };
         match (&self.outcome, self.worst()) {
@@ -225,20 +225,20 @@ impl fmt::Display for CaseResult {
     }
 }
 
-/// The weights as `storage` holds them.
+/// Returns the weights rounded to `precision`.
 ///
 /// # Errors
 ///
-/// Kind `Weights`, where a weight is NaN or infinite, and `storage` holds no such.
-pub fn rounded(weights: &Weights, storage: Storage) -> Result<Weights> {
-    match storage {
-        Storage::F32 => Ok(weights.clone()),
-        Storage::F16 => Ok(rounded_to_half(weights)),
-        Storage::I8 => rounded_to_integers(weights),
+/// Returns an error of kind [`ErrorKind::Weights`] if a weight is NaN or infinite, and `precision` cannot hold it.
+pub fn rounded(weights: &Weights, precision: Precision) -> Result<Weights> {
+    match precision {
+        Precision::F32 => Ok(weights.clone()),
+        Precision::F16 => Ok(rounded_to_half(weights)),
+        Precision::I8 => rounded_to_integers(weights),
     }
 }
 
-/// The weights with the matrices of products as 8-bit integers hold them.
+/// Returns the weights with the matrices of products rounded to 8-bit integers.
 fn rounded_to_integers(weights: &Weights) -> Result<Weights> {
     let mut weights = weights.clone();
     let round = |w: &mut Array2<f32>| {
@@ -266,12 +266,12 @@ fn rounded_to_integers(weights: &Weights) -> Result<Weights> {
     Ok(weights)
 }
 
-/// The weights as half precision holds them: each rounded to the nearest.
+/// Returns the weights with each rounded to the nearest half.
 pub fn rounded_to_half(weights: &Weights) -> Weights {
     weights_map(weights, |w| f16::from_f32(w).to_f32())
 }
 
-/// `f` of every weight.
+/// Applies `f` to every weight.
 fn weights_map(weights: &Weights, f: impl Fn(f32) -> f32 + Copy) -> Weights {
     let cell = |cell: &CellWeights| CellWeights {
         w_x: cell.w_x.mapv(f),

@@ -1,6 +1,6 @@
-//! Negative controls of gradients: the smallest bugs of a way back that we fear, planted in a plan on purpose.
+//! Negative controls of gradients: minimal bugs of a backward pass, planted in a plan.
 //!
-//! A plan with a bug runs as any other: it computes something else. Knows plans; knows no case and no executor.
+//! A plan with a bug runs like any other, but computes something else. Knows plans; knows no case and no executor.
 
 use crate::kernel::{Join, JoinOp, Kernel, Mask, Outer, Params, Program, Role, Training};
 use crate::plan::{Dispatch, Plan, Window};
@@ -8,25 +8,25 @@ use crate::plan::{Dispatch, Plan, Window};
 /// A bug in a plan of gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlanBug {
-    /// The way back leaves out one step, of a scan the last one.
+    /// The backward pass leaves out one step; in a scan, the last one.
     StepLeftOut,
-    /// The gradient of a recurrent matrix takes the state after each step of a chunk for the one before it.
+    /// The gradient of a recurrent matrix uses the state after each step of a chunk, not the one before it.
     StateAfterStep,
-    /// The gradients of matrices are those of the last chunk alone.
+    /// The gradients of matrices have only the part of the last chunk.
     ChunksForgotten,
-    /// Masked steps go back as others do.
+    /// Masked steps are treated like live ones.
     MaskForgotten,
-    /// A step gets nothing from the one after it: the recurrent matrix was not turned.
+    /// A step gets no gradient from the one after it: the recurrent matrix was not transposed.
     NothingPassedOn,
-    /// The second taker of a value sets its gradient, and does not add to it.
+    /// The second consumer of a value sets its gradient instead of adding to it.
     SetNotAdded,
-    /// The gradient of a recurrent matrix takes each state from four units on.
+    /// The gradient of a recurrent matrix reads each state four units too far.
     UnitsOffByFour,
-    /// The last row of each chunk counts in the gradient of no matrix.
+    /// The last row of each chunk is missing from the gradients of matrices.
     RowForgotten,
-    /// The last of the tokens has no part in the gradient of its table.
+    /// The last token is missing from the gradient of its table.
     TokenForgotten,
-    /// Peepholes have no gradient.
+    /// Peepholes get no gradient.
     PeepholesForgotten,
 }
 
@@ -45,7 +45,7 @@ impl PlanBug {
         Self::PeepholesForgotten,
     ];
 
-    /// The plan with the bug in it, or `None` where it has nothing that could go wrong in this way.
+    /// Returns the plan with the bug, or `None` if the plan cannot have it.
     pub fn plant(self, plan: &Plan) -> Option<Plan> {
         let mut wrong = plan.clone();
         match self {
@@ -129,7 +129,7 @@ impl PlanBug {
     }
 }
 
-/// The dispatches that `such` takes.
+/// Returns the dispatches for which `such` is true.
 fn places(plan: &Plan, such: impl Fn(&Program, &Dispatch) -> bool) -> Vec<usize> {
     let is_such = |index: &usize| {
         let step = &plan.steps[*index];
@@ -138,23 +138,24 @@ fn places(plan: &Plan, such: impl Fn(&Program, &Dispatch) -> bool) -> Vec<usize>
     (0..plan.steps.len()).filter(is_such).collect()
 }
 
-/// What a dispatch binds, role by role.
+/// Returns the window that a dispatch binds for each role.
 fn bound<'a>(plan: &'a Plan, step: &'a Dispatch) -> impl Iterator<Item = (Role, Window)> + 'a {
     let bindings = plan.programs[step.program].bindings().skip(1);
     bindings.map(|binding| binding.role).zip(step.windows.iter().copied())
 }
 
-/// A dispatch that takes states.
+/// A dispatch that reads states.
 struct States {
     step: usize,
-    /// Whether it copies them for others, number by number, and does not multiply rows itself.
+    /// Whether it copies them number by number, and does not multiply rows itself.
     by_number: bool,
-    /// How many numbers the states of one step are.
+    /// The number of elements of one step's states.
     numbers: u32,
 }
 
-/// The first dispatch that takes all states before the steps of a chunk for the gradient of a recurrent matrix, and has one
-/// more behind them: the product itself, or the copy in a texture that it takes them from.
+/// Returns the first dispatch that reads the states before all steps of a chunk, for
+/// the gradient of a recurrent matrix. There must be room for one more step after
+/// them. It is the product itself, or the copy to a texture that the product reads.
 fn recurrent(plan: &Plan) -> Option<States> {
     plan.steps.iter().enumerate().find_map(|(index, step)| {
         let (program, params) = (&plan.programs[step.program], &plan.params[step.params]);
@@ -171,7 +172,7 @@ fn recurrent(plan: &Plan) -> Option<States> {
     })
 }
 
-/// Whether a gradient has anything in `window` before `step`, besides zeros.
+/// Whether anything but zeros is written into the gradient `window` before `step`.
 fn is_begun(plan: &Plan, step: &Dispatch, window: Window) -> bool {
     let rows = |step: &Dispatch| (plan.params[step.params].target_0, plan.params[step.params].rows);
     let before = plan.steps.iter().take_while(|other| !std::ptr::eq(*other, step));
@@ -183,7 +184,7 @@ fn is_begun(plan: &Plan, step: &Dispatch, window: Window) -> bool {
     plan.slots[window.slot].name.contains(".gradient") && before.into_iter().any(begins)
 }
 
-/// Tells a dispatch something else.
+/// Changes the params of a dispatch.
 fn tell(plan: &mut Plan, step: usize, change: impl Fn(&mut Params)) {
     let mut params = plan.params[plan.steps[step].params];
     change(&mut params);
@@ -191,7 +192,7 @@ fn tell(plan: &mut Plan, step: usize, change: impl Fn(&mut Params)) {
     plan.params.push(params);
 }
 
-/// The same to several, if there are any.
+/// Changes the params of several dispatches; returns `None` if there are none.
 fn tell_all(plan: &mut Plan, steps: Vec<usize>, change: impl Fn(&mut Params)) -> Option<()> {
     let any = !steps.is_empty();
     steps.into_iter().for_each(|step| tell(plan, step, &change));
@@ -203,13 +204,13 @@ fn is_masked(program: &Program) -> bool {
     of_cells && program.mask() == Mask::Live
 }
 
-/// Changes the programs that `one` changes, if it does any.
+/// Changes all programs that `one` changes; returns `None` if there are none.
 fn change(plan: &mut Plan, one: impl FnMut(&mut Program) -> bool) -> Option<()> {
     let changed = plan.programs.iter_mut().map(one).filter(|&changed| changed).count();
     (changed > 0).then_some(())
 }
 
-/// Leaves out every dispatch of a kernel, if there is any.
+/// Removes every dispatch of a kernel; returns `None` if there are none.
 fn forget(plan: &mut Plan, kernel: Kernel) -> Option<()> {
     let before = plan.steps.len();
     let programs = &plan.programs;

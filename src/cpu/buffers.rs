@@ -1,7 +1,7 @@
 //! The host's buffers: slots of a plan, weights, and what a dispatch binds of them.
 //!
-//! Floats start at a cache line, so that no register's load crosses two. Knows slots and windows; knows no kernel's
-//! meaning.
+//! Floats start at a cache line, so that no register's load crosses
+//! two. Knows slots and windows; knows no meaning of a kernel.
 
 use std::fmt::Display;
 use std::mem;
@@ -15,7 +15,7 @@ use crate::pack::{Line, PackedBuffer};
 use crate::plan::{Plan, Read, SlotId, SlotKind, Window};
 use crate::platform::affordable;
 
-/// Floats from the start of a cache line on.
+/// Floats that start at a cache line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Floats {
     lines: Vec<Line>,
@@ -23,21 +23,21 @@ pub(super) struct Floats {
 }
 
 impl Floats {
-    /// `len` zeros.
+    /// Makes `len` zeros.
     pub(super) fn zeros(len: usize) -> Self {
         Self { lines: vec![Line::zeroed(); len.div_ceil(16)], len }
     }
 
-    /// `len` zeros for `what`.
+    /// Makes `len` zeros for `what`.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `Limits` if there is no memory for them.
     pub(super) fn try_zeros(what: impl Display, len: usize, hint: &str) -> Result<Self> {
         Ok(Self { lines: zeros(what, &[len.div_ceil(16)], hint)?, len })
     }
 
-    /// At least `len` floats, whatever they are.
+    /// Returns at least `len` floats with any values.
     pub(super) fn reserve(&mut self, len: usize) -> &mut [f32] {
         if self.len < len {
             *self = Self::zeros(len);
@@ -60,20 +60,20 @@ impl DerefMut for Floats {
     }
 }
 
-/// A buffer of weights in 32-bit floats, however they are stored.
+/// A buffer of weights as 32-bit floats, in whatever format they were packed.
 #[derive(Debug)]
 pub(super) struct Weights {
     floats: Floats,
-    /// So many of the bytes that a plan counts are so many floats.
+    /// `unit.0` bytes of a plan hold `unit.1` floats.
     unit: (u64, u64),
 }
 
 impl Weights {
-    /// The weights, widened: what was rounded stays so.
+    /// Widens the weights. Rounded weights stay rounded.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `Limits` if there is no memory for them.
     pub(super) fn widened(buffer: PackedBuffer) -> Result<Self> {
         Ok(match buffer {
             PackedBuffer::F32(lines) => Self { floats: Floats { len: 16 * lines.len(), lines }, unit: (4, 1) },
@@ -93,22 +93,22 @@ impl Weights {
         })
     }
 
-    /// The weights themselves.
+    /// Returns the floats.
     pub(super) fn into_floats(self) -> Floats {
         self.floats
     }
 
-    /// Those of `window`, which a plan cuts between panels.
+    /// Returns the weights of `window`, which a plan cuts between panels.
     fn cut(&self, window: Window) -> &[f32] {
         let floats = |bytes: u64| 4 * (bytes / self.unit.0 * self.unit.1);
         cut(&self.floats, Window { offset: floats(window.offset), bytes: floats(window.bytes), ..window })
     }
 }
 
-/// The content of a slot.
+/// The contents of a slot.
 #[derive(Debug)]
 pub(super) enum Buffer {
-    /// Weights, by their index: they are the executor's.
+    /// Weights, by their index: the executor has them.
     Weights(usize),
     /// 32-bit floats.
     Floats(Floats),
@@ -117,20 +117,20 @@ pub(super) enum Buffer {
 }
 
 /// The slots of one call, and scratch for its kernels.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Buffers {
     /// One for each slot of the plan.
     pub(super) slots: Vec<Buffer>,
-    /// For kernels whose results wait before they go where they belong.
+    /// For kernels whose results wait before they go to their place.
     pub(super) scratch: Floats,
 }
 
 impl Buffers {
-    /// Zeroed buffers for `plan`.
+    /// Makes zeroed buffers for `plan`.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `Limits` if there is no memory for them.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
         let bytes = plan.bytes(SlotKind::is_own);
         affordable("the slots of the call", bytes, SMALLER_CALL)?;
@@ -139,8 +139,8 @@ impl Buffers {
             Ok(match slot.kind {
                 SlotKind::Weights(index) => Buffer::Weights(index),
                 // Lent for each run.
-                SlotKind::Kept(_) => Buffer::Floats(Floats::default()),
-                SlotKind::Index | SlotKind::Exchange => {
+                SlotKind::TrainState(_) => Buffer::Floats(Floats::default()),
+                SlotKind::Index | SlotKind::Mailbox => {
                     Buffer::Indices(zeros(what, &[elems(slot.bytes)], SMALLER_CALL)?)
                 }
                 SlotKind::Input | SlotKind::Scratch | SlotKind::Texture | SlotKind::Output => {
@@ -151,11 +151,11 @@ impl Buffers {
         Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default() })
     }
 
-    /// Buffers for `plan`, all floats [`POISON`].
+    /// Makes buffers for `plan`, with all floats [`POISON`].
     ///
     /// # Errors
     ///
-    /// As [`of`](Self::of).
+    /// Returns the errors of [`of`](Self::of).
     pub(super) fn poisoned(plan: &Plan) -> Result<Self> {
         let mut buffers = Self::of(plan)?;
         for slot in &mut buffers.slots {
@@ -166,7 +166,7 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Takes the floats of a slot out of it, to write them while the other slots are read.
+    /// Takes the floats of a slot out of it, so that they can be written while other slots are read.
     pub(super) fn take(&mut self, slot: SlotId) -> Floats {
         let Buffer::Floats(data) = mem::replace(&mut self.slots[slot], Buffer::Weights(usize::MAX)) else {
             unreachable!("a kernel writes floats, and no weights")
@@ -174,11 +174,11 @@ impl Buffers {
         data
     }
 
-    /// What `read` reads, of `weights` where it reads them.
+    /// Returns the data of `read`, which may be in `weights`.
     pub(super) fn read<'a>(&'a self, read: Read, weights: &'a [Weights]) -> &'a [f32] {
         match &self.slots[read.slot] {
             Buffer::Floats(data) => &data[elems(read.offset)..][..elems(read.bytes)],
-            // Tokens that were drawn, bit for bit.
+            // Drawn tokens, bit for bit.
             Buffer::Indices(data) => bytemuck::cast_slice(&data[elems(read.offset)..][..elems(read.bytes)]),
             Buffer::Weights(index) => {
                 weights[*index].cut(Window { slot: read.slot, offset: read.offset, bytes: read.bytes })
@@ -186,7 +186,7 @@ impl Buffers {
         }
     }
 
-    /// Changes the weights of `plan` that are written with those in `weights`: to lend them, and to take them back.
+    /// Swaps the weights that `plan` writes with those in `weights`: to lend them, and to take them back.
     pub(super) fn swap_weights(&mut self, plan: &Plan, weights: &mut [Weights]) {
         for (buffer, slot) in self.slots.iter_mut().zip(&plan.slots) {
             if let SlotKind::Weights(index) = slot.kind {
@@ -201,22 +201,22 @@ impl Buffers {
         }
     }
 
-    /// Changes what a training keeps with those slots of `plan`: to lend it, and to take it back.
+    /// Swaps what a training keeps with those slots of `plan`: to lend it, and to take it back.
     pub(super) fn swap_kept(&mut self, plan: &Plan, kept: &mut [Floats]) {
         for (buffer, slot) in self.slots.iter_mut().zip(&plan.slots) {
-            if let (Buffer::Floats(floats), SlotKind::Kept(index)) = (buffer, slot.kind) {
+            if let (Buffer::Floats(floats), SlotKind::TrainState(index)) = (buffer, slot.kind) {
                 mem::swap(floats, &mut kept[index]);
             }
         }
     }
 
-    /// Whether these can be `plan`'s: then what is in them does not matter, since a plan reads what it wrote.
+    /// Whether these buffers fit `plan`. Their contents do not matter, since a plan reads only what it wrote.
     pub(super) fn fit(&self, plan: &Plan) -> bool {
         self.slots.len() == plan.slots.len()
             && self.slots.iter().zip(&plan.slots).all(|(buffer, slot)| match (buffer, slot.kind) {
                 (Buffer::Weights(a), SlotKind::Weights(b)) => *a == b,
-                (Buffer::Floats(_), SlotKind::Kept(_)) => true,
-                (Buffer::Indices(data), SlotKind::Index | SlotKind::Exchange) => data.len() == elems(slot.bytes),
+                (Buffer::Floats(_), SlotKind::TrainState(_)) => true,
+                (Buffer::Indices(data), SlotKind::Index | SlotKind::Mailbox) => data.len() == elems(slot.bytes),
                 (Buffer::Floats(data), SlotKind::Input | SlotKind::Scratch | SlotKind::Texture | SlotKind::Output) => {
                     data.len() == elems(slot.bytes)
                 }
@@ -225,12 +225,12 @@ impl Buffers {
     }
 }
 
-/// Words of 32 bits in so many bytes.
+/// Returns the number of 32-bit words in `bytes`.
 pub(super) fn elems(bytes: u64) -> usize {
     usize::try_from(bytes / 4).expect("a plan's sizes are the host's")
 }
 
-/// What a dispatch binds, to read.
+/// The windows of a dispatch, to read.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) program: &'a Program,
@@ -240,7 +240,7 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The floats bound as `role`.
+    /// Returns the floats bound as `role`.
     pub(super) fn floats(self, role: Role) -> &'a [f32] {
         let window = window(self.program, self.windows, role);
         match &self.slots[window.slot] {
@@ -250,7 +250,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The indices bound as `role`.
+    /// Returns the indices bound as `role`.
     pub(super) fn indices(self, role: Role) -> &'a [u32] {
         let window = window(self.program, self.windows, role);
         match &self.slots[window.slot] {
@@ -273,28 +273,28 @@ pub(super) struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    /// What it binds, to read.
+    /// Returns what it binds, to read.
     pub(super) fn view(&self) -> View<'_> {
         let Self { program, windows, weights, .. } = *self;
         View { program, windows, weights, slots: &self.buffers.slots }
     }
 
-    /// The floats bound as `role`.
+    /// Returns the floats bound as `role`.
     pub(super) fn floats(&self, role: Role) -> &[f32] {
         self.view().floats(role)
     }
 
-    /// The indices bound as `role`.
+    /// Returns the indices bound as `role`.
     pub(super) fn indices(&self, role: Role) -> &[u32] {
         self.view().indices(role)
     }
 
-    /// What is bound as `role`.
+    /// Returns the window bound as `role`.
     pub(super) fn window(&self, role: Role) -> Window {
         window(self.program, self.windows, role)
     }
 
-    /// Runs `write` with the floats bound as `role` to write and the rest to read: no slot is bound twice.
+    /// Runs `write` with the floats bound as `role` to write, and the rest to read. No slot is bound twice.
     pub(super) fn write(&mut self, role: Role, write: impl FnOnce(&Self, &mut [f32])) {
         let window = window(self.program, self.windows, role);
         let mut data = self.buffers.take(window.slot);
@@ -302,7 +302,8 @@ impl Bound<'_> {
         self.buffers.slots[window.slot] = Buffer::Floats(data);
     }
 
-    /// Runs `write` with the floats bound as each of `roles` to write and the rest to read; none where nothing is bound so.
+    /// Runs `write` with the floats bound as each of `roles` to write,
+    /// and the rest to read. A role without a binding has none.
     pub(super) fn write_each<const N: usize>(&mut self, roles: [Role; N], write: impl FnOnce(&Self, [&mut [f32]; N])) {
         let windows = roles.map(|role| bound(self.program, self.windows, role));
         let mut data = windows.map(|window| window.map(|window| self.buffers.take(window.slot)).unwrap_or_default());
@@ -319,17 +320,17 @@ impl Bound<'_> {
         }
     }
 
-    /// The floats bound as `role`; none where nothing is.
+    /// Returns the floats bound as `role`, or none if nothing is.
     pub(super) fn floats_or_none(&self, role: Role) -> &[f32] {
         bound(self.program, self.windows, role).map_or(&[], |_| self.floats(role))
     }
 
-    /// The indices bound as `role`; none where nothing is.
+    /// Returns the indices bound as `role`, or none if nothing is.
     pub(super) fn indices_or_none(&self, role: Role) -> &[u32] {
         bound(self.program, self.windows, role).map_or(&[], |_| self.indices(role))
     }
 
-    /// Runs `write` with the indices bound as `role` to write and the rest to read.
+    /// Runs `write` with the indices bound as `role` to write, and the rest to read.
     pub(super) fn write_indices(&mut self, role: Role, write: impl FnOnce(&Self, &mut [u32])) {
         let window = window(self.program, self.windows, role);
         let slot = mem::replace(&mut self.buffers.slots[window.slot], Buffer::Weights(usize::MAX));
@@ -339,7 +340,7 @@ impl Bound<'_> {
     }
 }
 
-/// What `program` binds as `role`, if it does.
+/// Returns the window that `program` binds as `role`, if it does.
 pub(super) fn bound(program: &Program, windows: &[Window], role: Role) -> Option<Window> {
     let mut bindings = program.bindings();
     bindings.next();
@@ -354,7 +355,7 @@ fn cut<T>(data: &[T], window: Window) -> &[T] {
     &data[elems(window.offset)..][..elems(window.bytes)]
 }
 
-/// The floats of a window, to write.
+/// Returns the floats of a window, to write.
 pub(super) fn cut_mut(data: &mut [f32], window: Window) -> &mut [f32] {
     &mut data[elems(window.offset)..][..elems(window.bytes)]
 }

@@ -1,14 +1,15 @@
-//! The pointwise half of a step: what each cell makes of its gates and states, on SIMD registers.
+//! The pointwise half of a step: the update of each cell from its gates and states, on SIMD registers.
 //!
-//! One rule for each thing that can be linked into a step, over the functions that its gates go through. The equations
-//! are `oracle`'s. Knows no buffers and no plan.
+//! There is one rule for each thing that can be linked into a step, generic over the
+//! functions of its gates. The equations are those of `oracle`. Knows no buffers and no plan.
 
 use pulp::Simd;
 
 use super::functions::Functions;
 use super::gates::{CELL, Gates, INPUT, OUTPUT};
 
-/// The gates of a GRU, in order. The product of its new gate alone, where the reset comes before it, is a product's first.
+/// The gates of a GRU, in order. If the reset comes before the
+/// product, the new gate is the first one of its own product.
 const RESET: usize = 0;
 const UPDATE: usize = 1;
 const NEW: usize = 2;
@@ -17,18 +18,18 @@ const NEW: usize = 2;
 pub(super) trait Rule: Copy + Send + Sync {
     /// G of the recurrent product.
     const PRODUCT_GATES: usize;
-    /// G of the hoisted input product, 0 where the kernel reads none.
+    /// G of the hoisted input product, or 0 if the kernel reads none.
     const INPUT_GATES: usize;
-    /// Which states it reads: the hidden state, the memory.
+    /// Which states it reads: the hidden state, the cell state.
     const READS: [bool; 2];
     /// How many values it gives.
     const GIVES: usize;
-    /// Which of them are states: a dead row keeps those.
+    /// Which of the values are states: a dead row keeps them.
     const HELD: [bool; 2];
     /// Whether its gates may have peepholes.
     const PEEPHOLES: bool = false;
 
-    /// What it gives, from the gates and the states.
+    /// Returns its values, from the gates and the states.
     fn update<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, states: [S::f32s; 2]) -> [S::f32s; 2];
 }
 
@@ -78,7 +79,7 @@ impl<F: Functions> Rule for Lstm<F> {
     }
 }
 
-/// LSTM before its projection: what it gives first is no state yet.
+/// LSTM before its projection: its first value is not a state yet.
 #[derive(Clone, Copy)]
 pub(super) struct LstmProjected<F>(pub(super) F);
 
@@ -138,7 +139,7 @@ impl<F: Functions> Rule for Gru<F> {
     }
 }
 
-/// GRU with the reset before the product, first half: gives `r ∘ h` and the update gate.
+/// GRU with the reset before the product, first half. It gives `r ∘ h` and the update gate.
 #[derive(Clone, Copy)]
 pub(super) struct GruReset<F>(pub(super) F);
 
@@ -156,7 +157,7 @@ impl<F: Functions> Rule for GruReset<F> {
     }
 }
 
-/// GRU with the reset before the product, second half: the second state it reads is the update gate.
+/// GRU with the reset before the product, second half. The second state that it reads is the update gate.
 #[derive(Clone, Copy)]
 pub(super) struct GruNew<F>(pub(super) F);
 

@@ -1,7 +1,7 @@
-//! What gates and states go through: a cell's own functions, compiled in, or those that a program names.
+//! The functions of gates and states: a cell's own functions, compiled in, or those that a program names.
 //!
-//! A rule is written once and takes either: the plain cell pays nothing for what the general one can do.
-//! Knows no rule and no buffer.
+//! A rule is written once and takes either kind, so the plain cell
+//! pays nothing for the general one. Knows no rule and no buffer.
 
 use pulp::Simd;
 
@@ -9,8 +9,8 @@ use super::gates::{FORGET, Gates};
 use super::math::{apply, bounded, relu, sigmoid, tanh};
 use crate::cell::{Activation, Coupling, Peepholes, Variant};
 
-/// The functions of a cell by ONNX's letters, and how its gates see each other and the memory. A function that a cell does
-/// not have is the identity.
+/// The functions of a cell by ONNX's letters, and how its gates depend on each other
+/// and on the cell state. A function that a cell does not have is the identity.
 pub(super) trait Functions: Copy + Send + Sync {
     /// Whether the gates may have peepholes.
     const PEEPHOLES: bool = false;
@@ -27,16 +27,16 @@ pub(super) trait Functions: Copy + Send + Sync {
         x
     }
 
-    /// What goes into the function of gate input, forget or output of an LSTM, whose memory comes last.
+    /// Returns the input of an LSTM's input, forget or output gate. The last argument is the cell state.
     #[inline(always)]
     fn peeped<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, gate: usize, _: S::f32s) -> S::f32s {
         gates.sum(simd, gate)
     }
 
-    /// The forget gate of an LSTM, from its memory and its input gate.
+    /// Returns the forget gate of an LSTM, from its cell state and its input gate.
     #[inline(always)]
-    fn forget<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, memory: S::f32s, _: S::f32s) -> S::f32s {
-        self.f(simd, self.peeped(simd, gates, FORGET, memory))
+    fn forget<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, cell_state: S::f32s, _: S::f32s) -> S::f32s {
+        self.f(simd, self.peeped(simd, gates, FORGET, cell_state))
     }
 }
 
@@ -62,7 +62,7 @@ impl Functions for Relu {
     }
 }
 
-/// Sigmoid for gates, tanh for what they let through: LSTM and GRU as their names alone say.
+/// Sigmoid for gates, tanh for their values: plain LSTM and GRU.
 #[derive(Clone, Copy)]
 pub(super) struct Plain;
 
@@ -88,7 +88,7 @@ impl Functions for Plain {
 pub(super) struct General(pub(super) Variant);
 
 impl General {
-    /// A gate's function of what is bounded before, where there is a clip.
+    /// Returns a gate's function of x, which is clipped first if there is a clip.
     #[inline(always)]
     fn gate<S: Simd>(self, simd: S, f: Activation, x: S::f32s) -> S::f32s {
         let x = match self.0.clip {
@@ -114,22 +114,22 @@ impl Functions for General {
 
     #[inline(always)]
     fn h<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        // A cell state is not bounded.
+        // A cell state is not clipped.
         apply(simd, self.0.functions.h, x)
     }
 
     #[inline(always)]
-    fn peeped<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, gate: usize, memory: S::f32s) -> S::f32s {
+    fn peeped<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, gate: usize, cell_state: S::f32s) -> S::f32s {
         match self.0.peepholes {
             Peepholes::None => gates.sum(simd, gate),
-            Peepholes::Diagonal => simd.mul_add_e_f32s(gates.peephole(gate), memory, gates.sum(simd, gate)),
+            Peepholes::Diagonal => simd.mul_add_e_f32s(gates.peephole(gate), cell_state, gates.sum(simd, gate)),
         }
     }
 
     #[inline(always)]
-    fn forget<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, memory: S::f32s, input: S::f32s) -> S::f32s {
+    fn forget<S: Simd>(self, simd: S, gates: Gates<'_, S::f32s>, cell_state: S::f32s, input: S::f32s) -> S::f32s {
         match self.0.coupling {
-            Coupling::Apart => self.f(simd, self.peeped(simd, gates, FORGET, memory)),
+            Coupling::Apart => self.f(simd, self.peeped(simd, gates, FORGET, cell_state)),
             Coupling::InputForget => simd.sub_f32s(simd.splat_f32s(1.0), input),
         }
     }

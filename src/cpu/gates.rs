@@ -1,4 +1,4 @@
-//! What a cell's rule and its functions see of a step: the gates of a register of units.
+//! The inputs of a cell's rule and its functions: the gates of a register of units.
 
 use pulp::Simd;
 
@@ -10,18 +10,18 @@ pub(super) const OUTPUT: usize = 3;
 
 /// The gates of a register of units: the input product, the recurrent product and their sum.
 ///
-/// Methods and not closures: a closure is a function of its own, without the instructions that its caller has.
+/// It has methods instead of closures. A closure is a function of its own, without the instructions of its caller.
 #[derive(Clone, Copy)]
 pub(super) struct Gates<'a, V> {
     /// `[INPUT_GATES][registers]`.
     pub(super) input: &'a [V],
     /// `[PRODUCT_GATES][registers]`.
     pub(super) product: &'a [V],
-    /// `[PRODUCT_GATES][registers]`, where there are any.
+    /// `[PRODUCT_GATES][registers]`, if there are any.
     pub(super) peepholes: &'a [V],
     /// Registers of a gate.
     pub(super) registers: usize,
-    /// Which of them.
+    /// The register that is computed.
     pub(super) at: usize,
 }
 

@@ -1,10 +1,10 @@
-//! `join`: features of one value, put among those of another or combined with them.
+//! `join`: features of one value, placed among those of another or combined with them.
 
 use super::buffers::Bound;
 use super::rows::{by_rows, span, span_mut};
 use crate::kernel::{Join, JoinOp, Params, Role};
 
-/// The kernel.
+/// Runs the kernel.
 pub(super) fn run(bound: &mut Bound<'_>, join: Join) {
     let p = *bound.params;
     let (rows, width) = (p.rows as usize, p.directions as usize * p.units as usize);
@@ -27,14 +27,14 @@ pub(super) fn run(bound: &mut Bound<'_>, join: Join) {
     });
 }
 
-/// Columns that lie side by side in both rows.
+/// Columns that are side by side in both rows.
 struct Run {
     target: usize,
     source: usize,
     len: usize,
 }
 
-/// All that are joined, ascending.
+/// Returns all columns that are joined, ascending.
 fn runs(p: &Params) -> impl Iterator<Item = Run> + use<> {
     let p = *p;
     let mut done = 0;
@@ -48,7 +48,7 @@ fn runs(p: &Params) -> impl Iterator<Item = Run> + use<> {
     })
 }
 
-/// The column of a feature, and how many features its part has from there on.
+/// Returns the column of a feature, and how many features its part has from there on.
 fn place(feature: u32, features: u32, units: u32) -> (usize, u32) {
     let (part, within) = (feature / features, feature % features);
     (part as usize * units as usize + within as usize, features - within)
@@ -65,7 +65,7 @@ fn combine(combine: JoinOp, target: &mut [f32], source: &[f32], scale: f32) {
     }
 }
 
-/// The larger one; NaN where one of them is.
+/// Returns the larger one, or NaN if either is NaN.
 fn larger(a: f32, b: f32) -> f32 {
     if b > a || b.is_nan() { b } else { a }
 }

@@ -1,8 +1,8 @@
 //! Every activation on SIMD registers, in f32.
 //!
-//! Each is close to the true value everywhere, without a table and without a branch on a lane: where a function has a
-//! limit, its infinity gives it, and a NaN stays one. The errors are measured over the whole range by `tests::math`.
-//! Knows no kernel.
+//! Each is close to the true value everywhere, without a table and without a branch
+//! on a lane. At an infinity it returns its limit if it has one, and a NaN stays a
+//! NaN. `tests::math` measures the errors over the whole range. Knows no kernel.
 
 mod derivative;
 mod erf;
@@ -16,9 +16,10 @@ pub(super) use derivative::{Slopes, derivative};
 pub(super) use exp::{exp, sech_squared, sigmoid, tanh};
 pub(super) use log::corner;
 
-/// `target = f(source)`, elementwise; both whole registers. The softmax family, which is not elementwise, is left alone.
+/// `target = f(source)`, elementwise. Both are whole registers. The
+/// softmax family is not elementwise, and leaves the target alone.
 ///
-/// To be run by [`Simd::vectorize`], which makes one function of it: it has the code of every activation.
+/// It must be run by [`Simd::vectorize`], which makes one function of it: it has the code of every activation.
 pub(super) struct Map<'a> {
     pub(super) f: Activation,
     pub(super) source: &'a [f32],
@@ -37,7 +38,7 @@ impl WithSimd for Map<'_> {
     }
 }
 
-/// `f(x)` of one register.
+/// Returns `f(x)` of one register.
 #[inline(always)]
 pub(super) fn apply<S: Simd>(simd: S, f: Activation, x: S::f32s) -> S::f32s {
     let mut y = x;
@@ -46,7 +47,7 @@ pub(super) fn apply<S: Simd>(simd: S, f: Activation, x: S::f32s) -> S::f32s {
     y
 }
 
-/// `x` bounded to `−most ..= most`.
+/// Returns `x`, clamped to `−most ..= most`.
 #[inline(always)]
 pub(super) fn bounded<S: Simd>(simd: S, x: S::f32s, most: Constant) -> S::f32s {
     keep_nan(simd, x, clamp(simd, x, -most.get(), most.get()))
@@ -103,7 +104,7 @@ fn clamp<S: Simd>(simd: S, x: S::f32s, low: f32, high: f32) -> S::f32s {
     simd.min_f32s(simd.splat_f32s(high), simd.max_f32s(simd.splat_f32s(low), x))
 }
 
-/// `y`, but NaN where `x` is: `min` and `max` differ between instruction sets in what they do with one.
+/// Returns `y`, or NaN if `x` is NaN: `min` and `max` treat NaN differently in each instruction set.
 #[inline(always)]
 fn keep_nan<S: Simd>(simd: S, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.select_f32s(simd.equal_f32s(x, x), y, x)
@@ -119,13 +120,13 @@ fn affine<S: Simd>(simd: S, x: S::f32s, alpha: Constant, beta: Constant) -> S::f
     simd.mul_add_e_f32s(simd.splat_f32s(alpha.get()), x, simd.splat_f32s(beta.get()))
 }
 
-/// `x` where it is positive, else `y`.
+/// Returns `x` where it is positive, else `y`.
 #[inline(always)]
 fn positive_or<S: Simd>(simd: S, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.select_f32s(simd.greater_than_f32s(x, simd.splat_f32s(0.0)), x, y)
 }
 
-/// `y` where `x > least`, else 0.
+/// Returns `y` where `x > least`, else 0.
 #[inline(always)]
 fn where_greater<S: Simd>(simd: S, x: S::f32s, y: S::f32s, least: Constant) -> S::f32s {
     let greater = simd.greater_than_f32s(x, simd.splat_f32s(least.get()));
@@ -142,11 +143,11 @@ fn hard_sigmoid<S: Simd>(simd: S, x: S::f32s, alpha: Constant, beta: Constant) -
 fn hard_silu<S: Simd>(simd: S, x: S::f32s, alpha: Constant, beta: Constant) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     let gate = hard_sigmoid(simd, x, alpha, beta);
-    // Where the gate is closed nothing passes, an infinity neither.
+    // A closed gate lets nothing through, not even an infinity.
     simd.select_f32s(simd.equal_f32s(gate, zero), zero, simd.mul_f32s(x, gate))
 }
 
-/// `x / (1 + |x|)`, cut off where it is 1, before |x| is infinite.
+/// `x / (1 + |x|)`. `x` is cut where the result is 1, before |x| is infinite.
 #[inline(always)]
 fn softsign<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let cut = clamp(simd, x, -1e18, 1e18);
@@ -186,7 +187,7 @@ fn sparse_plus<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 fn squareplus<S: Simd>(simd: S, x: S::f32s, alpha: f32) -> S::f32s {
     let (half, size) = (simd.splat_f32s(0.5), simd.abs_f32s(x));
     let root = simd.sqrt_f32s(simd.mul_add_e_f32s(x, x, simd.splat_f32s(alpha)));
-    // Beyond, the square is infinite, and alpha lost beside it.
+    // Beyond this, the square is infinite, and alpha is negligible.
     let root = simd.select_f32s(simd.less_than_f32s(size, simd.splat_f32s(1e19)), root, size);
     let above = simd.mul_add_e_f32s(half, root, simd.mul_f32s(half, size));
     let below = simd.div_f32s(simd.splat_f32s(alpha * 0.25), above);

@@ -1,114 +1,124 @@
 //! The CPU executor: runs a `Plan` dispatch by dispatch on host buffers, each kernel as `kernel::catalog` says.
 //!
-//! The last stage of the road on a machine without a GPU, and what a GPU is compared with, slot by slot and in speed.
+//! It is the last stage of a call on a machine without a GPU. GPUs are compared with it, slot by slot and in speed.
 //! It obeys the plan: it chooses instructions and threads, never what is computed. Knows no model and no layout.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod aside;
 mod buffers;
 mod cells;
-mod crew;
-mod diagonal;
 mod functions;
 mod gates;
+mod gemm;
 mod join;
 mod math;
 mod product;
-mod project;
 mod rows;
 mod sample;
 mod scan;
 mod states;
 mod step;
+mod team;
 #[cfg(test)]
 #[allow(clippy::wildcard_enum_match_arm, reason = "tests are of some kernels")]
 mod tests;
 mod threads;
 mod training;
 mod tune;
+mod wavefront;
 
 use std::collections::BTreeSet;
 use std::iter;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use futures_intrusive::sync::ManualResetEvent;
 use pulp::Arch;
 
 use crate::error::{Result, SMALLER_MODEL};
 use crate::kernel::{Program, Training};
 use crate::pack::Packed;
 use crate::pack::PackedBuffer;
-use crate::plan::{Caller, Dispatch, Feed, Idle, Plan, Results, SlotId, SlotKind, Spent};
-use crate::platform::{Instant, parallel};
+use crate::plan::{Dispatch, Feed, HostIo, Idle, Plan, Read, Results, SlotId, SlotKind, Spent};
+use crate::platform::{Instant, Pool, parallel};
 use buffers::{Bound, Buffer, Buffers, Floats, Weights, elems};
-use crew::Team;
 use step::Timestep;
+use team::TeamMemory;
 
+pub(crate) use aside::Computing;
 pub(crate) use states::States;
 
 /// The executor, with a model's weights.
 pub(crate) struct Cpu {
     arch: Arch,
-    weights: Vec<Weights>,
+    /// Written only by updates.
+    weights: RwLock<Vec<Weights>>,
     /// What a training keeps, by its index.
     kept: Mutex<Vec<Floats>>,
-    /// Buffers of calls that are done.
+    /// Unset while work on another thread writes weights or what a training keeps.
+    /// The next call waits until it is set, even if nothing else waits for that work.
+    settled: ManualResetEvent,
+    /// Buffers of finished calls.
     idle: Mutex<Idle<Buffers>>,
-    /// Teams of calls that are done: as many as there were calls at once.
-    teams: Mutex<Vec<Team>>,
+    /// Teams of finished calls: as many as there were calls at once.
+    teams: Mutex<Vec<TeamMemory>>,
 }
 
 impl Cpu {
-    /// An executor with these weights. They are widened: what was rounded stays so.
+    /// Creates an executor with these weights. They are widened, and rounded weights stay rounded.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `Limits` if there is no memory for them.
     pub(crate) fn new(packed: Packed) -> Result<Self> {
-        let mut cpu = Self::empty();
+        let cpu = Self::empty();
         packed.buffers.into_iter().try_for_each(|buffer| cpu.add(buffer))?;
         Ok(cpu)
     }
 
-    /// An executor without weights yet.
+    /// Creates an executor without weights.
     pub(crate) fn empty() -> Self {
         Self {
             arch: Arch::new(),
-            weights: Vec::new(),
+            weights: RwLock::default(),
             kept: Mutex::default(),
+            settled: ManualResetEvent::new(true),
             idle: Mutex::default(),
             teams: Mutex::default(),
         }
     }
 
-    /// Takes the next buffer of weights. They are widened: what was rounded stays so.
+    /// Adds the next buffer of weights. They are widened, and rounded weights stay rounded.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for it.
-    pub(crate) fn add(&mut self, buffer: PackedBuffer) -> Result<()> {
-        self.weights.push(Weights::widened(buffer)?);
+    /// Returns an error of kind `Limits` if there is no memory for it.
+    pub(crate) fn add(&self, buffer: PackedBuffer) -> Result<()> {
+        let widened = Weights::widened(buffer)?;
+        self.weights_mut().push(widened);
         Ok(())
     }
 
-    /// Takes `buffer` in the place of packed buffer `index`.
+    /// Replaces packed buffer `index` with `buffer`.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for it.
-    pub(crate) fn replace(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
-        self.weights[index] = Weights::widened(buffer)?;
+    /// Returns an error of kind `Limits` if there is no memory for it.
+    pub(crate) fn replace(&self, index: usize, buffer: PackedBuffer) -> Result<()> {
+        let widened = Weights::widened(buffer)?;
+        self.weights_mut()[index] = widened;
         Ok(())
     }
 
-    /// Makes zeros for what `plan` keeps from run to run and is not there yet.
+    /// Makes zeros for what `plan` keeps from run to run, unless they are there already.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
-    pub(crate) fn keep(&mut self, plan: &Plan) -> Result<()> {
-        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
+    /// Returns an error of kind `Limits` if there is no memory for them.
+    pub(crate) fn keep(&self, plan: &Plan) -> Result<()> {
+        let kept = &mut *lock(&self.kept);
         for slot in &plan.slots {
-            if let SlotKind::Kept(index) = slot.kind {
+            if let SlotKind::TrainState(index) = slot.kind {
                 kept.resize_with(kept.len().max(index + 1), Floats::default);
                 if kept[index].is_empty() {
                     kept[index] =
@@ -119,113 +129,153 @@ impl Cpu {
         Ok(())
     }
 
-    /// Takes `buffer` in the place of what is kept as `index`.
+    /// Replaces what is kept as `index` with `buffer`.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for it.
-    pub(crate) fn replace_kept(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
-        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
-        kept[index] = Weights::widened(buffer)?.into_floats();
+    /// Returns an error of kind `Limits` if there is no memory for it.
+    pub(crate) fn replace_kept(&self, index: usize, buffer: PackedBuffer) -> Result<()> {
+        let floats = Weights::widened(buffer)?.into_floats();
+        lock(&self.kept)[index] = floats;
         Ok(())
     }
 
-    /// Runs a checked plan with what `caller` gives, and lets it take what the plan reads.
+    /// Waits until no work on another thread writes weights or what a training keeps. It comes before any other call.
+    pub(crate) async fn settled(&self) {
+        self.settled.wait().await;
+    }
+
+    /// Runs a checked plan: `io` writes the feeds and takes the reads.
     ///
     /// # Errors
     ///
-    /// Those of `caller`; kind `Limits`, where there is no memory for the plan.
-    pub(crate) fn run(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<()> {
+    /// Returns the errors of `io`, or an error of kind `Limits` if there is no memory for the plan.
+    pub(crate) fn run(&self, plan: &Plan, io: &mut dyn HostIo) -> Result<()> {
         let mut buffers = self.take(plan)?;
-        let ran = self.run_in(plan, caller, &mut buffers);
+        let ran = self.lay_out(plan, &mut buffers, io);
+        if ran.is_ok() {
+            self.compute(plan, &mut buffers, &Pool::OfCaller);
+            self.read(plan, &mut buffers, |read, data| io.read(read, data));
+        }
         self.put(plan, buffers);
         ran
     }
 
-    /// [`run`](Self::run) of a plan that writes weights.
+    /// Runs a plan that writes weights, as [`run`](Self::run) runs others.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
-    pub(crate) fn update(&mut self, plan: &Plan, caller: &mut dyn Caller) -> Result<()> {
+    /// Returns the errors of [`run`](Self::run).
+    pub(crate) fn update(&self, plan: &Plan, io: &mut dyn HostIo) -> Result<()> {
         let mut buffers = self.take(plan)?;
-        buffers.swap_weights(plan, &mut self.weights);
-        let ran = self.run_in(plan, caller, &mut buffers);
-        buffers.swap_weights(plan, &mut self.weights);
+        let ran = self.lay_out(plan, &mut buffers, io);
+        if ran.is_ok() {
+            self.compute_update(plan, &mut buffers, &Pool::OfCaller);
+            self.read(plan, &mut buffers, |read, data| io.read(read, data));
+        }
         self.put(plan, buffers);
         ran
     }
 
-    fn run_in(&self, plan: &Plan, caller: &mut dyn Caller, buffers: &mut Buffers) -> Result<()> {
-        // Whoever runs a plan of what is kept has it alone.
-        let keeps = plan.slots.iter().any(|slot| matches!(slot.kind, SlotKind::Kept(_)));
-        let mut kept = keeps.then(|| lock(&self.kept));
-        if let Some(kept) = &mut kept {
-            buffers.swap_kept(plan, kept);
-        }
-        let given = give(plan, caller, buffers, |_| true);
-        if given.is_ok() {
-            self.execute(plan, buffers, &mut |_| ());
-            plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read, &self.weights)));
-        }
-        if let Some(kept) = &mut kept {
-            buffers.swap_kept(plan, kept);
-        }
-        given
+    /// Computes a plan in `pool`. Locks are taken outside of the
+    /// pool, since its threads take up other work while they wait.
+    fn compute(&self, plan: &Plan, buffers: &mut Buffers, pool: &Pool) {
+        let weights = &self.weights()[..];
+        self.lend(plan, buffers, |buffers| pool.enter(|| self.execute(plan, buffers, weights, &mut |_| ())));
     }
 
-    /// [`run`](Self::run), and what its programs took; the recurrent ones of a run of steps together.
+    /// Computes a plan that writes weights, as [`compute`](Self::compute) does others.
+    fn compute_update(&self, plan: &Plan, buffers: &mut Buffers, pool: &Pool) {
+        let weights = &mut *self.weights_mut();
+        buffers.swap_weights(plan, weights);
+        self.lend(plan, buffers, |buffers| pool.enter(|| self.execute(plan, buffers, weights, &mut |_| ())));
+        buffers.swap_weights(plan, weights);
+    }
+
+    /// Lets `io` lay out the feeds: some are among what a training keeps.
+    fn lay_out(&self, plan: &Plan, buffers: &mut Buffers, io: &mut dyn HostIo) -> Result<()> {
+        self.lend(plan, buffers, |buffers| write_feeds(plan, io, buffers, |_| true))
+    }
+
+    /// Hands the plan's reads to `take`.
+    fn read(&self, plan: &Plan, buffers: &mut Buffers, mut take: impl FnMut(Read, &[f32])) {
+        let weights = self.weights();
+        self.lend(plan, buffers, |buffers| {
+            plan.reads.iter().for_each(|read| take(*read, buffers.read(*read, &weights)));
+        });
+    }
+
+    /// Does `work` while those slots of the plan have what a training keeps. Only one run has it at a time.
+    fn lend<T>(&self, plan: &Plan, buffers: &mut Buffers, work: impl FnOnce(&mut Buffers) -> T) -> T {
+        if !keeps(plan) {
+            return work(buffers);
+        }
+        let kept = &mut *lock(&self.kept);
+        buffers.swap_kept(plan, kept);
+        let done = work(buffers);
+        buffers.swap_kept(plan, kept);
+        done
+    }
+
+    /// Does what [`run`](Self::run) does, and returns the time of its programs.
+    /// The recurrent programs of consecutive steps are timed together.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
-    pub(crate) fn run_clocked(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<Spent> {
+    /// Returns the errors of [`run`](Self::run).
+    pub(crate) fn run_clocked(&self, plan: &Plan, io: &mut dyn HostIo) -> Result<Spent> {
         let mut buffers = self.take(plan)?;
-        give(plan, caller, &mut buffers, |_| true)?;
+        write_feeds(plan, io, &mut buffers, |_| true)?;
         let (mut spent, mut last) = (Spent::new(), Instant::now());
-        self.execute(plan, &mut buffers, &mut |stage| {
+        self.execute(plan, &mut buffers, &self.weights(), &mut |stage| {
             let now = Instant::now();
             *spent.entry(stage.programs()).or_default() += now - std::mem::replace(&mut last, now);
         });
-        plan.reads.iter().for_each(|read| caller.take(*read, buffers.read(*read, &self.weights)));
+        self.read(plan, &mut buffers, |read, data| io.read(read, data));
         self.put(plan, buffers);
         Ok(spent)
     }
 
-    /// [`run`](Self::run) on states that stay here, rows from `first` on: `caller` gives all but them, and takes the
-    /// output alone.
+    /// Does what [`run`](Self::run) does on device states, rows from
+    /// `first` on. `io` writes all other feeds, and takes only the output.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run); then the states stay as they were.
+    /// Returns the errors of [`run`](Self::run); then the states stay as they were.
     pub(crate) fn run_on(
         &self,
         plan: &Plan,
-        caller: &mut dyn Caller,
+        io: &mut dyn HostIo,
         (states, first): (&mut States, usize),
         results: Results,
     ) -> Result<()> {
         let mut buffers = self.take(plan)?;
-        give(plan, caller, &mut buffers, |feed| !feed.is_state())?;
+        write_feeds(plan, io, &mut buffers, |feed| !feed.is_state())?;
         states.load(plan, first, &mut buffers);
-        self.execute(plan, &mut buffers, &mut |_| ());
+        self.execute(plan, &mut buffers, &self.weights(), &mut |_| ());
         states.store(plan, first, &mut buffers);
-        let outputs = plan.reads.iter().filter(|read| results != Results::Unwanted && !read.fetch.is_state());
-        outputs.for_each(|read| caller.take(*read, buffers.read(*read, &self.weights)));
+        self.read_outputs(plan, &buffers, io, results);
         self.put(plan, buffers);
         Ok(())
     }
 
-    /// Runs a checked plan and gives every float slot but the weights as it is at the end: NaN where nothing wrote. Textures,
-    /// which are copies, are left out.
+    /// Lets `io` take only the outputs, if they are wanted.
+    fn read_outputs(&self, plan: &Plan, buffers: &Buffers, io: &mut dyn HostIo, results: Results) {
+        let outputs = plan.reads.iter().filter(|read| results != Results::Unwanted && !read.fetch.is_state());
+        let weights = self.weights();
+        outputs.for_each(|read| io.read(*read, buffers.read(*read, &weights)));
+    }
+
+    /// Runs a checked plan, and returns every float slot except the weights as it is
+    /// at the end: NaN where nothing wrote. Textures are copies, and are left out.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
-    pub(crate) fn trace(&self, plan: &Plan, caller: &mut dyn Caller) -> Result<Vec<(SlotId, Vec<f32>)>> {
+    /// Returns the errors of [`run`](Self::run).
+    pub(crate) fn trace(&self, plan: &Plan, io: &mut dyn HostIo) -> Result<Vec<(SlotId, Vec<f32>)>> {
         let mut buffers = Buffers::poisoned(plan)?;
-        give(plan, caller, &mut buffers, |_| true)?;
-        self.execute(plan, &mut buffers, &mut |_| ());
+        write_feeds(plan, io, &mut buffers, |_| true)?;
+        self.execute(plan, &mut buffers, &self.weights(), &mut |_| ());
         let floats = buffers.slots.iter().enumerate().filter_map(|(slot, buffer)| match buffer {
             Buffer::Floats(_) if plan.slots[slot].kind == SlotKind::Texture => None,
             Buffer::Floats(data) => Some((slot, data.to_vec())),
@@ -235,24 +285,38 @@ impl Cpu {
     }
 
     /// Computes `plan`, and calls `done` after each stage.
-    fn execute(&self, plan: &Plan, buffers: &mut Buffers, done: &mut (dyn FnMut(&Stage<'_>) + Send)) {
+    fn execute(
+        &self,
+        plan: &Plan,
+        buffers: &mut Buffers,
+        weights: &[Weights],
+        done: &mut (dyn FnMut(&Stage<'_>) + Send),
+    ) {
         let mut team = lock(&self.teams).pop().unwrap_or_default();
-        // Inside the pool once, and not anew for each dispatch: entering it costs more than a small step.
+        // The pool is entered once instead of for each dispatch: entering it costs more than a small step.
         if stages(plan).any(|stage| stage.threads(plan) > 1) {
-            parallel::scope(|_| self.run_stages(plan, buffers, &mut team, done));
+            parallel::scope(|_| self.run_stages(plan, (buffers, weights), &mut team, done));
         } else {
-            self.run_stages(plan, buffers, &mut team, done);
+            self.run_stages(plan, (buffers, weights), &mut team, done);
         }
         lock(&self.teams).push(team);
     }
 
-    /// Buffers for `plan`: kept ones if they fit.
+    fn weights(&self) -> RwLockReadGuard<'_, Vec<Weights>> {
+        self.weights.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn weights_mut(&self) -> RwLockWriteGuard<'_, Vec<Weights>> {
+        self.weights.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes idle buffers for `plan` if some fit, or else makes new ones.
     fn take(&self, plan: &Plan) -> Result<Buffers> {
         let kept = lock(&self.idle).take(|buffers| buffers.fit(plan));
         kept.map_or_else(|| Buffers::of(plan), Ok)
     }
 
-    /// Puts the buffers of `plan` to rest.
+    /// Keeps the buffers of `plan` for the next call.
     fn put(&self, plan: &Plan, buffers: Buffers) {
         lock(&self.idle).put(buffers, plan.bytes(SlotKind::is_own));
     }
@@ -260,19 +324,19 @@ impl Cpu {
     fn run_stages(
         &self,
         plan: &Plan,
-        buffers: &mut Buffers,
-        team: &mut Team,
+        (buffers, weights): (&mut Buffers, &[Weights]),
+        team: &mut TeamMemory,
         done: &mut (dyn FnMut(&Stage<'_>) + Send),
     ) {
         for stage in stages(plan) {
             match &stage {
-                Stage::Steps(steps) => crew::Run::new(self.arch, plan, steps, &self.weights).run(buffers, team),
+                Stage::Steps(steps) => team::Run::new(self.arch, plan, steps, weights).run(buffers, team),
                 Stage::Single(dispatch) => self.dispatch(&mut Bound {
                     program: &plan.programs[dispatch.program],
                     params: &plan.params[dispatch.params],
                     sides: dispatch.grid[2] as usize,
                     windows: &dispatch.windows,
-                    weights: &self.weights,
+                    weights,
                     buffers,
                 }),
             }
@@ -282,15 +346,15 @@ impl Cpu {
 
     fn dispatch(&self, bound: &mut Bound<'_>) {
         match *bound.program {
-            Program::Project(_) => project::run(self.arch, bound),
-            Program::Diagonal(step) => diagonal::run(self.arch, bound, step),
+            Program::Gemm(_) => gemm::run(self.arch, bound),
+            Program::Wavefront(step) => wavefront::run(self.arch, bound, step),
             Program::Scan(step) | Program::Persistent(step) => scan::run(self.arch, bound, step),
             Program::Training(Training::ScanBack(back)) => scan::run_back(self.arch, bound, back),
-            Program::Clear => rows::clear(bound),
+            Program::ResetMailbox => rows::reset_mailbox(bound),
             Program::Gather(_) => rows::gather(bound),
             Program::OneHot => rows::one_hot(bound),
-            Program::Pick => rows::pick(bound),
-            Program::Blank => rows::blank(bound),
+            Program::FinalState => rows::final_state(bound),
+            Program::MaskOutputs => rows::mask_outputs(bound),
             Program::Merge(combine) => rows::merge(bound, combine),
             Program::Join(join) => join::run(bound, join),
             Program::Softmax { log } => rows::softmax(self.arch, bound, log),
@@ -304,32 +368,37 @@ impl Cpu {
     }
 }
 
+/// Whether `plan` reads or writes what a training keeps.
+fn keeps(plan: &Plan) -> bool {
+    plan.slots.iter().any(|slot| matches!(slot.kind, SlotKind::TrainState(_)))
+}
+
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is computed before the threads come together again.
+/// The work between two points where all threads come together.
 enum Stage<'a> {
-    /// A run of recurrent kernels.
+    /// Consecutive recurrent dispatches.
     Steps(&'a [Dispatch]),
     /// A dispatch of another kernel.
     Single(&'a Dispatch),
 }
 
-/// The dispatches of a plan, in order.
+/// Returns the dispatches of a plan, in order.
 fn stages(plan: &Plan) -> impl Iterator<Item = Stage<'_>> {
     let mut rest = &plan.steps[..];
     iter::from_fn(move || {
         let first = rest.first()?;
         let is_step = Timestep::of(&plan.programs[first.program]).is_some();
-        let (stage, after) = rest.split_at(if is_step { crew::len(plan, rest) } else { 1 });
+        let (stage, after) = rest.split_at(if is_step { team::len(plan, rest) } else { 1 });
         rest = after;
         Some(if is_step { Stage::Steps(stage) } else { Stage::Single(first) })
     })
 }
 
 impl Stage<'_> {
-    /// The programs that are run, each once.
+    /// Returns the programs that are run, each once.
     fn programs(&self) -> Vec<usize> {
         let steps = match self {
             Self::Steps(steps) => steps,
@@ -338,27 +407,27 @@ impl Stage<'_> {
         steps.iter().map(|step| step.program).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// How many threads it is worth.
+    /// Returns how many threads the stage is worth.
     fn threads(&self, plan: &Plan) -> usize {
         match self {
-            Self::Steps(steps) => crew::worth(plan, steps),
+            Self::Steps(steps) => team::worth(plan, steps),
             Self::Single(dispatch) => {
                 let (program, params) = (&plan.programs[dispatch.program], &plan.params[dispatch.params]);
                 let sides = dispatch.grid[2] as usize;
                 threads::worth(match program {
-                    Program::Project(_) => project::ns(program, params, sides),
-                    // One thread's, whatever it takes.
+                    Program::Gemm(_) => gemm::ns(program, params, sides),
+                    // These run on one thread, however long they take.
                     Program::Scan(_)
                     | Program::Persistent(_)
-                    | Program::Clear
+                    | Program::ResetMailbox
                     | Program::Training(Training::ScanBack(_)) => 0,
-                    Program::Diagonal(_) => 2 * step::ns(program, params, sides),
+                    Program::Wavefront(_) => 2 * step::ns(program, params, sides),
                     Program::Sample => sample::ns(params),
                     Program::Training(training) => training::ns(*training, params, sides),
                     Program::Gather(_)
                     | Program::OneHot
-                    | Program::Pick
-                    | Program::Blank
+                    | Program::FinalState
+                    | Program::MaskOutputs
                     | Program::Merge(_)
                     | Program::Join(_)
                     | Program::Softmax { .. }
@@ -372,15 +441,15 @@ impl Stage<'_> {
     }
 }
 
-/// Lets `caller` lay out the feeds that `pick` takes, where the plan wants them.
-fn give(plan: &Plan, caller: &mut dyn Caller, buffers: &mut Buffers, pick: impl Fn(Feed) -> bool) -> Result<()> {
+/// Lets `io` lay out the feeds that `pick` accepts, in the slots that the plan names.
+fn write_feeds(plan: &Plan, io: &mut dyn HostIo, buffers: &mut Buffers, pick: impl Fn(Feed) -> bool) -> Result<()> {
     for write in plan.writes.iter().filter(|write| pick(write.feed)) {
         let words: &mut [u32] = match &mut buffers.slots[write.slot] {
             Buffer::Floats(data) => bytemuck::cast_slice_mut(data),
             Buffer::Indices(data) => data,
             Buffer::Weights(_) => unreachable!("a host writes no weights"),
         };
-        caller.give(*write, &mut words[elems(write.offset)..][..elems(write.bytes)])?;
+        io.write(*write, &mut words[elems(write.offset)..][..elems(write.bytes)])?;
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
-//! The product of a few rows with packed panels: the inner loop of every recurrent and hoisted product.
+//! The product of a few rows with packed panels: the inner loop of every recurrent and input product.
 //!
-//! A block of R rows and Q panels keeps all its sums in registers while it walks down K, so a panel's row is loaded
-//! once for R rows. Where registers hold the sums of one gate alone, many rows take a panel gate by gate. Each sum starts at the bias and adds k = 0, 1, … in order: neither the batch, nor the rows beside
-//! it, nor the number of threads changes a bit of a result. Knows panels and rows; knows no cell and no plan.
+//! A block of R rows and Q panels keeps all its sums in registers while it walks down K. So a panel's row is
+//! loaded once for R rows. If the registers only hold the sums of one gate, many rows take a panel gate by
+//! gate. Each sum starts at the bias and adds k = 0, 1, … in order. So no bit of a result depends on the
+//! batch, on neighbouring rows, or on the number of threads. Knows panels and rows; knows no cell and no plan.
 //!
-//! Blocks count their registers by index: such loops are unrolled at every level of optimisation, and arrays of registers
-//! that are iterated by value are kept in memory at `opt-level` 1.
+//! Blocks count their registers by index. Such loops are unrolled at every level of optimisation,
+//! while arrays of registers that are iterated by value are kept in memory at `opt-level` 1.
 #![allow(clippy::needless_range_loop, reason = "counted loops of constant length are unrolled")]
 
 use std::ops::Range;
@@ -15,13 +16,14 @@ use pulp::{Simd, WithSimd};
 use super::tune::NEAR_ROWS;
 use crate::kernel::LANES;
 
-/// Most rows of a block: with four registers a panel's row, 24 sums, which leaves AVX-512 room for the operands.
+/// The most rows of a block. With four registers for a panel's row
+/// there are 24 sums, which leaves AVX-512 room for the operands.
 const BLOCK_ROWS: usize = 6;
 /// Floats of the largest block of several rows, and of one row.
 const TILE: usize = BLOCK_ROWS * 4 * LANES;
 const ROW_TILE: usize = 8 * LANES;
 
-/// Rows of a buffer at equal distances; the first starts where `data` does.
+/// Rows of a buffer at equal distances. The first one starts where `data` does.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) data: &'a [f32],
@@ -29,10 +31,10 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// No rows, where a kernel has no such operand.
+    /// No rows, for a kernel without such an operand.
     pub(super) const NONE: Self = Self { data: &[], stride: 0 };
 
-    /// `len` elements of row `row` from column `column` on.
+    /// Returns `len` elements of row `row` from column `column` on.
     #[inline(always)]
     pub(super) fn part(self, row: usize, column: usize, len: usize) -> &'a [f32] {
         &self.data[row * self.stride + column..][..len]
@@ -48,23 +50,23 @@ pub(super) struct Product<'a> {
     pub(super) gates: usize,
     /// K.
     pub(super) depth: usize,
-    /// Rows of a panel: K, the bias, and what a step keeps after it.
+    /// Rows of a panel: K, the bias, and the rows that a step has after it.
     pub(super) panel_rows: usize,
-    /// `[rows][depth]`; apart `[rows][depth / 16][gates][16]`.
+    /// `[rows][depth]`; per gate `[rows][depth / 16][gates][16]`.
     pub(super) source: Rows<'a>,
     /// Whether each gate multiplies elements of its own.
-    pub(super) apart: bool,
+    pub(super) per_gate: bool,
 }
 
-/// What happens to a product.
+/// What is done with a product.
 pub(super) trait Epilogue {
     /// Takes the product of one row and one panel, `[gates][16]`.
     fn take<S: Simd>(&mut self, simd: S, row: usize, panel: usize, product: &[f32]);
 }
 
-/// Fewest rows that are worth a copy of what they multiply.
+/// The fewest rows that are worth a copy of the weights.
 const MANY_ROWS: usize = 2 * BLOCK_ROWS;
-/// Rows of a panel of which a gate's columns are copied: they stay in a core's L1 beside those of the source.
+/// Rows of a panel whose gate's columns are copied: they stay in a core's L1 beside those of the source.
 const STRETCH: usize = 256;
 
 #[repr(align(64))]
@@ -74,7 +76,7 @@ impl Product<'_> {
     /// Computes `rows` × `panels` and hands each row of a panel to `epilogue`.
     #[inline(always)]
     pub(super) fn run<S: Simd>(&self, simd: S, rows: Range<usize>, panels: Range<usize>, epilogue: &mut impl Epilogue) {
-        // A row alone takes a few microseconds or less: a tile for many takes a part of that to clear.
+        // A single row takes a few microseconds or less, and clearing a tile for many rows would take a part of that.
         let (mut one, mut many);
         let tile = if rows.len() == 1 {
             one = Tile([0.0; ROW_TILE]);
@@ -86,7 +88,7 @@ impl Product<'_> {
         let width = self.gates * LANES;
         for near in even(rows, NEAR_ROWS) {
             let shape = Shape::of::<S>(width / S::F32_LANES, near.len());
-            if shape.columns * S::F32_LANES < width && near.len() >= MANY_ROWS && !self.apart {
+            if shape.columns * S::F32_LANES < width && near.len() >= MANY_ROWS && !self.per_gate {
                 self.by_gates(simd, near, panels.clone(), epilogue);
                 continue;
             }
@@ -110,8 +112,8 @@ impl Product<'_> {
         }
     }
 
-    /// Many rows with a panel at a time, gate by gate. A gate's columns lie apart in the rows of a panel, and so do the lines of a
-    /// cache that hold them: they are copied one after the other first.
+    /// Multiplies many rows with one panel at a time, gate by gate. A gate's columns are apart in the
+    /// rows of a panel, and so are their cache lines. So they are first copied one after the other.
     #[inline(always)]
     fn by_gates<S: Simd>(&self, simd: S, rows: Range<usize>, panels: Range<usize>, epilogue: &mut impl Epilogue) {
         let mut tile = Tile([0.0; NEAR_ROWS * 4 * LANES]);
@@ -127,7 +129,7 @@ impl Product<'_> {
         }
     }
 
-    /// Knows no instruction set, so that no block is inlined into its caller.
+    /// Has no instruction set of its own, so that no block is inlined into its caller.
     #[inline(never)]
     fn gate<S: Simd, const R: usize>(
         &self,
@@ -149,19 +151,20 @@ impl Product<'_> {
         }
     }
 
-    /// The rows of a panel after its bias, `[rows][gates][16]`.
+    /// Returns the rows of a panel after its bias, `[rows][gates][16]`.
     #[inline(always)]
     pub(super) fn after_bias(&self, panel: usize) -> &[f32] {
         let width = self.gates * LANES;
         &self.panels[panel * self.panel_rows * width..][..self.panel_rows * width][(self.depth + 1) * width..]
     }
 
-    /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers.
+    /// Chooses the block's code: each choice is a function of its own, with all its sums in registers.
     ///
-    /// The choice is one too, which all epilogues share. It knows no instruction set, so that no block is inlined here.
+    /// This choice is a function too, which all epilogues share. It has
+    /// no instruction set of its own, so that no block is inlined here.
     #[inline(never)]
     fn block<S: Simd>(&self, simd: S, rows: Range<usize>, panel: usize, shape: Shape, tile: &mut [f32]) {
-        if self.apart && self.gates > 1 {
+        if self.per_gate && self.gates > 1 {
             return self.each_gate(simd, rows, panel, tile);
         }
         match (rows.len(), shape.columns, shape.group) {
@@ -197,21 +200,21 @@ impl Product<'_> {
         }
     }
 
-    /// The block where each gate multiplies elements of its own.
+    /// Chooses the block for gates that each multiply their own elements.
     #[inline(always)]
     fn each_gate<S: Simd>(&self, simd: S, rows: Range<usize>, panel: usize, tile: &mut [f32]) {
         match rows.len() {
-            1 => self.apart::<S, 1>(simd, rows, panel, tile),
-            2 => self.apart::<S, 2>(simd, rows, panel, tile),
-            3 => self.apart::<S, 3>(simd, rows, panel, tile),
-            4 => self.apart::<S, 4>(simd, rows, panel, tile),
-            5 => self.apart::<S, 5>(simd, rows, panel, tile),
-            _ => self.apart::<S, BLOCK_ROWS>(simd, rows, panel, tile),
+            1 => self.per_gate::<S, 1>(simd, rows, panel, tile),
+            2 => self.per_gate::<S, 2>(simd, rows, panel, tile),
+            3 => self.per_gate::<S, 3>(simd, rows, panel, tile),
+            4 => self.per_gate::<S, 4>(simd, rows, panel, tile),
+            5 => self.per_gate::<S, 5>(simd, rows, panel, tile),
+            _ => self.per_gate::<S, BLOCK_ROWS>(simd, rows, panel, tile),
         }
     }
 
     #[inline(always)]
-    fn apart<S: Simd, const R: usize>(&self, simd: S, rows: Range<usize>, panel: usize, tile: &mut [f32]) {
+    fn per_gate<S: Simd, const R: usize>(&self, simd: S, rows: Range<usize>, panel: usize, tile: &mut [f32]) {
         let width = self.gates * LANES;
         let size = self.panel_rows * width;
         let mut source = [&self.panels[..0]; R];
@@ -221,8 +224,8 @@ impl Product<'_> {
         for (q, tile) in tile.chunks_exact_mut(R * width).enumerate() {
             let panel = &self.panels[(panel + q) * size..][..size];
             match LANES / S::F32_LANES {
-                1 => simd.vectorize(Apart::<R, 1> { panel, source, width, tile }),
-                _ => simd.vectorize(Apart::<R, 2> { panel, source, width, tile }),
+                1 => simd.vectorize(PerGate::<R, 1> { panel, source, width, tile }),
+                _ => simd.vectorize(PerGate::<R, 2> { panel, source, width, tile }),
             }
         }
     }
@@ -237,7 +240,7 @@ impl Product<'_> {
     ) {
         let width = self.gates * LANES;
         let size = self.panel_rows * width;
-        // Loops and no closures, here and in the block: those are calls, and a block may be shorter than a few of them.
+        // Here and in the block, loops replace closures: those are calls, and a block may be shorter than a few calls.
         let (mut panels, mut source) = ([&self.panels[..0]; Q], [&self.panels[..0]; R]);
         for (q, data) in panels.iter_mut().enumerate() {
             *data = &self.panels[(panel + q) * size..][..size];
@@ -249,7 +252,7 @@ impl Product<'_> {
     }
 }
 
-/// `range` in consecutive parts of at most `most`, whose sizes differ by one at most.
+/// Splits `range` into consecutive parts of at most `most`, whose sizes differ by at most one.
 pub(super) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let parts = range.len().div_ceil(most);
     let len = range.len();
@@ -261,12 +264,12 @@ pub(super) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = Ran
 struct Shape {
     /// Registers of a panel's row that are summed at a time.
     columns: usize,
-    /// Panels side by side.
+    /// Panels side by side in a block.
     group: usize,
 }
 
 impl Shape {
-    /// Enough sums to hide the latency of a multiply-add (about eight), and none too many for the registers.
+    /// Returns enough sums to hide the latency of a multiply-add (about eight), but not more than the registers hold.
     #[inline(always)]
     fn of<S: Simd>(registers: usize, rows: usize) -> Self {
         let most = if rows == 1 || S::REGISTER_COUNT >= 32 { 4 } else { 2 };
@@ -280,7 +283,7 @@ impl Shape {
     }
 }
 
-/// Many rows with one panel, gate by gate, without what happens to them.
+/// Many rows with one panel, gate by gate, before the epilogue.
 struct PanelByGates<'a> {
     product: &'a Product<'a>,
     rows: Range<usize>,
@@ -313,7 +316,7 @@ impl WithSimd for PanelByGates<'_> {
             }
             for block in even(rows.clone(), BLOCK_ROWS) {
                 let tile = &mut tile[(block.start - rows.start) * width + gate * LANES..];
-                // So many rows leave no smaller block.
+                // With so many rows, no smaller block is left over.
                 match block.len() {
                     4 => product.gate::<S, 4>(simd, block, start, copy, tile),
                     5 => product.gate::<S, 5>(simd, block, start, copy, tile),
@@ -382,13 +385,13 @@ impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C
     }
 }
 
-/// R rows and one gate of a panel, C registers at a time: goes on from the sums in the tile.
+/// R rows and one gate of a panel, C registers at a time. It goes on from the sums in the tile.
 struct Gate<'a, const R: usize, const C: usize> {
     /// `[stretch][16]`.
     weights: &'a [f32],
     /// Each `[stretch]`.
     source: [&'a [f32]; R],
-    /// From one row of the tile to the next.
+    /// The distance between rows of the tile.
     width: usize,
     tile: &'a mut [f32],
 }
@@ -403,7 +406,7 @@ impl<const R: usize, const C: usize> WithSimd for Gate<'_, R, C> {
         for row in &mut source {
             *row = &row[..weights.len()];
         }
-        // A part of 16 columns at a time, where a register has fewer than 16 / C of them.
+        // A part of 16 columns at a time, if C registers do not hold all of them.
         let each = C * S::F32_LANES;
         for part in (0..LANES).step_by(each) {
             let mut sums = [[simd.splat_f32s(0.0); C]; R];
@@ -426,8 +429,8 @@ impl<const R: usize, const C: usize> WithSimd for Gate<'_, R, C> {
     }
 }
 
-/// R rows of which each gate multiplies its own elements, C registers at a time, one panel.
-struct Apart<'a, const R: usize, const C: usize> {
+/// R rows with one panel, C registers at a time, if each gate multiplies its own elements.
+struct PerGate<'a, const R: usize, const C: usize> {
     /// `[panel_rows][width]`.
     panel: &'a [f32],
     /// Each `[depth / 16][gates][16]`.
@@ -437,7 +440,7 @@ struct Apart<'a, const R: usize, const C: usize> {
     tile: &'a mut [f32],
 }
 
-impl<const R: usize, const C: usize> WithSimd for Apart<'_, R, C> {
+impl<const R: usize, const C: usize> WithSimd for PerGate<'_, R, C> {
     type Output = ();
 
     #[inline(always)]

@@ -1,6 +1,6 @@
-//! The kernels without a product: `gather`, `one_hot`, `pick`, `blank`, `merge`, `softmax`, `activate`.
+//! The kernels without a product: `gather`, `one_hot`, `final_state`, `mask_outputs`, `merge`, `softmax`, `activate`.
 //!
-//! Each makes rows from rows, so threads share them by rows where there is much to write.
+//! Each makes rows from rows, so threads share them by rows if there is much to write.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -11,12 +11,12 @@ use crate::cell::Activation;
 use crate::kernel::{Combine, EMPTY, LANES, Params, Role};
 use crate::platform::parallel::*;
 
-/// How long one thread takes for a dispatch of any of these kernels.
+/// Returns how long one thread takes for a dispatch of any of these kernels.
 pub(super) fn ns(params: &Params, sides: usize) -> usize {
     threads::copy_ns(params.rows as usize * params.units as usize * params.directions as usize * sides)
 }
 
-/// Calls `make` with consecutive rows of `target` and the number of the first, on all threads if it is worth it.
+/// Calls `make` with consecutive rows of `target` and the index of the first, on all threads if that pays.
 pub(super) fn by_rows(target: &mut [f32], width: usize, make: impl Fn(usize, &mut [f32]) + Sync) {
     let threads = threads::worth(threads::copy_ns(target.len()));
     if threads == 1 {
@@ -27,7 +27,7 @@ pub(super) fn by_rows(target: &mut [f32], width: usize, make: impl Fn(usize, &mu
     }
 }
 
-/// `len` rows of `width` elements from row `first` on.
+/// Returns `len` rows of `width` elements from row `first` on.
 pub(super) fn span<T>(data: &[T], first: u32, len: usize, width: usize) -> &[T] {
     &data[first as usize * width..][..len * width]
 }
@@ -36,7 +36,7 @@ pub(super) fn span_mut<T>(data: &mut [T], first: u32, len: usize, width: usize) 
     &mut data[first as usize * width..][..len * width]
 }
 
-/// Rows of a table by token: tokens that are not in the bound part of it leave their rows alone.
+/// Copies rows of a table by token. A token outside the bound part of the table leaves its row alone.
 pub(super) fn gather(bound: &mut Bound<'_>) {
     let (p, width) = (*bound.params, bound.params.units as usize);
     let (rows, first) = (p.rows as usize, p.token as usize);
@@ -58,7 +58,7 @@ pub(super) fn gather(bound: &mut Bound<'_>) {
     });
 }
 
-/// Unit vectors by token.
+/// Writes unit vectors by token.
 pub(super) fn one_hot(bound: &mut Bound<'_>) {
     let (p, width) = (*bound.params, bound.params.units as usize);
     bound.write(Role::Result, |bound, result| {
@@ -74,16 +74,16 @@ pub(super) fn one_hot(bound: &mut Bound<'_>) {
     });
 }
 
-/// An exchange in which nothing is yet.
-pub(super) fn clear(bound: &mut Bound<'_>) {
+/// Empties a mailbox.
+pub(super) fn reset_mailbox(bound: &mut Bound<'_>) {
     let p = *bound.params;
-    bound.write_indices(Role::Exchange, |_, words| {
+    bound.write_indices(Role::Mailbox, |_, words| {
         span_mut(words, p.target_0, p.rows as usize, p.units as usize).fill(EMPTY);
     });
 }
 
-/// One row of the sequence for each direction.
-pub(super) fn pick(bound: &mut Bound<'_>) {
+/// Copies one row of the sequence for each direction.
+pub(super) fn final_state(bound: &mut Bound<'_>) {
     let p = *bound.params;
     let (batch, units) = (p.batch as usize, p.units as usize);
     let width = units * p.directions as usize;
@@ -98,8 +98,8 @@ pub(super) fn pick(bound: &mut Bound<'_>) {
     });
 }
 
-/// A sequence with zeros where a direction has no step.
-pub(super) fn blank(bound: &mut Bound<'_>) {
+/// Copies a sequence, with zeros where a direction has no step.
+pub(super) fn mask_outputs(bound: &mut Bound<'_>) {
     let p = *bound.params;
     let (rows, units) = (p.rows as usize, p.units as usize);
     let width = units * p.directions as usize;
@@ -119,7 +119,7 @@ pub(super) fn blank(bound: &mut Bound<'_>) {
     });
 }
 
-/// The outputs of two directions combined.
+/// Combines the outputs of two directions.
 pub(super) fn merge(bound: &mut Bound<'_>, combine: Combine) {
     let p = *bound.params;
     let (rows, units) = (p.rows as usize, p.units as usize);
@@ -140,12 +140,12 @@ pub(super) fn merge(bound: &mut Bound<'_>, combine: Combine) {
     });
 }
 
-/// An elementwise function.
+/// Applies an elementwise function.
 pub(super) fn activate(arch: Arch, bound: &mut Bound<'_>, f: Activation) {
     each(bound, |_, source, target| arch.dispatch(Map { f, source, target }));
 }
 
-/// A softmax over the features of each row, or its logarithm.
+/// Applies a softmax over the features of each row, or its logarithm.
 pub(super) fn softmax(arch: Arch, bound: &mut Bound<'_>, log: bool) {
     let part = [bound.params.units as usize, bound.params.features as usize];
     each(bound, |width, source, target| {
@@ -155,7 +155,7 @@ pub(super) fn softmax(arch: Arch, bound: &mut Bound<'_>, log: bool) {
     });
 }
 
-/// Calls `make` with the width of a row, some rows of the source and the same ones of the result.
+/// Calls `make` with the width of a row, some rows of the source, and the same rows of the result.
 fn each(bound: &mut Bound<'_>, make: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
     let p = *bound.params;
     let (rows, width) = (p.rows as usize, p.units as usize * p.directions as usize);
@@ -167,7 +167,7 @@ fn each(bound: &mut Bound<'_>, make: impl Fn(usize, &[f32], &mut [f32]) + Sync) 
     });
 }
 
-/// One row's softmax.
+/// The softmax of one row.
 struct Softmax<'a> {
     log: bool,
     source: &'a [f32],
@@ -201,13 +201,13 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
-/// Writes zeros into the padding of a row whose parts have so many elements, so many of them true.
+/// Writes zeros into the padding of a row whose parts have `padded` elements, `size` of them true.
 pub(super) fn clear_padding([padded, size]: [usize; 2], row: &mut [f32]) {
     row.chunks_exact_mut(padded).for_each(|part| part[size..].fill(0.0));
 }
 
-/// The sum of a row, whose length is a multiple of 16. Lane by lane and block by block: one running sum would lose three
-/// digits over 100,000 classes.
+/// Returns the sum of a row, whose length is a multiple of 16. It adds lane by lane and
+/// block by block: a single running sum would lose three digits over 100,000 classes.
 #[inline(always)]
 pub(super) fn sum(row: &[f32]) -> f32 {
     let block = |block: &[f32]| {

@@ -1,6 +1,7 @@
-//! `sample`: one token a row, drawn from its logits.
+//! `sample`: one token for each row, drawn from its logits.
 //!
-//! Logits are compared by whole numbers in the same order, as on a GPU, so that ties, zeros and NaN mean the same there.
+//! Logits are compared as whole numbers in the same order, as on
+//! a GPU. So ties, zeros and NaN have the same meaning there.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -11,9 +12,9 @@ use crate::kernel::{Draw, LANES, NO_TOKEN, Params, Role};
 use crate::platform::parallel::*;
 use crate::random::{gumbel, threefry};
 
-/// The number of a NaN: above all others.
+/// The key of a NaN: above all others.
 const NAN: u32 = u32::MAX;
-/// The number of −∞: below all others.
+/// The key of −∞: below all others.
 const LOWEST: u32 = 0x007f_ffff;
 
 /// The lanes of a block.
@@ -22,19 +23,19 @@ const ALL: [u32; LANES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
 /// The k-th largest logit is found digit by digit, four bits each, the highest first.
 const DIGIT_BITS: u32 = 4;
 
-/// How long one thread takes for a dispatch.
+/// Returns how long one thread takes for a dispatch.
 pub(super) fn ns(params: &Params) -> usize {
     params.rows as usize * params.features as usize * LOGIT_NS
 }
 
-/// One token a row.
+/// Draws one token for each row.
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
     let p = *bound.params;
     let (rows, width, features) = (p.rows as usize, p.units as usize, p.features as usize);
     bound.write_indices(Role::Tokens, |bound, tokens| {
         let source = &bound.floats(Role::Source)[p.source_0 as usize * width..][..rows * width];
         let draws: &[Draw] = bytemuck::cast_slice(bound.indices(Role::Draws));
-        // `[T + 1][B]`: the first row is of tokens that were given.
+        // `[T + 1][B]`: the first row has tokens that were given.
         let token = |at: u32| {
             let (m, draw) = ((at - p.target_0) as usize, draws[(at % p.batch) as usize]);
             let counter = draw.position.wrapping_add(at / p.batch - 1);
@@ -53,11 +54,11 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
     });
 }
 
-/// One row's draw.
+/// The draw of one row.
 struct Row<'a> {
     logits: &'a [f32],
     draw: Draw,
-    /// Of its random numbers.
+    /// The counter of its random numbers.
     counter: u32,
 }
 
@@ -82,7 +83,7 @@ impl WithSimd for Row<'_> {
                 scores = noise.map(|noise| draw.temperature * noise);
             }
             for ((token, &x), score) in (first..).zip(logits).zip(scores) {
-                // Less the highest, so that a small temperature adds to it something.
+                // The highest logit is subtracted, so that even a small temperature changes the sum.
                 let less = if ordered(x) == highest { 0.0 } else { x - most };
                 let score = ordered(less + score);
                 if score > best.0 && ordered(x) >= least && ordered(x) > LOWEST {
@@ -94,7 +95,7 @@ impl WithSimd for Row<'_> {
     }
 }
 
-/// Whole numbers in the order of x; both zeros are one.
+/// Returns whole numbers in the order of x. Both zeros have the same one.
 #[inline(always)]
 fn ordered(x: f32) -> u32 {
     let bits = x.to_bits();
@@ -106,13 +107,13 @@ fn ordered(x: f32) -> u32 {
     }
 }
 
-/// What is ordered so.
+/// Returns the number whose key this is.
 #[inline(always)]
 fn number(key: u32) -> f32 {
     f32::from_bits(if key >> 31 == 1 { key & 0x7fff_ffff } else { !key })
 }
 
-/// The number of the k-th largest of at least k logits.
+/// Returns the key of the k-th largest of at least k logits.
 #[inline(always)]
 fn kth(logits: &[f32], k: u32) -> u32 {
     let (mut least, mut left) = (0, k);
@@ -120,7 +121,7 @@ fn kth(logits: &[f32], k: u32) -> u32 {
         let shift = digit * DIGIT_BITS;
         let mut counts = [0_u32; 1 << DIGIT_BITS];
         for key in logits.iter().map(|&x| ordered(x)) {
-            // Those that begin with the digits so far.
+            // Only keys that begin with the digits so far count.
             if ((key ^ least) >> shift) >> DIGIT_BITS == 0 {
                 counts[(key >> shift) as usize % counts.len()] += 1;
             }

@@ -1,7 +1,8 @@
-//! `scan`, `scan_back` and `persistent`: many steps of a layer, one after the other. Nobody shares them here, so nothing is exchanged.
+//! `scan`, `scan_back` and `persistent`: many steps of a layer, one after
+//! the other. No other thread shares them, so nothing is exchanged.
 //!
-//! The host has nothing to win from fewer dispatches: this is what the kernel means, for comparing a GPU with. Knows `step`
-//! as the plan does, by its program and params.
+//! Fewer dispatches do not make the host faster: these kernels exist to compare
+//! a GPU with. Knows `step` as the plan does, by its program and params.
 
 use pulp::Arch;
 
@@ -13,16 +14,16 @@ use crate::kernel::{Params, Program, Role, StateKind, Step, StepBack, Training};
 pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, step: Step) {
     let p = *bound.params;
     let program = Program::Step(step);
-    // Who keeps leaves the states of each step, the others those of the last.
-    let mut params = if step.keeps { p } else { Params { memory_in: p.memory_out, ..p } };
-    if step.states == StateKind::Memory && !step.keeps {
-        keep_memory(bound);
+    // A program that keeps leaves the states of each step, and the others only those of the last step.
+    let mut params = if step.keeps { p } else { Params { cell_in: p.cell_out, ..p } };
+    if step.states == StateKind::Cell && !step.keeps {
+        keep_cell_state(bound);
     }
     for _ in 0..p.steps {
         one(arch, bound, &program, &params);
         params = next(params);
         if step.keeps {
-            params = Params { memory_in: params.memory_in + 1, memory_out: params.memory_out + 1, ..params };
+            params = Params { cell_in: params.cell_in + 1, cell_out: params.cell_out + 1, ..params };
         }
     }
 }
@@ -43,7 +44,7 @@ fn one(arch: Arch, bound: &mut Bound<'_>, program: &Program, params: &Params) {
     step::run(arch, &mut Bound { program, params, sides, windows, weights, buffers: &mut *bound.buffers });
 }
 
-/// The params of the step after that of `p`.
+/// Returns the params of the step after that of `p`.
 fn next(p: Params) -> Params {
     Params {
         source_0: p.target_0,
@@ -54,7 +55,7 @@ fn next(p: Params) -> Params {
     }
 }
 
-/// The params of the step before that of `p`, on the way back.
+/// Returns the params of the step before that of `p`, for the backward pass.
 fn before(p: Params) -> Params {
     Params {
         source_0: p.gates_0,
@@ -63,13 +64,13 @@ fn before(p: Params) -> Params {
         target_1: p.target_1.wrapping_add(p.time_step_1),
         before_0: p.before_0.wrapping_add(p.hidden_step_0),
         before_1: p.before_1.wrapping_add(p.hidden_step_1),
-        memory_in: p.memory_in.wrapping_sub(1),
-        memory_out: p.memory_out.wrapping_sub(1),
+        cell_in: p.cell_in.wrapping_sub(1),
+        cell_out: p.cell_out.wrapping_sub(1),
         ..in_time(p)
     }
 }
 
-/// `p` at the next rows of what has one for each timestep, whichever way its steps go.
+/// Advances `p` in everything that has one row for each timestep, in either direction of time.
 fn in_time(p: Params) -> Params {
     Params {
         gates_0: p.gates_0.wrapping_add(p.time_step_0),
@@ -82,17 +83,17 @@ fn in_time(p: Params) -> Params {
     }
 }
 
-/// Copies the cell states of the dispatch's directions to the row that its last step leaves them in: a step may write over
-/// the row that it reads.
-fn keep_memory(bound: &mut Bound<'_>) {
+/// Copies the cell states of the dispatch's directions to the row
+/// of its last step: a step may overwrite the row that it reads.
+fn keep_cell_state(bound: &mut Bound<'_>) {
     let p = *bound.params;
     let [batch, units, directions] = [p.batch, p.units, p.directions].map(|n| n as usize);
     let (width, column) = (directions * units, p.direction as usize * units);
     let each = bound.sides * units;
-    bound.write(Role::Memory, |_, memory| {
+    bound.write(Role::CellState, |_, cell_state| {
         for b in 0..batch {
-            let [from, to] = [p.memory_in, p.memory_out].map(|row| (row as usize * batch + b) * width + column);
-            memory.copy_within(from..from + each, to);
+            let [from, to] = [p.cell_in, p.cell_out].map(|row| (row as usize * batch + b) * width + column);
+            cell_state.copy_within(from..from + each, to);
         }
     });
 }

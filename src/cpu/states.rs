@@ -1,35 +1,35 @@
-//! States that stay on the host from run to run: rows of a batch that is wider than any one plan's.
+//! Device states on the host: rows of a batch that is wider than that of any plan.
 //!
-//! Before a run they are copied to where the plan's host would write them, after it from where the host would read them.
-//! Knows a plan's states and their rows; knows no stream.
+//! Before a run they are copied to where the plan's host would write them. After it they are copied
+//! back from where the host would read them. Knows a plan's states and their rows; knows no stream.
 
 use super::buffers::{Buffer, Buffers, Floats, elems};
 use crate::error::{Result, SMALLER_CALL};
 use crate::plan::{Plan, SlotId, StateRow};
 
-/// The states of every stack and layer of a model, zero at first.
+/// The states of every stack and layer of a model, initially zero.
 pub(crate) struct States {
     /// In the order of [`Plan::states`], `[rows][width]`.
     all: Vec<(Floats, usize)>,
 }
 
 impl States {
-    /// `rows` rows of the states of a plan's model.
+    /// Makes `rows` rows of the states of a plan's model.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `Limits` if there is no memory for them.
     pub(crate) fn of(plan: &Plan, rows: usize) -> Result<Self> {
         let widths = plan.states().map(|(write, _)| elems(write.bytes) / plan.shape.batch);
         let all = widths.map(|width| Ok((Floats::try_zeros("the states", rows * width, SMALLER_CALL)?, width)));
         Ok(Self { all: all.collect::<Result<_>>()? })
     }
 
-    /// Makes room for `rows` rows: what is there stays, what comes is zero.
+    /// Makes room for `rows` rows. Old rows stay, and new ones are zero.
     ///
     /// # Errors
     ///
-    /// As [`of`](Self::of).
+    /// Returns the errors of [`of`](Self::of).
     pub(crate) fn grow(&mut self, rows: usize) -> Result<()> {
         for (data, width) in &mut self.all {
             let mut grown = Floats::try_zeros("the states", rows * *width, SMALLER_CALL)?;
@@ -39,14 +39,14 @@ impl States {
         Ok(())
     }
 
-    /// Row `row` begins anew.
+    /// Clears row `row`.
     pub(crate) fn clear(&mut self, row: usize) {
         for (data, width) in &mut self.all {
             data[row * *width..][..*width].fill(0.0);
         }
     }
 
-    /// A row becomes what it is to be.
+    /// Sets a row.
     pub(crate) fn set(&mut self, to: &StateRow) {
         let (data, width) = &mut self.all[to.state];
         let (numbers, padding) = data[to.row * *width..][..*width].split_at_mut(to.data.len());
@@ -54,7 +54,7 @@ impl States {
         padding.fill(0.0);
     }
 
-    /// Rows from `first` on become what `plan` begins with.
+    /// Copies rows from `first` on to the initial states of `plan`.
     pub(super) fn load(&self, plan: &Plan, first: usize, buffers: &mut Buffers) {
         for ((data, width), (write, _)) in self.all.iter().zip(plan.states()) {
             let len = elems(write.bytes);
@@ -62,7 +62,7 @@ impl States {
         }
     }
 
-    /// What `plan` ended with becomes rows from `first` on.
+    /// Copies the final states of `plan` to rows from `first` on.
     pub(super) fn store(&mut self, plan: &Plan, first: usize, buffers: &mut Buffers) {
         for ((data, width), (_, read)) in self.all.iter_mut().zip(plan.states()) {
             let len = elems(read.bytes);

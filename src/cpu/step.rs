@@ -1,8 +1,9 @@
-//! The recurrent kernels: `step`, `step_reset`, `step_new`, `step_project`, and `step_back`, whose rules are in `training`.
+//! The recurrent kernels: `step`, `step_reset`, `step_new`,
+//! `step_project`, and `step_back`, whose rules are in `training`.
 //!
-//! All are one product and one pointwise rule; they differ in where operands come from and where results go.
-//! The new states of a part are computed into a buffer of their own, from states that nobody writes meanwhile, and
-//! copied to their rows afterwards: who computes parts where and when is `crew`'s.
+//! Each is one product and one pointwise rule. They differ in the places of their operands and results. The
+//! new states of a part are computed into a separate buffer, from states that nothing writes meanwhile.
+//! They are copied to their rows afterwards. `team` decides which thread computes which part, and when.
 
 mod back;
 mod forward;
@@ -18,35 +19,35 @@ use super::product::{Product, Rows};
 use super::threads;
 use crate::cell::{self, Activation, Cell, Reset, Variant};
 use crate::kernel::{
-    Half, LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, PAST_CELL, PAST_HIDDEN, Params, Program, Role,
+    CELL_UNPROJECTED, Half, LANES, Mask, PAST_CELL, PAST_HIDDEN, Params, Program, Role, SCRATCH_RESET, SCRATCH_UPDATE,
     StateKind, Step, StepBack, Training, kept_gates,
 };
 use crate::plan::Window;
 
-/// What else has a rule of its own: a simple RNN with `max(0, x)`.
+/// The other variant with its own rule: a simple RNN with `max(0, x)`.
 const RELU: Variant =
     Variant { functions: cell::Functions { f: Activation::Relu, ..cell::Functions::NONE }, ..Variant::NONE };
 
-/// The cell whose step goes in two halves.
+/// The cell whose step has two halves.
 const BEFORE: Cell = Cell::Gru(Reset::Before);
 
 /// What a recurrent kernel computes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Timestep<'a> {
-    /// A whole step, but for a projection.
+    /// A whole step, without a projection.
     Whole(&'a Step),
     /// The first half of a GRU with the reset before the product.
     Reset(&'a Half),
-    /// Its second half.
+    /// The second half of such a GRU.
     New(&'a Half),
     /// The projection of a hidden state.
     Project,
-    /// A step back.
+    /// The backward pass of a step.
     Back(&'a StepBack),
 }
 
 impl<'a> Timestep<'a> {
-    /// What `program` computes, if it is one of a recurrent kernel.
+    /// Returns what `program` computes, if it is one of a recurrent kernel.
     pub(super) fn of(program: &'a Program) -> Option<Self> {
         match program {
             Program::Step(step) => Some(Self::Whole(step)),
@@ -54,15 +55,15 @@ impl<'a> Timestep<'a> {
             Program::StepNew(half, _) => Some(Self::New(half)),
             Program::StepProject(_) => Some(Self::Project),
             Program::Training(Training::StepBack(back)) => Some(Self::Back(back)),
-            Program::Project(_)
-            | Program::Diagonal(_)
+            Program::Gemm(_)
+            | Program::Wavefront(_)
             | Program::Scan(_)
             | Program::Persistent(_)
-            | Program::Clear
+            | Program::ResetMailbox
             | Program::Gather(_)
             | Program::OneHot
-            | Program::Pick
-            | Program::Blank
+            | Program::FinalState
+            | Program::MaskOutputs
             | Program::Merge(_)
             | Program::Join(_)
             | Program::Softmax { .. }
@@ -73,7 +74,7 @@ impl<'a> Timestep<'a> {
     }
 }
 
-/// A dispatch of a recurrent kernel, but for the states.
+/// A dispatch of a recurrent kernel, without the states.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     timestep: Timestep<'a>,
@@ -84,60 +85,61 @@ pub(super) struct Job<'a> {
     after_depth: usize,
     weights: &'a [f32],
     gates: &'a [f32],
-    /// Copies of the state, one for each gate of the product, where those are multiplied.
+    /// Copies of the state, one for each gate of the product, if these are multiplied.
     copies: Option<&'a [f32]>,
     live: &'a [u32],
     pub(super) back: BackOperands<'a>,
 }
 
-/// What a step back reads besides: nothing of what is not bound.
+/// The other operands of a step back. Those without a binding are empty.
 #[derive(Clone, Copy, Default)]
 pub(super) struct BackOperands<'a> {
     pub(super) kept: &'a [f32],
     pub(super) delta: &'a [f32],
-    /// States that the step itself had: hidden ones of a GRU, cell states of an LSTM.
+    /// States that the forward step had: hidden states of a GRU, cell states of an LSTM.
     pub(super) states: &'a [f32],
     pub(super) peepholes: &'a [f32],
 }
 
 /// The states that a kernel reads and writes.
 pub(super) struct States<'a> {
-    /// What each step takes from the one before it: the hidden state, or δ on the way back.
+    /// What each step takes from the one before it: the hidden state, or δ in the backward pass.
     pub(super) hidden: &'a mut [f32],
-    /// What a unit keeps from step to step.
-    pub(super) memory: &'a mut [f32],
-    /// What no step reads; a thread that helps has none of it.
+    /// What is beside it: cell states, a GRU's scratch, or what bypasses the products in the backward pass.
+    pub(super) beside: &'a mut [f32],
+    /// What no step reads. A worker has none of it.
     pub(super) left: &'a mut [f32],
     pub(super) span: Span,
 }
 
-/// The windows of [`States`] in a dispatch of `program`: hidden, memory, left.
+/// Returns the windows of [`States`] in a dispatch of `program`: hidden, beside, left.
 pub(super) fn written(program: &Program, windows: &[Window]) -> [Option<Window>; 3] {
     let roles = match Timestep::of(program) {
         Some(Timestep::Back(StepBack { cell: Cell::Gru(_), .. })) => {
             [Some(Role::Recurrent), Some(Role::Past), Some(Role::Gates)]
         }
         Some(Timestep::Back(_)) => [Some(Role::Gates), Some(Role::Past), None],
-        _ => [Some(Role::Hidden), Some(Role::Memory), Some(Role::Kept)],
+        Some(Timestep::Reset(_) | Timestep::New(_)) => [Some(Role::Hidden), Some(Role::Scratch), None],
+        _ => [Some(Role::Hidden), Some(Role::CellState), Some(Role::Kept)],
     };
     roles.map(|role| bound(program, windows, role?))
 }
 
-/// Which state rows `hidden` has.
+/// The state rows in `hidden`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Span {
-    /// All that the dispatch binds.
+    /// All rows that the dispatch binds.
     Bound,
-    /// One, which is read and then written over.
+    /// A single row, which is read and then overwritten.
     Current,
 }
 
-/// Who computed what is copied to its rows.
+/// The thread that computed what is copied to its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// The one who copies it, or anybody where all of it counts.
+pub(super) enum Owner {
+    /// The copying thread, or any thread if all values are needed.
     All,
-    /// Another one: the values that nobody else reads are left out.
+    /// Another thread: values that only that thread reads are left out.
     Others,
 }
 
@@ -149,7 +151,7 @@ pub(super) struct Part {
     pub(super) panels: Range<usize>,
 }
 
-/// Computes a dispatch on one thread, where it is a part of another.
+/// Computes a dispatch on one thread, as a part of another dispatch.
 pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
     let windows = written(dispatch.program, dispatch.windows);
     let mut floats = windows.map(|w| w.map_or_else(Floats::default, |window| dispatch.buffers.take(window.slot)));
@@ -158,7 +160,7 @@ pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
     let part = job.whole();
     let mut given = Floats::zeros(job.given(&part));
     job.compute(arch, &states, &part, &mut given);
-    job.commit(&mut states, &part, &given, Whose::All);
+    job.commit(&mut states, &part, &given, Owner::All);
     for (window, floats) in windows.into_iter().zip(floats) {
         if let Some(window) = window {
             dispatch.buffers.slots[window.slot] = Buffer::Floats(floats);
@@ -166,7 +168,7 @@ pub(super) fn run(arch: Arch, dispatch: &mut Bound<'_>) {
     }
 }
 
-/// What computing a part takes.
+/// The computation of a part.
 struct Work<'a> {
     arch: Arch,
     job: &'a Job<'a>,
@@ -176,15 +178,15 @@ struct Work<'a> {
 }
 
 impl<'a> States<'a> {
-    /// All that a dispatch binds.
+    /// Returns all states that a dispatch binds.
     pub(super) fn bound(floats: &'a mut [Floats; 3], windows: [Option<Window>; 3]) -> Self {
         let cut = |floats: &'a mut Floats, window: Option<Window>| {
             window.map_or_else(Default::default, |window| cut_mut(floats, window))
         };
-        let [hidden, memory, left] = floats;
+        let [hidden, beside, left] = floats;
         Self {
             hidden: cut(hidden, windows[0]),
-            memory: cut(memory, windows[1]),
+            beside: cut(beside, windows[1]),
             left: cut(left, windows[2]),
             span: Span::Bound,
         }
@@ -201,7 +203,7 @@ impl<'a> Job<'a> {
             Timestep::Back(back) => BackOperands {
                 kept: view.floats(Role::Kept),
                 delta: view.floats(Role::Delta),
-                states: if back.cell == Cell::Lstm { or_none(Role::Memory) } else { or_none(Role::Hidden) },
+                states: if back.cell == Cell::Lstm { or_none(Role::CellState) } else { or_none(Role::Hidden) },
                 peepholes: or_none(Role::Peepholes),
             },
             Timestep::Whole(_) | Timestep::Reset(_) | Timestep::New(_) | Timestep::Project => BackOperands::default(),
@@ -217,23 +219,23 @@ impl<'a> Job<'a> {
             } else {
                 view.floats(Role::Gates)
             },
-            copies: program.is_apart().then(|| view.floats(Role::Source)),
+            copies: program.is_per_gate().then(|| view.floats(Role::Source)),
             live: if masked { view.indices(Role::Live) } else { &[] },
             back,
         }
     }
 
-    /// The same dispatch with other params.
+    /// Returns the same dispatch with other params.
     pub(super) fn with(self, params: &'a Params) -> Self {
         Self { params, ..self }
     }
 
-    /// The whole of it.
+    /// Returns the part that is the whole dispatch.
     pub(super) fn whole(&self) -> Part {
         Part { sides: 0..self.sides, rows: 0..self.params.batch as usize, panels: 0..self.params.panels as usize }
     }
 
-    /// The cell whose step keeps what its way back needs, where it does.
+    /// Returns the cell whose step keeps what its backward pass needs, if it does.
     fn keeps(&self) -> Option<Cell> {
         match self.timestep {
             Timestep::Whole(step) if step.keeps => Some(step.cell),
@@ -241,23 +243,23 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Rows of the mask of direction `z` of the dispatch, where there is one.
+    /// Returns the rows of the mask of direction `z` of the dispatch, if there is one.
     pub(super) fn live(&self, z: usize) -> Option<&'a [u32]> {
         let (row, batch) = ([self.params.live_0, self.params.live_1][z] as usize, self.params.batch as usize);
         (!self.live.is_empty()).then(|| &self.live[row * batch..][..batch])
     }
 
-    /// The product of direction `z` of a step back, of rows of δ from `source` on.
-    pub(super) fn turned(&self, z: usize, source: Rows<'a>) -> Product<'a> {
+    /// Returns the product of direction `z` of a step back, with rows of δ from `source` on.
+    pub(super) fn transposed(&self, z: usize, source: Rows<'a>) -> Product<'a> {
         let p = self.params;
         let (depth, panel_rows) = (p.depth as usize, p.depth as usize + self.after_depth);
         let first = p.weight_panel as usize + z * p.weight_panels as usize;
         let size = panel_rows * LANES;
         let panels = &self.weights[first * size..][..p.panels as usize * size];
-        Product { panels, gates: 1, depth, panel_rows, source, apart: false }
+        Product { panels, gates: 1, depth, panel_rows, source, per_gate: false }
     }
 
-    /// Floats that `part` gives.
+    /// Returns the number of floats that `part` gives.
     pub(super) fn given(&self, part: &Part) -> usize {
         let values: usize = places(self).iter().flatten().map(|place| place.gates).sum();
         values * part.sides.len() * part.rows.len() * part.panels.len() * LANES
@@ -283,8 +285,9 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Copies what [`compute`](Self::compute) gave to its rows, but for values that `whose` has no use for.
-    pub(super) fn commit(&self, states: &mut States<'_>, part: &Part, given: &[f32], whose: Whose) {
+    /// Copies the results of [`compute`](Self::compute) to their
+    /// rows, except values that the copying thread does not need.
+    pub(super) fn commit(&self, states: &mut States<'_>, part: &Part, given: &[f32], owner: Owner) {
         let [batch, panel] = [self.params.batch, self.params.panel].map(|n| n as usize);
         let (rows, mut rest) = (part.rows.len(), given);
         for side in part.sides.clone() {
@@ -292,17 +295,17 @@ impl<'a> Job<'a> {
                 let len = part.panels.len() * LANES * place.gates;
                 let (given, after) = rest.split_at(rows * len);
                 rest = after;
-                // Fewer panels than threads leave some without one.
+                // With fewer panels than threads, some threads have none.
                 if given.is_empty() {
                     continue;
                 }
                 let (target, row) = match (place.target, states.span) {
-                    (Target::Own, _) if whose == Whose::Others => continue,
+                    (Target::Own, _) if owner == Owner::Others => continue,
                     (Target::Left, Span::Current) => continue,
                     (Target::Left, Span::Bound) => (&mut *states.left, place.row[side]),
                     (Target::Hidden, Span::Bound) => (&mut *states.hidden, place.row[side]),
                     (Target::Hidden, Span::Current) => (&mut *states.hidden, place.current[side]),
-                    (Target::Memory | Target::Own, _) => (&mut *states.memory, place.row[side]),
+                    (Target::Beside | Target::Own, _) => (&mut *states.beside, place.row[side]),
                 };
                 let column = place.column[side] + (panel + part.panels.start) * LANES * place.gates;
                 let target = &mut target[(row * batch + part.rows.start) * place.width + column..];
@@ -317,11 +320,12 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Copies the states that `part` of the dispatch reads: its rows of the batch, of the hidden state and the memory.
-    pub(super) fn copy_newest(&self, states: &States<'_>, part: &Part, hidden: &mut Floats, memory: &mut Floats) {
+    /// Copies the states that `part` of the dispatch reads: its rows
+    /// of the batch, of the hidden state and of what is beside it.
+    pub(super) fn copy_newest(&self, states: &States<'_>, part: &Part, hidden: &mut Floats, beside: &mut Floats) {
         let p = self.params;
         let [batch, directions, direction] = [p.batch, p.directions, p.direction].map(|n| n as usize);
-        let (size, has_memory) = match self.timestep {
+        let (size, has_cell_state) = match self.timestep {
             Timestep::Whole(step) => (p.depth as usize, step.states != StateKind::Hidden),
             Timestep::Reset(_) | Timestep::New(_) | Timestep::Project => (p.units as usize, false),
             Timestep::Back(_) => {
@@ -332,7 +336,7 @@ impl<'a> Job<'a> {
                     let len = part.rows.len() * width;
                     target[to..to + len].copy_from_slice(&states.hidden[from..from + len]);
                 }
-                memory.reserve(states.memory.len()).copy_from_slice(states.memory);
+                beside.reserve(states.beside.len()).copy_from_slice(states.beside);
                 return;
             }
         };
@@ -347,19 +351,19 @@ impl<'a> Job<'a> {
                 target[b * width + column..][..size].copy_from_slice(source);
             }
         }
-        // An LSTM has rows before the one it reads; the other kernels read what they wrote.
-        let (row, target) = (p.memory_in as usize, memory.reserve(states.memory.len()));
-        if has_memory {
+        // An LSTM has rows before the one that it reads. The other kernels read what they wrote.
+        let (row, target) = (p.cell_in as usize, beside.reserve(states.beside.len()));
+        if has_cell_state {
             let width = directions * p.units as usize;
             let rows = (row * batch + part.rows.start) * width..(row * batch + part.rows.end) * width;
-            target[rows.clone()].copy_from_slice(&states.memory[rows]);
+            target[rows.clone()].copy_from_slice(&states.beside[rows]);
         } else {
-            target.copy_from_slice(states.memory);
+            target.copy_from_slice(states.beside);
         }
     }
 }
 
-/// The state rows that each direction reads, and those that it leaves as the newest.
+/// Returns the state rows that each direction reads, and those that it leaves as the newest.
 pub(super) fn rows(timestep: Timestep<'_>, p: &Params) -> [[u32; 2]; 2] {
     let source = [p.source_0, p.source_1];
     let writes_hidden = match timestep {
@@ -375,59 +379,59 @@ fn is_plain(cell: Cell, variant: Variant) -> bool {
     variant == Variant::plain(cell)
 }
 
-/// How long one thread takes for a dispatch of a recurrent kernel.
+/// Returns how long one thread takes for a dispatch of a recurrent kernel.
 pub(super) fn ns(program: &Program, params: &Params, sides: usize) -> usize {
     let each = params.panels as usize * LANES * program.product_gates() as usize * sides;
     let batch = params.batch as usize;
-    // On the way back each with its derivative.
+    // In the backward pass, each function has its derivative.
     let functions = program.training().and_then(|back| back.cell()).map_or(1, |(cell, _)| 2 * cell.gates());
     threads::product_ns(batch, params.depth as usize * each) + threads::pointwise_ns(batch * each * functions)
 }
 
-/// Where a value goes: a row of the states, by direction of the dispatch.
+/// The place of a value: a row of the states, by direction of the dispatch.
 #[derive(Clone, Copy)]
-struct Place {
+struct CopyTarget {
     target: Target,
     row: [usize; 2],
-    /// The row in what a thread has that helps.
+    /// The row in a worker's own states.
     current: [usize; 2],
-    /// Elements of a row, and the first of each direction.
+    /// Elements of a row, and the first element of each direction.
     width: usize,
     column: [usize; 2],
-    /// Numbers of a unit.
+    /// Numbers of each unit.
     gates: usize,
 }
 
 #[derive(Clone, Copy)]
 enum Target {
     Hidden,
-    Memory,
-    /// The memory, where a unit reads nothing but its own: what others make of it is theirs.
+    Beside,
+    /// Beside the hidden state, if a unit reads only its own value. Then the values of other threads are not needed.
     Own,
     Left,
 }
 
-/// Where the values of a kernel go, first to last.
-fn places(job: &Job<'_>) -> [Option<Place>; 4] {
+/// Returns the places of the values of a kernel, first to last.
+fn places(job: &Job<'_>) -> [Option<CopyTarget>; 4] {
     let p = job.params;
     let [direction, directions, units] = [p.direction, p.directions, p.units].map(|n| n as usize);
     let state = |target, row| {
         let column = [direction * units, (direction + 1) * units];
-        Place { target, row, current: [0; 2], width: directions * units, column, gates: 1 }
+        CopyTarget { target, row, current: [0; 2], width: directions * units, column, gates: 1 }
     };
     // Rows of gates have one direction.
     let gates = |target, row, gates: usize| {
-        Some(Place { target, row, current: [0, 1], width: units * gates, column: [0; 2], gates })
+        Some(CopyTarget { target, row, current: [0, 1], width: units * gates, column: [0; 2], gates })
     };
     let hidden = Some(state(Target::Hidden, [p.target_0 as usize, p.target_1 as usize]));
-    let memory = |target, row| Some(state(target, [row; 2]));
-    let own = |row| memory(Target::Own, row);
+    let beside = |target, row| Some(state(target, [row; 2]));
+    let own = |row| beside(Target::Own, row);
     let [first, second] = match job.timestep {
-        Timestep::Reset(_) => [memory(Target::Memory, MEMORY_RESET), own(MEMORY_UPDATE)],
+        Timestep::Reset(_) => [beside(Target::Beside, SCRATCH_RESET), own(SCRATCH_UPDATE)],
         Timestep::New(_) | Timestep::Project => [hidden, None],
         Timestep::Whole(step) => match step.states {
-            StateKind::Projected => [memory(Target::Memory, MEMORY_UNPROJECTED), own(p.memory_out as usize)],
-            StateKind::Memory => [hidden, own(p.memory_out as usize)],
+            StateKind::Projected => [beside(Target::Beside, CELL_UNPROJECTED), own(p.cell_out as usize)],
+            StateKind::Cell => [hidden, own(p.cell_out as usize)],
             StateKind::Hidden => [hidden, None],
         },
         Timestep::Back(back) => {

@@ -1,4 +1,5 @@
-//! The kernels of training but for those of steps back. Each is in a file of its own; what some share is in `back` and `curves`.
+//! The kernels of training, except those of steps back. Each
+//! has its own file, and `back` and `curves` have shared parts.
 
 mod activate_back;
 mod back;
@@ -24,7 +25,7 @@ use super::buffers::Bound;
 use super::rows;
 use crate::kernel::{Params, Training};
 
-/// How long one thread takes for a dispatch.
+/// Returns how long one thread takes for a dispatch.
 pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
     match training {
         Training::CellBack(_) | Training::NewBack(..) | Training::ResetBack(_) | Training::StateBack(_) => {
@@ -46,7 +47,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
         Training::Loss(loss) => loss::ns(params, loss),
         Training::Squares => update::ns(params, 2),
         Training::Update(rule) => update::ns(params, 2 + rule.moments().len()),
-        // One thread's, whatever they take.
+        // These run on one thread, however long they take.
         Training::Tie { .. } | Training::Total { .. } => 0,
     }
 }
@@ -58,7 +59,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         Training::ScanBack(_) => unreachable!("a scan back is steps back"),
         Training::CellBack(cell) => cell_back::cell_back(arch, bound, cell),
         Training::Outer(outer) => outer::run(arch, bound, outer),
-        Training::Transpose { gates, after, apart } => transpose::run(bound, (gates, after), apart),
+        Training::Transpose { gates, after, per_gate } => transpose::run(bound, (gates, after), per_gate),
         Training::SoftmaxBack { log } => rows_back::softmax(arch, bound, log),
         Training::MaximumBack => rows_back::maximum(bound),
         Training::SumSteps { first } => sums::steps(arch, bound, first),

@@ -1,4 +1,4 @@
-//! Bytes of files of text: whole, a stretch of them, or piece by piece. They must be UTF-8. Knows no format and no row.
+//! Bytes of text files: whole, a range of them, or piece by piece. They must be UTF-8. Knows no format and no row.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -7,10 +7,11 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Bytes of a piece, more or less: enough that a piece costs little, and few beside the memory of any machine.
+/// The approximate bytes of a piece: enough that a piece costs little, and few beside the memory of any machine.
 const PIECE: usize = 1 << 16;
 
-/// The text of a file of at most so many bytes, without a byte order mark. Where an error names a line, it begins with it.
+/// Reads the text of a file of at most `max_bytes` bytes, without a
+/// byte order mark. An error about a line begins with its number.
 pub(super) fn text(path: &Path, max_bytes: u64) -> Result<String> {
     let mut bytes = Vec::new();
     open(path)?.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
@@ -20,7 +21,7 @@ pub(super) fn text(path: &Path, max_bytes: u64) -> Result<String> {
     Ok(decoded(bytes, 1, true)?.0)
 }
 
-/// The text of some bytes of a file that was read before.
+/// Reads the text of some bytes of a file that was read before.
 pub(super) fn stretch(path: &Path, bytes: &Range<u64>) -> Result<String> {
     let changed = |what: String| {
         wrong(format!("bytes {} to {}: {what}", bytes.start, bytes.end))
@@ -37,7 +38,7 @@ pub(super) fn stretch(path: &Path, bytes: &Range<u64>) -> Result<String> {
     String::from_utf8(read).map_err(|e| changed(format!("expected UTF-8, got {e}")))
 }
 
-/// A regular file: a pipe or a device may never end, or never begin.
+/// Opens a regular file: a pipe or a device may never end, or never begin.
 fn open(path: &Path) -> Result<File> {
     if !fs::metadata(path).map_err(|e| unreadable(&e))?.is_file() {
         return Err(wrong("expected a regular file"));
@@ -45,7 +46,8 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|e| unreadable(&e))
 }
 
-/// The text that begins at line `line`, and how many bytes of a byte order mark stood before it, where it is the first of a file.
+/// Decodes the text that begins at line `line`. Returns it with the
+/// length of a byte order mark removed from the start of a file.
 fn decoded(bytes: Vec<u8>, line: usize, is_first: bool) -> Result<(String, usize)> {
     if is_first && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])) {
         return Err(
@@ -64,7 +66,7 @@ fn decoded(bytes: Vec<u8>, line: usize, is_first: bool) -> Result<(String, usize
     }
 }
 
-/// How many lines end in these bytes.
+/// Returns how many lines end in these bytes.
 fn lines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
@@ -74,28 +76,28 @@ pub(super) struct Piece {
     pub(super) text: String,
     /// Its first byte in the file.
     pub(super) begin: u64,
-    /// The line of that, counted from 1.
+    /// The line of that byte, counted from 1.
     pub(super) line: usize,
 }
 
 /// A line of a file.
 pub(super) struct Line<'a> {
-    /// Without its end.
+    /// The text, without its line end.
     pub(super) text: &'a str,
     /// Its bytes in the file.
     pub(super) bytes: Range<u64>,
-    /// Counted from 1.
+    /// Its number, counted from 1.
     pub(super) number: usize,
 }
 
 impl Piece {
-    /// A whole text.
+    /// Makes one piece of a whole text.
     #[cfg(feature = "csv")]
     pub(super) fn whole(text: String) -> Self {
         Self { text, begin: 0, line: 1 }
     }
 
-    /// Its lines.
+    /// Yields its lines.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let mut begin = self.begin;
         self.text.split_inclusive('\n').zip(self.line..).map(move |(whole, number)| {
@@ -111,33 +113,34 @@ impl Piece {
 /// Where a piece may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ends {
-    /// Behind a line.
+    /// After a line.
     Lines,
-    /// Behind a line, outside of double quotes.
+    /// After a line, outside of double quotes.
     #[cfg(feature = "csv")]
     Records,
 }
 
-/// A file piece by piece, each of whole lines.
+/// Pieces of a file, each of whole lines.
 pub(super) struct Pieces {
     file: BufReader<File>,
     ends: Ends,
     /// The most bytes of all pieces, and of one row.
     most: [u64; 2],
     begin: u64,
-    /// Where the last one ends, if not with the file.
+    /// Where the last piece ends; none for the end of the file.
     end: Option<u64>,
     line: usize,
 }
 
 impl Pieces {
-    /// Those of a file of at most `max_bytes`, of which no row has more than `most_of_one`.
+    /// Opens a file of at most `max_bytes` bytes, with at most `most_of_one` bytes in a row.
     pub(super) fn open(path: &Path, ends: Ends, max_bytes: u64, most_of_one: u64) -> Result<Self> {
         let file = BufReader::new(open(path)?);
         Ok(Self { file, ends, most: [max_bytes, most_of_one], begin: 0, end: None, line: 1 })
     }
 
-    /// Those of some bytes of a file that was read before, which begin in line `line`. No line has more than `most_of_one`.
+    /// Opens some bytes, beginning in line `line`, of a file that
+    /// was read before. A line has at most `most_of_one` bytes.
     pub(super) fn of_stretch(path: &Path, bytes: &Range<u64>, line: usize, most_of_one: u64) -> Result<Self> {
         let mut file = open(path)?;
         file.seek(SeekFrom::Start(bytes.start)).map_err(|e| unreadable(&e))?;
@@ -150,7 +153,7 @@ impl Pieces {
         let left = max_bytes.saturating_sub(self.begin);
         let mut bytes = Vec::new();
         let mut quotes = Quotes::default();
-        // Where the row under way begins.
+        // Where the current row begins.
         let mut row = 0;
         loop {
             let before = bytes.len();
@@ -203,7 +206,7 @@ impl Iterator for Pieces {
     }
 }
 
-/// Double quotes around cells, as comma-separated values have them.
+/// Double quotes around cells, as in comma-separated values.
 struct Quotes {
     line: usize,
     /// The line of a quote that opens a cell and is not closed yet.
@@ -219,7 +222,7 @@ impl Default for Quotes {
 }
 
 impl Quotes {
-    /// Goes on over whole lines.
+    /// Scans whole lines.
     fn pass(&mut self, bytes: &[u8]) {
         let mut bytes = bytes.iter().copied().peekable();
         while let Some(byte) = bytes.next() {
@@ -236,7 +239,7 @@ impl Quotes {
     }
 }
 
-/// The line of a quote in `text` that opens a cell and is never closed, counted from 1.
+/// Returns the line, counted from 1, of a quote in `text` that opens a cell and is never closed.
 #[cfg(feature = "csv")]
 pub(super) fn open_quote(text: &str) -> Option<usize> {
     let mut quotes = Quotes::default();

@@ -1,4 +1,4 @@
-//! The labels of a training in their order, each of which is a class.
+//! The labels of a training in their order; each is a class.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,18 +8,19 @@ use crate::error::{Error, ErrorKind, Result, some_of};
 /// The most labels that a message lists.
 const FEW: usize = 8;
 
-/// Labels in order: the place of a label is its class. Whole numbers come by their size, other labels by their characters.
+/// Labels in order: the index of a label is its class. Whole
+/// numbers are ordered by value, other labels by their characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classes {
     labels: Vec<String>,
 }
 
 impl Classes {
-    /// The labels of some rows.
+    /// Finds the labels of some rows.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where there is only one.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if there is only one.
     pub fn of(rows: &Labelled) -> Result<Self> {
         let counts = counts(rows);
         let (first, place) = (&rows.rows()[0].label, rows.source());
@@ -31,11 +32,12 @@ impl Classes {
         Ok(Self { labels: counts.into_iter().map(|(label, _)| label.to_owned()).collect() })
     }
 
-    /// These labels, in this order.
+    /// Takes these labels, in this order.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where there are fewer than two, or one stands twice.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training)
+    /// if there are fewer than two, or one is given twice.
     pub fn new(labels: Vec<String>) -> Result<Self> {
         let mut sorted: Vec<&String> = labels.iter().collect();
         sorted.sort();
@@ -48,16 +50,17 @@ impl Classes {
         }
     }
 
-    /// The labels; the place of each is its class.
+    /// Returns the labels; the index of each is its class.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// The class of each row.
+    /// Returns the class of each row.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, with the line of a row whose label is none of these.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training),
+    /// with the line, if a row has another label.
     pub fn targets(&self, rows: &Labelled) -> Result<Vec<i64>> {
         let classes: HashMap<&str, i64> = self.labels.iter().map(String::as_str).zip(0..).collect();
         let class = |row: &super::Example| {
@@ -70,12 +73,12 @@ impl Classes {
         rows.rows().iter().map(class).collect()
     }
 
-    /// A weight for each class by which all count alike in `rows`, however many rows they have: `rows / (labels · rows of the
-    /// label)` (scikit-learn's `balanced`), and 1 of a label that no row has.
+    /// Returns a weight for each class, so that all classes count alike in `rows`, however many rows they have.
+    /// It is `rows / (labels · rows of the label)` (scikit-learn's `balanced`), or 1 for a label that no row has.
     ///
     /// # Errors
     ///
-    /// As [`targets`](Self::targets).
+    /// Returns the same errors as [`targets`](Self::targets).
     pub fn balanced(&self, rows: &Labelled) -> Result<Vec<f32>> {
         let mut counts = vec![0.0_f32; self.labels.len()];
         for class in self.targets(rows)? {
@@ -85,11 +88,11 @@ impl Classes {
         Ok(counts.iter().map(|count| if *count > 0.0 { share / count } else { 1.0 }).collect())
     }
 
-    /// A weight for each class: what `said` says of its label, else 1.
+    /// Returns a weight for each class: that of its label in `said`, or 1.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where `said` has a label that is none of these.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if `said` has another label.
     pub fn weights<'s>(&self, said: impl IntoIterator<Item = (&'s str, f32)>) -> Result<Vec<f32>> {
         let mut weights = vec![1.0; self.labels.len()];
         for (label, weight) in said {
@@ -102,13 +105,13 @@ impl Classes {
         Ok(weights)
     }
 
-    /// The labels in a line, or the first of them.
+    /// Lists the labels in a line, or the first of them.
     pub(super) fn listed(&self) -> String {
         some_of(self.labels.iter(), FEW)
     }
 }
 
-/// How many rows each label has, in the order of the classes.
+/// Returns how many rows each label has, in the order of the classes.
 pub(super) fn counts(rows: &Labelled) -> Vec<(&str, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows.rows() {
@@ -127,10 +130,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data::{Example, Place};
+    use crate::data::{Example, SourceLocation};
 
     fn rows(labels: &[&str]) -> Labelled {
-        let file = Place::of_file(Path::new("rows.tsv"));
+        let file = SourceLocation::of_file(Path::new("rows.tsv"));
         let row = |(at, label): (usize, &&str)| Example::new("text", label, file.line(at + 1)).unwrap();
         Labelled::new(labels.iter().enumerate().map(row).collect(), file.clone()).unwrap()
     }

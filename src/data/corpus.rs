@@ -1,4 +1,4 @@
-//! A text as a whole, of which a model foresees each next character or word. Knows no model.
+//! A whole text, for models that predict each next character or word. Knows no model.
 
 mod spec;
 mod stored;
@@ -10,10 +10,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::bytes::{Pieces, stretch};
-use super::labelled::Place;
+use super::labelled::SourceLocation;
 use super::tokenizer::{Counter, Unit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::train::rows_before_split;
+use crate::recipe::rows_before_split;
 
 pub use spec::{CorpusOptions, CorpusSpec};
 pub use summary::{CorpusSummary, UnitCount};
@@ -21,14 +21,14 @@ pub use summary::{CorpusSummary, UnitCount};
 /// The most bytes of a line of a text that stays in its file.
 const MOST_OF_A_LINE: u64 = 1 << 30;
 
-/// A text as a whole. [`read`](Self::read) reads one from a file, and [`open`](Self::open) leaves it there.
+/// A whole text. [`read`](Self::read) reads one from a file, and [`open`](Self::open) leaves it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corpus {
     text: Text,
-    source: Place,
+    source: SourceLocation,
 }
 
-/// A text, or where it stands.
+/// A text, or where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Text {
     Held(String),
@@ -39,32 +39,39 @@ enum Text {
 /// A part of a text.
 struct Part<'a> {
     text: &'a str,
-    /// Its first byte: in the file of a text that stays there, else in the text.
+    /// Its first byte: in the file if the text stays there, otherwise in the text.
     begin: u64,
-    /// The line of that, counted from 1.
+    /// The line of that byte, counted from 1.
     line: usize,
 }
 
 impl Corpus {
-    /// A text that came from `source`.
+    /// Makes a text that came from `source`.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where it is empty or white space alone.
-    pub fn new(text: impl Into<String>, source: Place) -> Result<Self> {
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if it is empty or white space alone.
+    pub fn new(text: impl Into<String>, source: SourceLocation) -> Result<Self> {
         Self { text: Text::Held(text.into()), source }.checked()
     }
 
-    /// The text in a file in UTF-8, which stays there: it may be larger than memory. Goes over it once.
+    /// Opens a UTF-8 file and leaves its text there, so it may be larger than memory. Goes over it once.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the file cannot be read or is no regular file, is no UTF-8 or empty, or has a line of more than 1 GiB.
-    pub fn open(path: &Path) -> Result<Self> {
-        let whole = Self { text: Text::Stored(0..u64::MAX, 1), source: Place::of_file(path) };
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io):
+    ///
+    /// - if the file cannot be read or is no regular file;
+    /// - if it is no UTF-8 or empty, or has a line of more than 1 GiB.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::of_file(SourceLocation::of_file(path))
+    }
+
+    fn of_file(source: SourceLocation) -> Result<Self> {
+        let whole = Self { text: Text::Stored(0..u64::MAX, 1), source };
         let mut bytes: Option<Range<u64>> = None;
         whole.each(|part| {
-            // Behind a byte order mark.
+            // After a byte order mark.
             let begin = bytes.as_ref().map_or(part.begin, |bytes| bytes.start);
             bytes = Some(begin..part.begin + part.text.len() as u64);
             Ok(true)
@@ -72,7 +79,7 @@ impl Corpus {
         Self { text: Text::Stored(bytes.unwrap_or_default(), 1), ..whole }.checked()
     }
 
-    /// The same, if there is more in it than white space.
+    /// Checks that it holds more than white space.
     fn checked(self) -> Result<Self> {
         let mut is_empty = true;
         self.each(|part| {
@@ -85,11 +92,11 @@ impl Corpus {
         }
     }
 
-    /// The text, read where it stayed in its file.
+    /// Returns the text, which is read if it stayed in its file.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where it can no longer be read.
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if it can no longer be read.
     pub fn text(&self) -> Result<Cow<'_, str>> {
         match &self.text {
             Text::Held(text) => Ok(Cow::Borrowed(text)),
@@ -97,12 +104,12 @@ impl Corpus {
         }
     }
 
-    /// The file that it came from.
-    pub fn source(&self) -> &Place {
+    /// Returns the file that it came from.
+    pub fn source(&self) -> &SourceLocation {
         &self.source
     }
 
-    /// Its bytes in its file, where it stays there.
+    /// Returns its bytes in its file, if it stays there.
     fn stored(&self) -> Option<&Range<u64>> {
         match &self.text {
             Text::Held(_) => None,
@@ -110,12 +117,12 @@ impl Corpus {
         }
     }
 
-    /// Some bytes of the file that the text stays in.
+    /// Reads some bytes of the file that the text stays in.
     fn stretch(&self, bytes: &Range<u64>) -> Result<String> {
         stretch(self.source.path(), bytes).map_err(|e| e.at(&self.source))
     }
 
-    /// Calls `each` with parts that together are the text, in their order, until it says no. A part ends behind a line.
+    /// Calls `each` with consecutive parts that make up the text, until it returns false. A part ends after a line.
     fn each(&self, mut each: impl FnMut(Part<'_>) -> Result<bool>) -> Result<()> {
         match &self.text {
             Text::Held(text) => each(Part { text, begin: 0, line: 1 }).map(drop),
@@ -132,7 +139,7 @@ impl Corpus {
         }
     }
 
-    /// How often each of its characters or words is there.
+    /// Counts how often each of its characters or words occurs.
     fn counter(&self, unit: Unit) -> Result<Counter> {
         let mut counter = Counter::of(unit);
         self.each(|part| {
@@ -142,11 +149,13 @@ impl Corpus {
         Ok(counter)
     }
 
-    /// All but the last `share` of the text, and this, by characters or by the words that white space sets apart.
+    /// Splits off the last `share` of the text: returns the rest, then this part.
+    /// The share is counted in characters, or in words between white space.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where one of both would be empty; `Io`, where the text can no longer be read.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if either part would
+    /// be empty, or of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if the text can no longer be read.
     pub fn split(&self, share: f64, unit: Unit) -> Result<[Self; 2]> {
         let mut count = 0;
         self.each(|part| {
@@ -177,7 +186,7 @@ impl Corpus {
     }
 }
 
-/// Where each character or word of a text begins.
+/// Yields where each character or word of a text begins.
 fn begins(text: &str, unit: Unit) -> Box<dyn Iterator<Item = usize> + '_> {
     match unit {
         Unit::Characters => Box::new(text.char_indices().map(|(at, _)| at)),
@@ -188,8 +197,9 @@ fn begins(text: &str, unit: Unit) -> Box<dyn Iterator<Item = usize> + '_> {
     }
 }
 
-/// Whether a file of this name is a text as a whole: one that ends in `.txt`.
-pub fn is_corpus(path: &Path) -> bool {
+/// Returns whether a file of this name is a whole text: one that ends in `.txt`.
+pub fn is_corpus(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("txt")) && !path.is_dir()
 }
 

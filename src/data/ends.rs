@@ -1,4 +1,4 @@
-//! The one sequence that a model takes and the one output that it gives: under which names, and in which axes.
+//! The one sequence that a model takes and the one output that it gives: their names and their axes.
 
 use ndarray::{ArrayD, Axis};
 
@@ -9,15 +9,15 @@ use crate::named::arrange;
 /// Both ends of a model.
 #[derive(Clone, Debug)]
 pub(super) struct Ends {
-    /// What it takes.
+    /// What the model takes.
     pub(super) takes: Flow,
-    /// What it gives.
+    /// What the model gives.
     pub(super) gives: Flow,
-    /// Where that comes from.
+    /// The value of the output.
     pub(super) output: Value,
-    /// The input of the lengths, where there is one.
+    /// The input of the lengths, if there is one.
     pub(super) lengths: Option<InputPort>,
-    /// The input of the mask, where there is one.
+    /// The input of the mask, if there is one.
     pub(super) mask: Option<InputPort>,
     sequence: InputPort,
     targets: String,
@@ -25,11 +25,12 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Those of `model`.
+    /// Finds the ends of `model`.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where it takes more than one sequence, or gives more than one output.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model)
+    /// if it takes more than one sequence, or gives more than one output.
     pub(super) fn of(model: &Model) -> Result<Self> {
         model.check()?;
         let takes = model.input()?;
@@ -64,12 +65,13 @@ impl Ends {
         })
     }
 
-    /// What the model takes, under its name and in its axes.
+    /// Returns `array` as the model's input, under its name and in its axes.
     pub(super) fn taken<A: Clone>(&self, array: ArrayD<A>, axes: &[Dim]) -> (String, ArrayD<A>) {
         (self.sequence.name.clone(), placed(array, axes, &self.sequence.axes))
     }
 
-    /// What the output is compared with, under its name and in the axes of the output, of which it has those that `axes` has.
+    /// Returns `array` as the targets of the output, under their name and
+    /// in the axes of the output, without features unless `axes` has them.
     pub(super) fn target<A: Clone>(&self, array: ArrayD<A>, axes: &[Dim]) -> (String, ArrayD<A>) {
         let is_feature = |dim: &Dim| matches!(dim, Dim::Features | Dim::Directions);
         let keeps = axes.contains(&Dim::Features);
@@ -77,17 +79,18 @@ impl Ends {
         (self.targets.clone(), placed(array, axes, &wanted))
     }
 
-    /// The name of what the output is compared with.
+    /// Returns the name of the targets.
     pub(super) fn targets(&self) -> &str {
         &self.targets
     }
 }
 
-/// Refuses a model of which a step has seen later ones: it would copy what it is to foresee.
+/// Refuses a model in which a step has seen later ones: it would copy what it is to predict.
 ///
 /// # Errors
 ///
-/// Kind `Model`, with the layer.
+/// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model),
+/// with the layer, if a stack does not go forward.
 pub(super) fn foresees(model: &Model) -> Result<()> {
     for (index, layer) in model.layers.iter().enumerate() {
         let LayerKind::Recurrent(stack) = &layer.kind else { continue };
@@ -106,7 +109,7 @@ pub(super) fn foresees(model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// `array`, whose axes are `axes`, with the axes `wanted`.
+/// Returns `array`, whose axes are `axes`, in the axes `wanted`.
 pub(super) fn placed<A: Clone>(array: ArrayD<A>, axes: &[Dim], wanted: &[Dim]) -> ArrayD<A> {
     let long: Vec<Dim> = wanted.iter().copied().filter(|dim| *dim != Dim::One).collect();
     let mut array = arrange(array, axes, &long);
@@ -125,7 +128,8 @@ mod tests {
     use ndarray::Array3;
 
     use super::*;
-    use crate::{Axes, Gru, Linear};
+    use crate::model::Axes;
+    use crate::{Gru, Linear};
 
     const ALL: [Dim; 3] = [Dim::Batch, Dim::Time, Dim::Features];
 

@@ -1,4 +1,4 @@
-//! What of a model takes texts and what gives their classes: its port of tokens, its lengths or mask, its output.
+//! The parts of a model that take texts and give their classes: its port of tokens, its lengths or mask, its output.
 
 use ndarray::{Array1, Array2, ArrayView1, s};
 
@@ -11,29 +11,30 @@ use crate::loss::{BinaryCrossEntropy, CrossEntropy, Objective, last_activation};
 use crate::model::{Dim, Flow, InputPort, Model, TimeEnd};
 use crate::named::{NamedTensors, Values};
 
-/// The places of a model that text goes through.
+/// The input and the output of a model for text.
 #[derive(Clone, Debug)]
 pub(super) struct Heads {
     /// Every token is below this.
     pub(super) tokens: usize,
-    /// How many numbers answer for a text.
+    /// How many numbers the model gives for a text.
     pub(super) outputs: usize,
-    /// What ends the output.
+    /// The activation of the output.
     activation: Option<Activation>,
     ends: Ends,
-    /// At which end of a text padding stands.
+    /// The end of a text that is padded.
     pad: Side,
-    /// The input that tells padding from text: the lengths of texts that it follows, the mask of those that it precedes.
+    /// The input that tells padding from text: the lengths if padding comes last, or the mask if it comes first.
     tells: InputPort,
 }
 
 impl Heads {
-    /// Those of `model`, where `pad` is the end at which texts are padded.
+    /// Finds the heads of `model` for texts that are padded at the end `pad`.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where it does not take one sequence of tokens with lengths (a mask, where padding comes first) and give one
-    /// row of numbers for each, or its output is that of a padded step.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the model does not
+    /// take one sequence of tokens and give one row of numbers for each. It is the same if it takes
+    /// no lengths (no mask, if padding comes first), or if its output is that of a padded step.
     pub(super) fn of(model: &Model, pad: Side) -> Result<Self> {
         let ends = Ends::of(model)?;
         let Flow::Tokens(tokens) = ends.takes else {
@@ -65,12 +66,12 @@ impl Heads {
         Ok(Self { tokens, outputs: features.len(), activation, ends, pad, tells })
     }
 
-    /// How many labels it tells apart.
+    /// Returns how many labels it tells apart.
     pub(super) fn labels(&self) -> usize {
         self.outputs.max(2)
     }
 
-    /// The loss that fits its output.
+    /// Returns the loss that fits its output.
     pub(super) fn objective(&self) -> Objective {
         match self.outputs {
             1 => BinaryCrossEntropy::default().into(),
@@ -78,7 +79,7 @@ impl Heads {
         }
     }
 
-    /// Rows of tokens, padded to `steps`, under the model's names and in its axes.
+    /// Lays out rows of tokens, padded to `steps`, under the model's names and in its axes.
     pub(super) fn tensors(&self, rows: &[Vec<i64>], steps: usize) -> NamedTensors {
         const AXES: [Dim; 2] = [Dim::Batch, Dim::Time];
         let place = |row: &[i64]| match self.pad {
@@ -100,18 +101,18 @@ impl Heads {
         NamedTensors::from([(name, tokens.into()), (self.tells.name.clone(), told)])
     }
 
-    /// The name of the targets.
+    /// Returns the name of the targets.
     pub(super) fn targets(&self) -> &str {
         self.ends.targets()
     }
 
-    /// The probability of each label, of what the model gave for a text. A number without an activation of its own is one before
-    /// softmax or sigmoid, as the losses take it.
+    /// Returns the probability of each label from a model's output for a text. An output without
+    /// an activation is taken as the number before softmax or sigmoid, as the losses take it.
     pub(super) fn probabilities(&self, given: &[f32]) -> Vec<f64> {
         let given: Vec<f64> = given.iter().map(|x| f64::from(*x)).collect();
         match (given[..].as_ref(), self.activation) {
             ([p], Some(Activation::Sigmoid)) => vec![1.0 - p, *p],
-            // Each from its own side, so that neither rounds to zero.
+            // Each is computed from its own side, so that neither rounds to zero.
             ([z], _) => vec![1.0 / (1.0 + z.exp()), 1.0 / (1.0 + (-z).exp())],
             (_, Some(Activation::Softmax)) => given,
             (_, _) => {
@@ -124,7 +125,8 @@ impl Heads {
     }
 }
 
-/// Refuses a model that answers by the end of the time axis where a shorter text has padding, unless its last step is held there.
+/// Refuses a model that answers from the end of the time axis where
+/// shorter texts have padding, unless its last step is held there.
 fn own_steps(model: &Model, pad: Side) -> Result<()> {
     let taken = model.ends_taken();
     let reads = |end: TimeEnd| taken.contains(&(end, false));
@@ -149,7 +151,8 @@ fn wrong(text: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Axes, Direction, Embedding, Gru, Linear, Padding, Select};
+    use crate::model::{Axes, Direction, Padding};
+    use crate::{Embedding, Gru, Linear, Select};
 
     fn head(select: Select, last: Linear) -> Result<Heads> {
         let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(select).layer(last);
@@ -207,8 +210,8 @@ mod tests {
         let mask = ndarray::arr2(&[[1.0_f32, 1.0, 1.0], [0.0, 1.0, 1.0]]).into_dyn();
         for axes in [Axes::BatchFirst, Axes::TimeMajor] {
             let in_axes = |values: Values| match (axes, values) {
-                (Axes::TimeMajor, Values::Whole(array)) => Values::Whole(array.reversed_axes()),
-                (Axes::TimeMajor, Values::Real(array)) => Values::Real(array.reversed_axes()),
+                (Axes::TimeMajor, Values::I64(array)) => Values::I64(array.reversed_axes()),
+                (Axes::TimeMajor, Values::F32(array)) => Values::F32(array.reversed_axes()),
                 (_, values) => values,
             };
             let tensors = |pad| Heads::of(&model.clone().axes(axes), pad).unwrap().tensors(&rows, 3);

@@ -1,4 +1,4 @@
-//! Rows of text with a label each, and where each of them stands. Knows no file format and no model.
+//! Rows of text with a label each, and where each of them was read. Knows no file format and no model.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,40 +8,40 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::train::rows_before_split;
+use crate::recipe::rows_before_split;
 
-/// Where a row stands: its file, and its line where the file has several rows.
+/// Where a row is: its file, and its line if the file has several rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     path: Arc<Path>,
     line: Option<usize>,
 }
 
-impl Place {
-    /// A file as a whole.
-    pub fn of_file(path: &Path) -> Self {
-        Self { path: path.into(), line: None }
+impl SourceLocation {
+    /// Makes the location of a whole file.
+    pub fn of_file(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().into(), line: None }
     }
 
-    /// A line of the same file, counted from 1.
+    /// Makes the location of a line of the same file, counted from 1.
     #[must_use]
     pub fn line(&self, line: usize) -> Self {
         Self { path: Arc::clone(&self.path), line: Some(line) }
     }
 
-    /// The line, where it is one.
+    /// Returns the line, if it is one.
     #[cfg(feature = "csv")]
     pub(super) fn line_number(&self) -> Option<usize> {
         self.line
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(f, "{}: line {line}", self.path.display()),
@@ -50,10 +50,10 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads the text of a row again: of its place, and of its bytes in the file there.
-pub(super) type ReadAgain = dyn Fn(&Place, &Range<u64>) -> Result<String> + Send + Sync;
+/// Reads the text of a row again, from its location and its bytes in the file there.
+pub(super) type ReadAgain = dyn Fn(&SourceLocation, &Range<u64>) -> Result<String> + Send + Sync;
 
-/// A text, or where it stands.
+/// A text, or where it is.
 #[derive(Clone)]
 enum Text {
     Held(String),
@@ -62,21 +62,23 @@ enum Text {
 
 /// A text with its label.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Example {
     text: Text,
     /// The label, without the white space around it.
     pub label: String,
-    /// Where it stands.
-    pub place: Place,
+    /// Where it is.
+    pub place: SourceLocation,
 }
 
 impl Example {
-    /// An example.
+    /// Makes an example.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the text or the label is empty or white space alone.
-    pub fn new(text: impl Into<String>, label: &str, place: Place) -> Result<Self> {
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io)
+    /// if the text or the label is empty or white space alone.
+    pub fn new(text: impl Into<String>, label: &str, place: SourceLocation) -> Result<Self> {
         let (text, label) = (text.into(), label.trim().to_owned());
         for (what, empty) in [("label", label.is_empty()), ("text", text.trim().is_empty())] {
             if empty {
@@ -87,11 +89,12 @@ impl Example {
         Ok(Self { text: Text::Held(text), label, place })
     }
 
-    /// The text, as the file has it.
+    /// Returns the text, as in the file.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where it stayed in the file and can no longer be read there.
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io)
+    /// if it stayed in the file and can no longer be read there.
     pub fn text(&self) -> Result<Cow<'_, str>> {
         match &self.text {
             Text::Held(text) => Ok(Cow::Borrowed(text)),
@@ -99,7 +102,7 @@ impl Example {
         }
     }
 
-    /// The same, whose text stays in its file: `bytes` of it.
+    /// Leaves its text in the file, at `bytes`.
     pub(super) fn stored(self, bytes: Range<u64>, again: &Arc<ReadAgain>) -> Self {
         Self { text: Text::Stored { bytes, again: Arc::clone(again) }, ..self }
     }
@@ -118,16 +121,16 @@ impl fmt::Debug for Text {
 #[derive(Clone, Debug)]
 pub struct Labelled {
     rows: Vec<Example>,
-    source: Place,
+    source: SourceLocation,
 }
 
 impl Labelled {
-    /// Rows that came from `source`.
+    /// Makes labelled text of rows that came from `source`.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where there are none.
-    pub fn new(rows: Vec<Example>, source: Place) -> Result<Self> {
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if there are no rows.
+    pub fn new(rows: Vec<Example>, source: SourceLocation) -> Result<Self> {
         if rows.is_empty() {
             let text = "expected rows of a label and a text, got none; is this the right file?";
             return Err(Error::new(ErrorKind::Io, text).at(source));
@@ -135,32 +138,32 @@ impl Labelled {
         Ok(Self { rows, source })
     }
 
-    /// The rows.
+    /// Returns the rows.
     pub fn rows(&self) -> &[Example] {
         &self.rows
     }
 
-    /// The file or folder that they came from.
-    pub fn source(&self) -> &Place {
+    /// Returns the file or folder that they came from.
+    pub fn source(&self) -> &SourceLocation {
         &self.source
     }
 
-    /// The texts, in order, each read where it stayed in its file.
+    /// Yields the texts, in order. Texts that stayed in their files are read there.
     pub fn texts(&self) -> impl Iterator<Item = Result<Cow<'_, str>>> {
         self.rows.iter().map(Example::text)
     }
 
-    /// The label that all rows have, where they have one alone.
+    /// Returns the label of all rows, if they have only one.
     pub fn only_label(&self) -> Option<&str> {
         let first = self.rows[0].label.as_str();
         self.rows.iter().all(|row| row.label == first).then_some(first)
     }
 
-    /// What is odd about the rows and keeps nobody from going on: a label that one row alone has, with its line.
+    /// Returns what is odd about the rows and yet no error: labels that only one row has, with its line.
     pub fn warnings(&self) -> Vec<String> {
-        /// The most labels that are told.
+        /// The most labels that are named.
         const FEW: usize = 5;
-        let mut first: BTreeMap<&str, (usize, &Place)> = BTreeMap::new();
+        let mut first: BTreeMap<&str, (usize, &SourceLocation)> = BTreeMap::new();
         for row in &self.rows {
             first.entry(&row.label).or_insert((0, &row.place)).0 += 1;
         }
@@ -173,11 +176,12 @@ impl Labelled {
         told.chain(rest).collect()
     }
 
-    /// All but the last `share` of the rows, and these, as [`Dataset::split`](crate::Dataset::split) cuts them.
+    /// Splits off the last `share` of the rows: returns all others, then
+    /// these, as [`Dataset::split`](crate::train::Dataset::split) does.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where one of both would be empty.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if either part would be empty.
     pub fn split(mut self, share: f64) -> Result<[Self; 2]> {
         let last = self.rows.split_off(rows_before_split(self.rows.len(), share)?);
         let source = self.source.clone();
@@ -190,7 +194,7 @@ mod tests {
     use super::*;
 
     fn rows(count: usize) -> Labelled {
-        let file = Place::of_file(Path::new("rows.tsv"));
+        let file = SourceLocation::of_file(Path::new("rows.tsv"));
         let row = |at: usize| Example::new(format!("text {at}"), " yes ", file.line(at)).unwrap();
         Labelled::new((1..=count).map(row).collect(), file.clone()).unwrap()
     }
@@ -208,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_label_of_one_row_is_worth_a_warning() {
-        let file = Place::of_file(Path::new("rows.tsv"));
+        let file = SourceLocation::of_file(Path::new("rows.tsv"));
         let row = |(at, label): (usize, &&str)| Example::new("text", label, file.line(at + 1)).unwrap();
         let rows = |all: &[&str]| Labelled::new(all.iter().enumerate().map(row).collect(), file.clone()).unwrap();
         let odd = rows(&["pos", "neg", "pos", "neg", "Pos"]);
@@ -221,12 +225,12 @@ mod tests {
 
     #[test]
     fn a_row_without_text_or_label_is_refused_with_its_line() {
-        let at = |line| Place::of_file(Path::new("rows.tsv")).line(line);
+        let at = |line| SourceLocation::of_file(Path::new("rows.tsv")).line(line);
         let refused = |text: &str, label: &str| Example::new(text, label, at(3)).unwrap_err().to_string();
         let hint = "got none; fill it in or take the row out";
         assert_eq!(refused(" \t", "yes"), format!("rows.tsv: line 3: expected a text, {hint}"));
         assert_eq!(refused("text", " "), format!("rows.tsv: line 3: expected a label, {hint}"));
-        let none = Labelled::new(Vec::new(), Place::of_file(Path::new("rows.tsv"))).unwrap_err().to_string();
+        let none = Labelled::new(Vec::new(), SourceLocation::of_file(Path::new("rows.tsv"))).unwrap_err().to_string();
         assert!(none.starts_with("rows.tsv: expected rows of a label and a text, got none; "), "{none}");
     }
 }

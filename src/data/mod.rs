@@ -1,10 +1,12 @@
-//! Labelled text → what a model takes: rows of a file, tokens, classes, padded tensors with their lengths; and back, what a
-//! model gives → labels with probabilities.
+//! Labelled text → the input of a model: rows of a file, tokens, classes, padded tensors
+//! with their lengths. And back: the output of a model → labels with probabilities.
 //!
-//! A [`Series`] of numbers becomes windows in time, a [`Corpus`] windows of a text whose next token is foreseen.
+//! A [`Series`] of numbers becomes windows in time. A [`Corpus`]
+//! becomes windows of a text whose next token is predicted.
 //!
-//! `read` knows files, `tokenizer` text, `classes` labels; `spec` joins them to a model's ports and outputs (`ends`), `stored` keeps
-//! that in the model's file, and `summary` tells of a file before anything is trained. Knows no device and no optimizer.
+//! `read` knows files, `tokenizer` text, and `classes` labels. `spec` joins them to a
+//! model's ports and outputs (`ends`), and `stored` keeps that in the model's file.
+//! `summary` describes a file before anything is trained. Knows no device and no optimizer.
 //!
 //! # Example
 //!
@@ -53,7 +55,7 @@ mod tokenizer;
 
 pub use classes::Classes;
 pub use corpus::{Corpus, CorpusOptions, CorpusSpec, CorpusSummary, UnitCount, is_corpus};
-pub use labelled::{Example, Labelled, Place};
+pub use labelled::{Example, Labelled, SourceLocation};
 pub use read::{ReadOptions, is_labelled_text, read_lines};
 pub use series::{
     ColumnSummary, Forecast, Scale, Series, SeriesOptions, SeriesSpec, SeriesSummary, TargetError, is_series,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-/// A folder of its own for a test, removed with it.
+/// A folder of its own for a test, removed after it.
 pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {

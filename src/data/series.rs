@@ -1,4 +1,5 @@
-//! A series of numbers: columns of equal length, a row for each time, in the order of time. Knows no file format and no model.
+//! A series of numbers: columns of equal length, with a row for each
+//! time, in the order of time. Knows no file format and no model.
 
 mod forecast;
 mod scale;
@@ -9,9 +10,9 @@ mod windows;
 
 use std::path::Path;
 
-use super::labelled::Place;
+use super::labelled::SourceLocation;
 use crate::error::{Error, ErrorKind, Result, some_of};
-use crate::train::rows_before_split;
+use crate::recipe::rows_before_split;
 
 pub use forecast::{Forecast, TargetError};
 pub use scale::Scale;
@@ -25,16 +26,16 @@ const FEW: usize = 10;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     columns: Vec<Column>,
-    /// The line of each row, where it came from a file.
+    /// The line of each row, if it came from a file.
     lines: Vec<usize>,
-    source: Place,
+    source: SourceLocation,
 }
 
-/// A column of a series: its numbers, and what of it is none.
+/// A column of a series: its numbers, and which cells are none.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Column {
     name: String,
-    /// NaN stands for a cell that is no number.
+    /// The numbers; NaN for a cell that is no number.
     numbers: Vec<f64>,
     /// The first such cell, and its row.
     bad: Option<(usize, String)>,
@@ -43,7 +44,7 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// A column without cells.
+    /// Makes a column without cells.
     #[cfg(feature = "csv")]
     pub(super) fn new(name: &str) -> Self {
         Self { name: name.trim().to_owned(), numbers: Vec::new(), bad: None, counts: [0, 0] }
@@ -66,7 +67,7 @@ impl Column {
         self.numbers.push(f64::NAN);
     }
 
-    /// Whether it is one of numbers, some of which may be missing, and not one of words such as dates.
+    /// Returns whether it is a column of numbers, some of which may be missing, and not one of words such as dates.
     fn is_numeric(&self) -> bool {
         let [numbers, words] = self.counts;
         !self.name.is_empty() && numbers > 0 && numbers >= words
@@ -74,13 +75,13 @@ impl Column {
 }
 
 impl Series {
-    /// A series of these columns: of each a name, and its number in every row. An error tells of row n as of line n.
+    /// Makes a series of these columns: the name of each, and its number in every row. Errors call row n "line n".
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where there is no row, a column is longer than another, or two have one name. A number that is not finite is
-    /// told where its column is used.
-    pub fn new<'a>(columns: impl IntoIterator<Item = (&'a str, Vec<f64>)>, source: Place) -> Result<Self> {
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if there is no row, the columns differ
+    /// in length, or two have one name. A number that is not finite is an error only when its column is used.
+    pub fn new<'a>(columns: impl IntoIterator<Item = (&'a str, Vec<f64>)>, source: SourceLocation) -> Result<Self> {
         let column = |(name, numbers): (&str, Vec<f64>)| {
             let bad = numbers.iter().enumerate().find(|(_, number)| !number.is_finite());
             let bad = bad.map(|(row, number)| (row, number.to_string()));
@@ -96,12 +97,13 @@ impl Series {
         Self::of_columns(columns, (1..=rows).collect(), source)
     }
 
-    /// A series of columns of equal length.
+    /// Makes a series of columns of equal length.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where there is no row, or two columns have one name.
-    pub(super) fn of_columns(columns: Vec<Column>, lines: Vec<usize>, source: Place) -> Result<Self> {
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io)
+    /// if there is no row, or two columns have one name.
+    pub(super) fn of_columns(columns: Vec<Column>, lines: Vec<usize>, source: SourceLocation) -> Result<Self> {
         if lines.is_empty() || columns.is_empty() {
             let text = "expected rows of numbers below a line of column names, got none";
             return Err(wrong(text).hint("is this the right file?").at(source));
@@ -114,31 +116,32 @@ impl Series {
         Ok(Self { columns, lines, source })
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.lines.len()
     }
 
-    /// The file that it came from.
-    pub fn source(&self) -> &Place {
+    /// Returns the file that it came from.
+    pub fn source(&self) -> &SourceLocation {
         &self.source
     }
 
-    /// The names of the columns of numbers, in their order. A column without a name is none of them.
+    /// Returns the names of the columns of numbers, in their order, without columns that have no name.
     pub fn numeric(&self) -> Vec<&str> {
         self.columns.iter().filter(|column| column.is_numeric()).map(|column| column.name.as_str()).collect()
     }
 
-    /// The names of the other columns, such as one of dates.
+    /// Returns the names of the other columns, such as one of dates.
     pub fn others(&self) -> Vec<&str> {
         self.columns.iter().filter(|column| !column.is_numeric()).map(|column| column.name.as_str()).collect()
     }
 
-    /// The numbers of a column, `[rows]`, all of them finite.
+    /// Returns the numbers of a column, `[rows]`, all of them finite.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where there is no such column; with the line of a cell that is missing, or holds no finite number.
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if there is no such
+    /// column. It is the same, with the line, if a cell is missing or holds no finite number.
     pub fn column(&self, name: &str) -> Result<&[f64]> {
         let Some(column) = self.columns.iter().find(|column| column.name == name) else {
             let known = some_of(self.columns.iter().map(|column| format!("{:?}", column.name)), FEW);
@@ -155,24 +158,25 @@ impl Series {
         }
     }
 
-    /// Where a row stands.
-    pub(super) fn place(&self, row: usize) -> Place {
+    /// Returns where a row is.
+    pub(super) fn place(&self, row: usize) -> SourceLocation {
         self.lines.get(row).map_or_else(|| self.source.clone(), |line| self.source.line(*line))
     }
 
-    /// How many rows come before the last `share` of them: the time at which a training ends and a validation begins.
+    /// Returns how many rows come before the last `share` of them:
+    /// the time at which training ends and validation begins.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where one of both would be empty.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if either part would be empty.
     pub fn rows_before(&self, share: f64) -> Result<usize> {
         rows_before_split(self.rows(), share).map_err(|e| e.at(&self.source))
     }
 }
 
-/// Whether a file of this name can hold a series: one that ends in `.csv`.
-pub fn is_series(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
+/// Returns whether a file of this name can hold a series: one that ends in `.csv`.
+pub fn is_series(path: impl AsRef<Path>) -> bool {
+    path.as_ref().extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
 fn wrong(text: impl Into<String>) -> Error {
@@ -183,8 +187,8 @@ fn wrong(text: impl Into<String>) -> Error {
 mod tests {
     use super::*;
 
-    fn place() -> Place {
-        Place::of_file(Path::new("series.csv"))
+    fn place() -> SourceLocation {
+        SourceLocation::of_file(Path::new("series.csv"))
     }
 
     #[test]

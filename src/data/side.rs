@@ -14,7 +14,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// The word of each, as files and the command line have it.
+    /// The word for each end, as in files and on the command line.
     pub const WORDS: [(&'static str, Self); 2] = [("start", Self::Start), ("end", Self::End)];
 }
 

@@ -1,4 +1,4 @@
-//! Texts ⇄ tensors of a model: tokens, classes, lengths and padding, as a training settled them.
+//! Texts ⇄ tensors of a model: tokens, classes, lengths and padding, as a training fixed them.
 
 mod rows;
 
@@ -18,39 +18,40 @@ use crate::model::Model;
 use crate::named::{Examples, NamedTensors};
 use rows::TextRows;
 
-/// The most tokens that are laid out at once, padding among them: 2 GiB of 64-bit integers.
+/// The most tokens that are laid out at once, including padding: 2 GiB of 64-bit integers.
 const MOST_TOKENS: usize = 1 << 28;
 
-/// How texts are to become tokens.
+/// How texts become tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TextOptions {
-    /// What a token stands for.
+    /// What a token represents.
     pub unit: Unit,
-    /// The most tokens of the vocabulary, padding, start and unknown among them: the model's number where none is said.
+    /// The most tokens of the vocabulary, including padding, start and unknown; if not set, the model's number.
     pub num_tokens: Option<usize>,
     /// Whether a text begins with a start token.
     pub start: bool,
-    /// The most tokens of a text, the start token among them: no bound where none is said.
+    /// The most tokens of a text, including the start token; if not set, there is no limit.
     pub max_length: Option<usize>,
-    /// Which end of a longer text is cut off, at its start with the start token.
+    /// Which end of a longer text is cut off; at its start the start token is cut off too.
     pub truncate: Side,
-    /// At which end a shorter text is padded.
+    /// The end at which a shorter text is padded.
     pub pad: Side,
 }
 
 impl Default for TextOptions {
-    /// Words behind a start token, as many as the model has tokens, and whole texts, padded at their end.
+    /// Returns options for words after a start token, as many as
+    /// the model has tokens, and whole texts, padded at their end.
     fn default() -> Self {
         let (truncate, pad) = (Side::End, Side::End);
         Self { unit: Unit::Words, num_tokens: None, start: true, max_length: None, truncate, pad }
     }
 }
 
-/// What a model reads and answers in words: its tokenizer, the label of each class, and what becomes of a long text.
+/// How a model reads texts and answers in words: its tokenizer, the label of each class, and how long texts are cut.
 ///
-/// It is made from the rows that a model is trained on, and kept in the model's file: [`to_json`](Self::to_json) and
-/// [`read`](Self::read).
+/// It is made from the rows that a model is trained on, and kept in the
+/// model's file: [`to_json`](Self::to_json) and [`read`](Self::read).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextSpec {
     tokenizer: Tokenizer,
@@ -60,23 +61,29 @@ pub struct TextSpec {
     pad: Side,
 }
 
-/// What a model makes of a text.
+/// A model's answer for a text.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Answer {
-    /// The most probable class; of equally probable ones the first.
+    /// The most probable class; the first of equally probable ones.
     pub class: usize,
     /// The probability of each class.
     pub probabilities: Vec<f64>,
 }
 
 impl TextSpec {
-    /// The tokenizer and the labels of `training`, for `model`.
+    /// Learns the tokenizer and the labels of `training`, for `model`.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the model does not take one sequence of tokens and answer with one row of numbers for each;
-    /// `Training`, where there are not as many labels as the model tells apart (two of one number), or the vocabulary would be
-    /// larger than the model's, or an option is out of range.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if the model does not take
+    ///   one sequence of tokens and answer with one row of numbers for each;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if there are
+    ///   more or fewer labels than the model tells apart (two by one number);
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training), too, if the
+    ///   vocabulary would be larger than the model's, or an option is out of range.
     pub fn learn(model: &Model, training: &Labelled, options: &TextOptions) -> Result<Self> {
         let heads = Heads::of(model, options.pad)?;
         let num_tokens = options.num_tokens.unwrap_or(heads.tokens);
@@ -94,12 +101,12 @@ impl TextSpec {
         Self::new(tokenizer, classes, options.max_length, options.truncate, options.pad)
     }
 
-    /// Of these parts. Texts of more than `max_length` tokens are cut at the end that `truncate` says, shorter ones are padded at
-    /// the end that `pad` says.
+    /// Makes a spec of these parts. Texts of more than `max_length` tokens are
+    /// cut at the end `truncate`; shorter ones are padded at the end `pad`.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where `max_length` is 0.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if `max_length` is 0.
     pub fn new(
         tokenizer: Tokenizer,
         classes: Classes,
@@ -113,36 +120,36 @@ impl TextSpec {
         Ok(Self { tokenizer, classes, max_length, truncate, pad })
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// The labels, each at the place of its class.
+    /// Returns the labels, each at the index of its class.
     pub fn classes(&self) -> &Classes {
         &self.classes
     }
 
-    /// The most tokens of a text.
+    /// Returns the most tokens of a text.
     pub fn max_length(&self) -> Option<usize> {
         self.max_length
     }
 
-    /// Which end of a longer text is cut off.
+    /// Returns which end of a longer text is cut off.
     pub fn truncate(&self) -> Side {
         self.truncate
     }
 
-    /// At which end a shorter text is padded.
+    /// Returns the end at which a shorter text is padded.
     pub fn pad(&self) -> Side {
         self.pad
     }
 
-    /// Whether it is one of `model`: all tokens are the model's, and each class has its output.
+    /// Checks that it fits `model`: the model knows all tokens, and each class has its output.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where it is not.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if it does not fit.
     pub fn check(&self, model: &Model) -> Result<()> {
         self.heads(model).map(drop)
     }
@@ -163,16 +170,16 @@ impl TextSpec {
         Ok(heads)
     }
 
-    /// The loss that fits what `model` gives: binary cross-entropy of one number, else cross-entropy.
+    /// Returns the loss that fits the output of `model`: binary cross-entropy for one number, otherwise cross-entropy.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check).
+    /// Returns the same errors as [`check`](Self::check).
     pub fn objective(&self, model: &Model) -> Result<Objective> {
         Ok(self.heads(model)?.objective())
     }
 
-    /// The tokens of a text, cut where it is too long.
+    /// Returns the tokens of a text, cut if it is too long.
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let mut tokens = self.tokenizer.encode(text);
         if let Some(most) = self.max_length
@@ -186,18 +193,21 @@ impl TextSpec {
         tokens
     }
 
-    /// Labelled rows as a [`Dataset`](crate::Dataset) takes them, under the names of `model`'s ports.
+    /// Lays out labelled rows for a [`Dataset`](crate::train::Dataset), under the names of `model`'s ports.
     ///
     /// # Shapes
     ///
-    /// Tokens `[B, T]` (`[T, B]` where the model is time-major) with T of the longest row, and classes `[B]`: whole numbers, 0 or 1
-    /// where the model gives one number. Behind shorter rows is padding, and lengths `[B]` tell where. It is before them where texts
-    /// are padded at their start, and a mask `[B, T]` tells where.
+    /// Tokens `[B, T]` (`[T, B]` if the model is time-major), with T of the longest row.
+    /// Classes `[B]`: whole numbers, or 0 and 1 if the model gives one number. Shorter rows
+    /// are padded at their end, with lengths `[B]`, or at their start, with a mask `[B, T]`.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check); kind `Training`, with the line of a row whose label is unknown; `Limits`, where all rows
-    /// padded to the longest one are more than can be laid out.
+    /// Returns the same errors as [`check`](Self::check), or one of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training), with the line, if the label of a row is unknown;
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits) if all rows,
+    ///   padded to the longest one, are more than can be laid out.
     pub fn tensors(&self, model: &Model, rows: &Labelled) -> Result<NamedTensors> {
         let heads = self.heads(model)?;
         let targets = self.classes.targets(rows)?;
@@ -209,41 +219,45 @@ impl TextSpec {
         Ok(tensors)
     }
 
-    /// The same rows, laid out when a batch takes them: those whose texts [stay in their files](crate::data::ReadOptions::stream).
-    /// Goes over all texts once, for their lengths.
+    /// Makes examples of the same rows, laid out when a batch takes them. It is for texts that [stay
+    /// in their files](crate::data::ReadOptions::stream). Goes over all texts once, for their lengths.
     ///
     /// # Errors
     ///
-    /// As [`tensors`](Self::tensors), without a bound of what is laid out; kind `Io`, where a text can no longer be read.
+    /// Returns the same errors as [`tensors`](Self::tensors), without a limit of what is laid out.
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if a text can no longer be read.
     pub fn examples(&self, model: &Model, rows: Labelled) -> Result<impl Examples + use<>> {
         TextRows::new(self.clone(), self.heads(model)?, rows)
     }
 
-    /// The call of `model` on some texts.
+    /// Makes the input of `model` for some texts.
     ///
     /// # Shapes
     ///
-    /// As [`tensors`](Self::tensors), without classes.
+    /// Those of [`tensors`](Self::tensors), without classes.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check); kind `Shape`, where there is no text; `Limits` as of [`tensors`](Self::tensors).
-    pub fn input<'a>(&self, model: &Model, texts: impl IntoIterator<Item = &'a str>) -> Result<Input> {
+    /// Returns the same errors as [`check`](Self::check), or one of kind
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if there is no text, or of kind
+    /// [`ErrorKind::Limits`](crate::ErrorKind::Limits) as [`tensors`](Self::tensors) does.
+    pub fn input<'a>(&self, model: &Model, texts: impl IntoIterator<Item = &'a str>) -> Result<Input<'static>> {
         let heads = self.heads(model)?;
         let (tokens, steps) = self.encoded(texts.into_iter().map(|text| Ok(Cow::Borrowed(text))), 1)?;
-        model.named_input(&heads.tensors(&tokens, steps))
+        Ok(model.named_input(&heads.tensors(&tokens, steps))?.into_owned())
     }
 
-    /// What `model` gave for some texts, as probabilities of the labels. An output without softmax or sigmoid is taken as the
-    /// number before it.
+    /// Turns the output of `model` for some texts into probabilities of the labels.
+    /// An output without softmax or sigmoid is taken as the number before it.
     ///
     /// # Shapes
     ///
-    /// [`Output::output`] is `[B, F]`; an answer for each of the B rows.
+    /// [`Output::output`] is `[B, F]`; there is an answer for each of the B rows.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check); kind `Shape`, where the output is not that of the model.
+    /// Returns the same errors as [`check`](Self::check), or one of kind
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the output is not that of the model.
     pub fn answers(&self, model: &Model, output: &Output) -> Result<Vec<Answer>> {
         let heads = self.heads(model)?;
         let given = &output.output;
@@ -260,7 +274,8 @@ impl TextSpec {
         Ok(given.outer_iter().map(answer).collect())
     }
 
-    /// The tokens of each text, and how many the longest has, or `least`. Padded to these, all can be laid out.
+    /// Returns the tokens of each text, and the length of the longest, or `least`
+    /// if that is more. Checks that all can be laid out, padded to that length.
     fn encoded<'a>(
         &self,
         texts: impl Iterator<Item = Result<Cow<'a, str>>>,
@@ -281,7 +296,7 @@ impl TextSpec {
     }
 }
 
-/// The classes of `training`, of which there must be `wanted`.
+/// Returns the classes of `training`, of which there must be `wanted`.
 fn classes(training: &Labelled, wanted: usize) -> Result<Classes> {
     let mut seen: Vec<&str> = Vec::new();
     for row in training.rows() {

@@ -1,5 +1,5 @@
-//! What a model reads and answers ⇄ JSON, as it stands in the metadata of a model's file: what all such texts share, and that of a
-//! [`TextSpec`].
+//! How a model reads and answers ⇄ JSON, as it is in the metadata of a
+//! model's file: what all such JSON shares, and that of a [`TextSpec`].
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use super::tokenizer::{Tokenizer, Unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{self, Metadata};
 
-/// The version of what is written here.
+/// The version of the format written here.
 pub(super) const VERSION: u64 = 1;
 
 /// The keys in the order in which they are written.
@@ -26,7 +26,7 @@ struct Stored {
     labels: Vec<String>,
     max_length: Option<usize>,
     truncate: String,
-    /// The end, where nothing is said.
+    /// If absent, texts are padded at their end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pad: Option<String>,
 }
@@ -36,7 +36,7 @@ struct Stored {
 pub(super) struct StoredTokenizer {
     unit: String,
     start: bool,
-    /// Token 3 is the first.
+    /// The units; the first is token 3.
     units: Vec<String>,
 }
 
@@ -50,11 +50,12 @@ impl StoredTokenizer {
     }
 }
 
-/// The plain data of a text of [`VERSION`].
+/// Parses JSON of [`VERSION`] as plain data.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where it is of another version, or has other keys.
+/// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model)
+/// if it is of another version, or has other keys.
 pub(super) fn plain<T: DeserializeOwned>(json: &str) -> Result<T> {
     let value: Value = serde_json::from_str(json).map_err(|e| damaged(format!("expected JSON, got {e}")).because(e))?;
     if value["version"] != VERSION {
@@ -63,22 +64,22 @@ pub(super) fn plain<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_value(value).map_err(|e| damaged(e.to_string()).because(e))
 }
 
-/// What `metadata` says under `key`, as `read` reads it.
+/// Reads the entry of `metadata` under `key` by `read`.
 pub(super) fn kept<T>(metadata: &Metadata, key: &str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
     metadata.get(key).map(|json| read(json).map_err(|e| e.at(format!("metadata {key}")))).transpose()
 }
 
-/// An error of what is kept in a file.
+/// Makes an error about an entry of a file.
 pub(super) fn damaged(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Model, text)
 }
 
 impl TextSpec {
-    /// The key under which it stands in the metadata of a model's file.
+    /// The key of the spec in the metadata of a model's file.
     pub const KEY: &'static str = "gatewave.text";
 
-    /// The text of it, in JSON: the same of the same, on every machine. [`formats::write_with`] keeps it in a model's file, under
-    /// [`KEY`](Self::KEY).
+    /// Writes the spec as JSON; equal specs give equal texts on every machine.
+    /// [`formats::write_with`] keeps it in a model's file, under [`KEY`](Self::KEY).
     pub fn to_json(&self) -> String {
         let stored = Stored {
             version: VERSION,
@@ -91,11 +92,12 @@ impl TextSpec {
         serde_json::to_string(&stored).expect("plain data")
     }
 
-    /// What [`to_json`](Self::to_json) wrote.
+    /// Reads what [`to_json`](Self::to_json) wrote.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the text is of another version, or is none of it.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model)
+    /// if the text is of another version, or is no spec.
     pub fn from_json(json: &str) -> Result<Self> {
         let stored: Stored = plain(json)?;
         let parts = || {
@@ -108,26 +110,32 @@ impl TextSpec {
         parts().map_err(|e: Error| damaged(e.to_string()))
     }
 
-    /// What the model file at `path` says of text; none of a file that says nothing, and of formats other than `.safetensors`.
+    /// Reads the spec from the model file at `path`. Returns none if
+    /// the file holds none, or if its format is not `.safetensors`.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the file cannot be read; `Weights`, where it is damaged; `Model`, where what it says is.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if the file cannot be read;
+    /// - [`ErrorKind::Weights`](crate::ErrorKind::Weights) if the file is damaged;
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if the entry is damaged.
+    pub fn read(path: impl AsRef<Path>) -> Result<Option<Self>> {
+        let path = path.as_ref();
         Self::of_metadata(&formats::metadata(path)?).map_err(|e| e.at(path.display()))
     }
 
-    /// What a file's metadata says of text; none where it says nothing.
+    /// Reads the spec from a file's metadata; returns none if they hold none.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where what it says is damaged.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the entry is damaged.
     pub fn of_metadata(metadata: &Metadata) -> Result<Option<Self>> {
         kept(metadata, Self::KEY, Self::from_json)
     }
 }
 
-/// What a word of `words` means.
+/// Returns the value of a word of `words`.
 fn known<T: Copy>(what: &str, words: &[(&str, T)], got: &str) -> Result<T> {
     words.iter().find(|(word, _)| *word == got).map(|(_, meaning)| *meaning).ok_or_else(|| {
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();

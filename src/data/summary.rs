@@ -1,18 +1,19 @@
-//! What a file of labelled text holds, before anything is trained on it: classes, lengths, words, and what a bound would keep.
+//! The contents of a file of labelled text before anything is trained
+//! on it: classes, lengths, words, and what a bound would keep.
 
 use std::fmt;
 
 use serde_json::json;
 
 use super::classes::counts;
-use super::labelled::{Labelled, Place};
+use super::labelled::{Labelled, SourceLocation};
 use super::tokenizer::{Counter, Tokenizer, Unit};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The sizes of vocabulary that are told of where none is said.
+/// The sizes of vocabularies that are reported by default.
 const SIZES: [usize; 6] = [500, 1000, 2000, 5000, 10_000, 20_000];
 
-/// The shares of the rows whose longest length is told.
+/// The shares of the rows whose longest length is reported.
 const QUANTILES: [f64; 7] = [0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0];
 
 /// The bars of the histogram.
@@ -24,22 +25,22 @@ const BAR_WIDTH: usize = 40;
 /// The most labels that are printed.
 const LABELS: usize = 20;
 
-/// What a summary looks at.
+/// What a summary reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SummaryOptions {
-    /// What a token stands for.
+    /// What a token represents.
     pub unit: Unit,
-    /// Whether a start token counts to the length of a text.
+    /// Whether a start token counts in the length of a text.
     pub start: bool,
-    /// A size of vocabulary to tell of, padding, start and unknown among its tokens; several usual ones where none is said.
+    /// The size of the vocabulary to report, including padding, start and unknown; if not set, several usual ones.
     pub num_tokens: Option<usize>,
-    /// A bound of the length to tell of; several quantiles where none is said.
+    /// The bound of the length to report; if not set, several quantiles.
     pub max_length: Option<usize>,
 }
 
 impl Default for SummaryOptions {
-    /// Words behind a start token.
+    /// Returns options for words after a start token.
     fn default() -> Self {
         Self { unit: Unit::Words, start: true, num_tokens: None, max_length: None }
     }
@@ -47,6 +48,7 @@ impl Default for SummaryOptions {
 
 /// The rows of a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClassCount {
     /// The label.
     pub label: String,
@@ -56,33 +58,35 @@ pub struct ClassCount {
 
 /// What a vocabulary lacks.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Unknown {
-    /// Its size: tokens, with padding, start and unknown.
+    /// Its size in tokens, including padding, start and unknown.
     pub num_tokens: usize,
-    /// The share of all words that it does not have.
+    /// The share of all words that it lacks.
     pub share: f64,
 }
 
 /// What is kept of texts that are cut to a length.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Kept {
-    /// The bound.
+    /// The length.
     pub max_length: usize,
     /// The share of the rows that stay whole.
     pub rows: f64,
     /// The share of the tokens that stay.
     pub tokens: f64,
-    /// The share of what is laid out that is padding, where every row has the bound's length.
+    /// The share of padding if every row is laid out at that length.
     pub padding: f64,
 }
 
-/// What is in a file of labelled text. `Display` prints it in 100 columns.
+/// The contents of a file of labelled text. `Display` prints it in 100 columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataSummary {
     unit: Unit,
     start: bool,
     classes: Vec<ClassCount>,
-    /// Tokens of each row, the shortest first.
+    /// The tokens of each row, the shortest first.
     lengths: Vec<usize>,
     words: u64,
     distinct: usize,
@@ -91,12 +95,15 @@ pub struct DataSummary {
 }
 
 impl DataSummary {
-    /// What `rows` hold.
+    /// Summarises `rows`.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where there is no word in the texts, or a bound is too small for one; `Io`, where a text can no longer be
-    /// read.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if the
+    ///   texts have no word, or a bound is too small for one;
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if a text can no longer be read.
     pub fn of(rows: &Labelled, options: &SummaryOptions) -> Result<Self> {
         let (mut counter, mut lengths) = (Counter::of(options.unit), Vec::with_capacity(rows.rows().len()));
         for text in rows.texts() {
@@ -104,7 +111,7 @@ impl DataSummary {
             counter.add(&text);
             let mut words: usize = 0;
             options.unit.each(&text, |_, _| words += 1);
-            // As a tokenizer has it: a text without a word is one that is unknown.
+            // As in a tokenizer, a text without a word is one unknown token.
             lengths.push(words.max(1) + usize::from(options.start));
         }
         let counted = counted(counter, rows.source())?;
@@ -131,38 +138,38 @@ impl DataSummary {
         })
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.lengths.len()
     }
 
-    /// The rows of each label, in the order of classes.
+    /// Returns the rows of each label, in the order of classes.
     pub fn classes(&self) -> &[ClassCount] {
         &self.classes
     }
 
-    /// The largest length of a share of the rows that are shortest: 0 gives the shortest row's, 0.5 the median, 1 the longest
-    /// row's. In tokens, the start token among them.
+    /// Returns the largest length among the shortest `share` of the rows: 0 gives the shortest
+    /// row's, 0.5 the median, 1 the longest row's. Lengths are in tokens, including the start token.
     pub fn length(&self, share: f64) -> usize {
         quantile(&self.lengths, share)
     }
 
-    /// What vocabularies lack.
+    /// Returns what vocabularies lack.
     pub fn unknown(&self) -> &[Unknown] {
         &self.unknown
     }
 
-    /// What bounds of the length keep.
+    /// Returns what bounds of the length keep.
     pub fn kept(&self) -> &[Kept] {
         &self.kept
     }
 
-    /// How many different words or characters there are.
+    /// Returns how many different words or characters there are.
     pub fn distinct(&self) -> usize {
         self.distinct
     }
 
-    /// The rows by length: the first and the last length of each bar, and how many rows have one of these.
+    /// Returns the rows by length: the first and the last length of each bar, and how many rows it has.
     fn histogram(&self) -> Vec<(usize, usize, usize)> {
         let (shortest, longest) = (self.length(0.0), self.length(1.0));
         let width = (longest - shortest + 1).div_ceil(BARS);
@@ -179,7 +186,7 @@ impl DataSummary {
         bars.map(count).collect()
     }
 
-    /// All of it as an object of JSON, for programs.
+    /// Returns all of it as a JSON object, for programs.
     pub fn to_json(&self) -> String {
         let classes = self.classes.iter().map(|class| json!({"label": class.label, "rows": class.rows}));
         let quantiles = QUANTILES.map(|part| json!({"share": part, "length": self.length(part)}));
@@ -249,12 +256,12 @@ impl fmt::Display for DataSummary {
     }
 }
 
-/// How often each unit is there, the most frequent first.
+/// Returns how often each unit occurs, the most frequent first.
 ///
 /// # Errors
 ///
-/// Kind `Training`, where there is none in all of `source`.
-pub(super) fn counted(counter: Counter, source: &Place) -> Result<Vec<(String, u64)>> {
+/// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if all of `source` has none.
+pub(super) fn counted(counter: Counter, source: &SourceLocation) -> Result<Vec<(String, u64)>> {
     let counted = counter.counted();
     if counted.is_empty() {
         let text = "expected texts with words, got punctuation alone; try to count characters";
@@ -263,12 +270,13 @@ pub(super) fn counted(counter: Counter, source: &Place) -> Result<Vec<(String, u
     Ok(counted)
 }
 
-/// What vocabularies of the most frequent of what was `counted` lack: one of `num_tokens`, or several of usual sizes up to that which
-/// lacks nothing.
+/// Returns what vocabularies of the most frequent `counted` units lack:
+/// one of `num_tokens`, or the usual sizes up to that which lacks nothing.
 ///
 /// # Errors
 ///
-/// Kind `Training`, where `num_tokens` leave no room for a unit.
+/// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training)
+/// if `num_tokens` leave no room for a unit.
 pub(super) fn unknown(counted: &[(String, u64)], num_tokens: Option<usize>) -> Result<Vec<Unknown>> {
     let all = counted.len() + Tokenizer::SPECIAL;
     let sizes = match num_tokens {
@@ -284,7 +292,7 @@ pub(super) fn unknown(counted: &[(String, u64)], num_tokens: Option<usize>) -> R
     Ok(sizes.into_iter().map(unknown).collect())
 }
 
-/// What is counted, in words.
+/// Returns what is counted, in words.
 pub(super) fn in_words(unit: Unit) -> &'static str {
     match unit {
         Unit::Words => "words",
@@ -296,7 +304,7 @@ fn too_small(what: &str, least: usize, got: usize) -> Error {
     Error::new(ErrorKind::Training, format!("{what}: expected {least} or more, got {got}"))
 }
 
-/// What a bound keeps of rows of these lengths, the shortest first.
+/// Returns what a bound keeps of rows of these lengths, the shortest first.
 fn kept(lengths: &[usize], max_length: usize) -> Kept {
     let whole = lengths.partition_point(|length| *length <= max_length);
     let all: u64 = lengths.iter().map(|length| *length as u64).sum();
@@ -306,7 +314,7 @@ fn kept(lengths: &[usize], max_length: usize) -> Kept {
     Kept { max_length, rows: of(whole, lengths.len()), tokens: share(tokens, all), padding }
 }
 
-/// The length that a share of the rows does not exceed; `lengths` has the shortest first, and one at least.
+/// Returns the length that a share of the rows does not exceed. `lengths` is sorted, the shortest first, and not empty.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -331,7 +339,7 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// A bar of `count`, where `most` has the longest; what is there at all can be seen.
+/// Draws a bar of `count`; `most` has the longest bar. Any count above 0 is visible.
 pub(super) fn bar(count: u64, most: u64) -> String {
     let width = (count * BAR_WIDTH as u64).div_ceil(most.max(1));
     "█".repeat(usize::try_from(width).unwrap_or(BAR_WIDTH))
@@ -342,11 +350,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data::{Example, Place};
+    use crate::data::{Example, SourceLocation};
 
-    /// Row n has n words: once `rare`, and `the` besides.
+    /// Makes rows, of which row n has n words: one word of its own, and the rest `the`.
     fn rows(count: usize) -> Labelled {
-        let file = Place::of_file(Path::new("rows.tsv"));
+        let file = SourceLocation::of_file(Path::new("rows.tsv"));
         let row = |n: usize| {
             let label = if n.is_multiple_of(4) { "b" } else { "a" };
             Example::new(format!("rare{n}{}", " the".repeat(n - 1)), label, file.line(n)).unwrap()

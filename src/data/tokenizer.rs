@@ -1,5 +1,4 @@
-//! Text ⇄ tokens: by words or by characters, those that are most frequent in the texts of a training. Knows no file and no
-//! model.
+//! Text ⇄ tokens: words or characters, the most frequent ones in the training texts. Knows no file and no model.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,20 +6,20 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a token stands for.
+/// What a token represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Unit {
-    /// A word in lower case. Every mark of ASCII's punctuation is deleted, and words stand between white space, as Keras'
-    /// `TextVectorization` has it: `It's co-written` is `its` and `cowritten`.
+    /// A word in lower case. ASCII punctuation is deleted, and words are separated by white
+    /// space, as in Keras' `TextVectorization`: `It's co-written` is `its` and `cowritten`.
     #[default]
     Words,
-    /// A character of Unicode, as it stands.
+    /// A Unicode character, unchanged.
     Characters,
 }
 
 impl Unit {
-    /// The word of each, as files and the command line have it.
+    /// The word for each unit, as in files and on the command line.
     pub const WORDS: [(&'static str, Self); 2] = [("words", Self::Words), ("chars", Self::Characters)];
 
     /// Calls `each` with every unit of `text`, in order, and the byte at which it begins.
@@ -75,7 +74,8 @@ impl Counter {
         });
     }
 
-    /// How often each unit is there, the most frequent first; of equally frequent ones the first that was seen.
+    /// Returns how often each unit occurs, the most frequent first;
+    /// equally frequent ones in the order in which they were first seen.
     pub(super) fn counted(self) -> Vec<(String, u64)> {
         let mut seen: Vec<(String, usize)> = self.places.into_iter().collect();
         seen.sort_unstable_by_key(|(_, place)| (std::cmp::Reverse(self.counts[*place]), *place));
@@ -83,35 +83,36 @@ impl Counter {
     }
 }
 
-/// A vocabulary: which token each word or character is.
+/// A vocabulary: the token of each word or character.
 ///
-/// Token 0 is padding, 1 begins a text, 2 stands for what the vocabulary lacks. From 3 on come the most frequent units of the
-/// texts that it was made from, those that are equally frequent in the order in which they were first seen.
+/// Token 0 is padding, 1 begins a text, 2 replaces units outside the vocabulary. From 3 on come the most frequent
+/// units of the texts that it was made from. Equally frequent ones come in the order in which they were first seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokenizer {
     unit: Unit,
     start: bool,
-    /// Token 3 is the first.
+    /// The units; the first is token 3.
     units: Vec<String>,
     tokens: HashMap<String, i64>,
 }
 
 impl Tokenizer {
-    /// What pads a shorter text.
+    /// The token that pads a shorter text.
     pub const PADDING: i64 = 0;
-    /// What begins a text.
+    /// The token that begins a text.
     pub const START: i64 = 1;
-    /// What the vocabulary lacks.
+    /// The token of units outside the vocabulary.
     pub const UNKNOWN: i64 = 2;
     /// How many tokens are no word and no character.
     pub const SPECIAL: usize = 3;
 
-    /// The vocabulary of `texts`, of at most `num_tokens` tokens, those that are no word among them. With `start` a text begins
-    /// with [`START`](Self::START).
+    /// Learns the vocabulary of `texts`, with at most `num_tokens` tokens, including
+    /// those that are no word. With `start` a text begins with [`START`](Self::START).
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where there is no room for a word, or no word in the texts.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training)
+    /// if there is no room for a word, or no word in the texts.
     pub fn learn<'a>(
         texts: impl IntoIterator<Item = &'a str>,
         unit: Unit,
@@ -123,7 +124,7 @@ impl Tokenizer {
         Self::of_counts(counter, num_tokens, start)
     }
 
-    /// [`learn`](Self::learn), of what was counted.
+    /// Does the same as [`learn`](Self::learn), from units counted before.
     pub(super) fn of_counts(counter: Counter, num_tokens: usize, start: bool) -> Result<Self> {
         let unit = counter.unit;
         let room = num_tokens.saturating_sub(Self::SPECIAL);
@@ -142,11 +143,12 @@ impl Tokenizer {
         Self::of_units(unit, start, counted.into_iter().map(|(word, _)| word).collect())
     }
 
-    /// A vocabulary of these units, of which the first is token 3.
+    /// Makes a vocabulary of these units; the first is token 3.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a unit stands twice, or is none: a text of several words, or of capitals or punctuation.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if
+    /// a unit is given twice, or is invalid: several words, capitals or punctuation.
     pub fn of_units(unit: Unit, start: bool, units: Vec<String>) -> Result<Self> {
         let mut tokens = HashMap::with_capacity(units.len());
         for (word, token) in units.iter().zip(Self::SPECIAL as i64..) {
@@ -167,27 +169,27 @@ impl Tokenizer {
         Ok(Self { unit, start, units, tokens })
     }
 
-    /// What a token stands for.
+    /// Returns what a token represents.
     pub fn unit(&self) -> Unit {
         self.unit
     }
 
-    /// Whether a text begins with [`START`](Self::START).
+    /// Returns whether a text begins with [`START`](Self::START).
     pub fn start(&self) -> bool {
         self.start
     }
 
-    /// The words or characters; the first is token 3.
+    /// Returns the words or characters; the first is token 3.
     pub fn units(&self) -> &[String] {
         &self.units
     }
 
-    /// How many tokens there are, those that are no word among them: a model's tokens are below a number that is as large.
+    /// Returns the number of tokens, including those that are no word. A model needs at least this many.
     pub fn num_tokens(&self) -> usize {
         Self::SPECIAL + self.units.len()
     }
 
-    /// The tokens of a text, at least one. A text without a word is one that is unknown.
+    /// Returns the tokens of a text, at least one. A text without a word is one unknown token.
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let mut tokens: Vec<i64> = self.start.then_some(Self::START).into_iter().collect();
         let before = tokens.len();
@@ -198,16 +200,17 @@ impl Tokenizer {
         tokens
     }
 
-    /// Calls `each` with the tokens of a text that goes on from another, and the bytes at which they begin.
+    /// Calls `each` with the tokens of a text that continues another, and the bytes at which they begin.
     pub(super) fn go_on(&self, text: &str, mut each: impl FnMut(usize, i64)) {
         self.unit.each(text, |at, word| each(at, self.tokens.get(word).copied().unwrap_or(Self::UNKNOWN)));
     }
 
-    /// The text of some tokens: words set apart by spaces, `�` for what is unknown; padding and start give nothing.
+    /// Returns the text of some tokens. Words are separated by spaces,
+    /// `�` replaces unknown ones, and padding and start are left out.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a token is none of the vocabulary.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if a token is outside the vocabulary.
     pub fn decode(&self, tokens: &[i64]) -> Result<String> {
         let mut words = Vec::new();
         for &token in tokens {

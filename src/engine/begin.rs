@@ -1,7 +1,7 @@
-//! What streams are given once: rows of features that meet each of their frames, and states to begin with.
+//! What streams are given once: rows of features that meet each of their frames, and initial states.
 //!
-//! Values of a model that begin a stack are computed here as well, by a plan of their own, for the streams that begin. Knows
-//! rows of the batch; knows no frame.
+//! Initial states that are values of the model are computed here as well, by a plan of their own, for the streams that
+//! begin. Knows rows of the batch; knows no frame.
 
 use std::ops::{Deref, Range};
 
@@ -12,39 +12,39 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Mask;
 use crate::model::{Dim, Flow, InputValue, Model, State};
 use crate::named::{NamedTensors, Values, read_input};
-use crate::plan::{Caller, Feed, Goal, Plan, Read, Shape, StateRow, Write};
+use crate::plan::{Feed, Goal, HostIo, Plan, Read, Shape, StateRow, Write};
 
 use super::Engine;
-use super::executor::Wait;
 use super::forward::Forward;
 use super::push::output_of;
 use super::streams::{StreamId, Streams, shape};
+use super::tiles::{Tile, Tiles};
 
 /// What streams were given once, by row of the batch.
 #[derive(Default)]
 pub(super) struct Begun {
-    /// `[rows][features]` of the inputs without a time axis, and which of them were set, `[rows][inputs]`.
+    /// `[rows][features]` of the inputs without a time axis, and `[rows][inputs]`: which of them were set.
     rows: Vec<f32>,
     is_set: Vec<bool>,
     /// The states of the model, in the order of [`Plan::states`].
     states: Vec<Feed>,
-    /// States that were given to a row since the last run.
+    /// States that rows were given since the last run.
     given: Vec<(usize, Feed, Vec<f32>)>,
 }
 
 impl Begun {
-    /// Room for `capacity` rows.
+    /// Makes room for `capacity` rows.
     pub(super) fn extend(&mut self, capacity: usize, forward: &Forward) {
         self.rows.resize(capacity * forward.row_width(), 0.0);
         self.is_set.resize(capacity * forward.rows.len(), false);
     }
 
-    /// Learns of the states of the model.
+    /// Learns the states of the model from a plan.
     pub(super) fn know(&mut self, plan: &Plan) {
         self.states = plan.states().map(|(write, _)| write.feed).collect();
     }
 
-    /// Row `row` of the batch is another's.
+    /// Row `row` of the batch goes to another stream.
     pub(super) fn forget(&mut self, row: usize, forward: &Forward) {
         let inputs = forward.rows.len();
         self.is_set[row * inputs..][..inputs].fill(false);
@@ -56,12 +56,12 @@ impl Begun {
         self.given.retain(|(other, ..)| *other != row);
     }
 
-    /// What each row was given, `[rows][features]`.
+    /// The features that each row was given, `[rows][features]`.
     pub(super) fn rows(&self) -> &[f32] {
         &self.rows
     }
 
-    /// Whether each of `streams` was given all that it is given once.
+    /// Checks that each of `streams` was given all inputs without a time axis.
     pub(super) fn check(&self, mut streams: impl Iterator<Item = StreamId>, forward: &Forward) -> Result<()> {
         let inputs = forward.rows.len();
         if inputs == 0 {
@@ -80,7 +80,7 @@ impl Begun {
     }
 }
 
-/// An input without a time axis, in messages.
+/// An input without a time axis, for messages.
 struct Row<'a> {
     name: &'a str,
     size: usize,
@@ -94,19 +94,22 @@ impl<'a> Row<'a> {
 }
 
 impl<E: Deref<Target = Engine>> Streams<E> {
-    /// Sets an input of the model that has no time axis, by its name, for one stream. It meets each frame from the next one
-    /// on, until it is set again. Where it begins a stack, it does so with the stream's first frame.
+    /// Sets an input of the model that has no time axis, by its name, for one stream. It meets each frame from the next
+    /// one on, until it is set again. If it begins a stack, it does so with the stream's first frame.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the stream has left, the model has no such input, or the features do not fit it.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the stream has left, the model has no
+    /// such input, or the features do not fit it.
     ///
     /// # Example
     ///
-    /// A decoder that begins with what is known of a picture:
+    /// A decoder that begins with the features of a picture:
     ///
     /// ```
-    /// use gatewave::{Device, Embedding, Engine, Gru, Linear, Model, Sampling, State, Streams, Weights};
+    /// use gatewave::interface::State;
+    /// use gatewave::stream::Sampling;
+    /// use gatewave::{Device, Embedding, Engine, Gru, Linear, Model, Streams, Weights};
     ///
     /// let mut g = Model::graph();
     /// let (words, picture) = (g.tokens("words", 20), g.row("picture", 3));
@@ -118,7 +121,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// g.output("next", next);
     /// let model = g.finish()?;
     ///
-    /// let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+    /// let engine = Engine::new(&model, &Weights::random(&model, 0)?, Device::Cpu)?;
     /// let mut streams = Streams::new(&engine, 1)?;
     /// let caption = streams.join();
     /// streams.set_row(caption, "picture", &[0.1, 0.2, 0.3])?;
@@ -144,17 +147,17 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(())
     }
 
-    /// Sets the states of recurrent stack `stack` of one stream, counted from 0 among the model's recurrent layers: the
-    /// stream goes on from them with its next frame. When it is reset it begins at zero.
+    /// Sets the states of recurrent stack `stack` of one stream. Stacks are counted from 0 among the model's recurrent
+    /// layers. The stream's next frame continues from these states. After a reset it begins at zero.
     ///
     /// # Shapes
     ///
-    /// `h` `[L, state_size]`, `c` `[L, H]`, or both with a batch of one row: what a call of one sequence gives.
+    /// `h` `[L, state_size]`, `c` `[L, H]`, or both with a batch of one row: what a call of one sequence returns.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the stream has left, the model has no such stack, a value of the model begins it, or the states do
-    /// not fit it.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the stream has left, the model has no
+    /// such stack, a value of the model begins it, or the states do not fit.
     pub fn set_states(&mut self, stream: StreamId, stack: usize, states: &States) -> Result<()> {
         self.slot(stream)?;
         let model = self.engine.model();
@@ -180,14 +183,14 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             give(batched(&states.h, batching), &|layer| Feed::Hidden { stack, layer });
         }
         if let Some(c) = &states.c {
-            give(batched(c, batching), &|layer| Feed::Memory { stack, layer });
+            give(batched(c, batching), &|layer| Feed::Cell { stack, layer });
         }
         self.slot(stream)?.is_used = true;
         Ok(())
     }
 
-    /// Sets all that one stream is given once by the names of the model's [`ports`](Model::ports): inputs without a time
-    /// axis, each of them, and states, which may be left out.
+    /// Sets everything that one stream is given once, by the names of the model's [`ports`](Model::ports). Each input
+    /// without a time axis must be there; states may be left out.
     ///
     /// # Shapes
     ///
@@ -212,7 +215,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         input.check(model)?;
         for name in self.forward.rows.iter().map(|row| row.names[0].clone()).collect::<Vec<_>>() {
             let Some(Sequence::Features(row)) = input.others.get(&name) else { continue };
-            let row: Array1<f32> = row.iter().copied().collect();
+            let row: Array1<f32> = row.view().iter().copied().collect();
             self.set_row(stream, &name, row.as_slice().expect("a vector"))?;
         }
         for (stack, states) in &input.states {
@@ -221,11 +224,12 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(())
     }
 
-    /// Gives the streams of the push under way what they begin with, and any stream the states that were set for it.
-    pub(super) async fn begin(&mut self, wait: Wait) -> Result<()> {
+    /// Gives the streams of the push under way the states that they begin with,
+    /// and any stream the states that were set for it.
+    pub(super) async fn begin(&mut self) -> Result<()> {
         let mut rows = Vec::new();
         if !self.forward.begins.is_empty() && self.places.iter().any(|place| !self.slots[place.row].has_begun) {
-            self.beginnings(wait, &mut rows).await?;
+            self.beginnings(&mut rows).await?;
         }
         if !self.begun.given.is_empty() {
             let states = &self.begun.states;
@@ -244,14 +248,14 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         engine.executor.set(states, &rows).await.map_err(|e| engine.device().explain(e))
     }
 
-    /// Computes what begins the stacks of those streams of the push under way that begin.
-    async fn beginnings(&mut self, wait: Wait, begun: &mut Vec<StateRow>) -> Result<()> {
+    /// Computes the initial states of the beginning streams of the push under way.
+    async fn beginnings(&mut self, begun: &mut Vec<StateRow>) -> Result<()> {
         let (engine, batch) = (&*self.engine, self.slots.len());
         let mut begins = vec![false; batch];
         self.places.iter().for_each(|place| begins[place.row] = !self.slots[place.row].has_begun);
         let of = |&(stack, state): &(usize, State)| match state {
             State::Hidden => Feed::Hidden { stack, layer: 0 },
-            State::Cell => Feed::Memory { stack, layer: 0 },
+            State::Cell => Feed::Cell { stack, layer: 0 },
         };
         let place = |feed: Feed| self.begun.states.iter().position(|&other| other == feed);
         let states: Vec<_> = self.forward.begins.iter().map(of).filter_map(place).collect();
@@ -268,10 +272,10 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             rows: 0..0,
             begun,
         };
-        for tile in engine.tiles_of(Goal::Beginnings, Shape::new(1, batch, Mask::All)) {
-            let tile = tile?;
-            beginning.rows = tile.rows.clone();
-            let run = engine.executor.run(&tile.plan, &mut beginning, wait);
+        let mut tiles = Tiles::to(&engine.planner, Goal::Beginnings, Shape::new(1, batch, Mask::All));
+        while let Some(Tile { rows, plan }) = tiles.next().await? {
+            beginning.rows = rows;
+            let run = engine.executor.run(&plan, &mut beginning);
             run.await.map_err(|e| engine.device().explain(e))?;
         }
         for (slot, begins) in self.slots.iter_mut().zip(begins) {
@@ -282,7 +286,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     }
 }
 
-/// The size of each state that a value of `model` begins.
+/// The size of each state that a value of the model begins.
 fn sizes(model: &Model, forward: &Forward) -> Vec<usize> {
     let stacks: Vec<_> = model.stacks().collect();
     let size = |&(stack, state): &(usize, State)| match state {
@@ -292,7 +296,7 @@ fn sizes(model: &Model, forward: &Forward) -> Vec<usize> {
     forward.begins.iter().map(size).collect()
 }
 
-/// One step of zeros of each sequence of `model`, by name, so that a call of it is whole.
+/// One step of zeros for each sequence of `model`, by name, so that a call has all its inputs.
 fn one_step(model: &Model, forward: &Forward) -> Result<NamedTensors> {
     let ports = model.all_ports();
     let mut steps = NamedTensors::new();
@@ -306,8 +310,8 @@ fn one_step(model: &Model, forward: &Forward) -> Result<NamedTensors> {
         let length = |dim: &Dim| if *dim == Dim::Features { features } else { 1 };
         let dims = IxDyn(&port.axes.iter().map(length).collect::<Vec<_>>());
         let values = match part.flow {
-            Flow::Tokens(_) => Values::Whole(ArrayD::zeros(dims)),
-            Flow::Steps(_) | Flow::Rows(_) => Values::Real(ArrayD::zeros(dims)),
+            Flow::Tokens(_) => Values::I64(ArrayD::zeros(dims)),
+            Flow::Steps(_) | Flow::Rows(_) => Values::F32(ArrayD::zeros(dims)),
         };
         steps.insert(port.name.clone(), values);
     }
@@ -318,28 +322,28 @@ fn is_sequence(value: &InputValue) -> bool {
     matches!(value, InputValue::Sequence | InputValue::Input(_))
 }
 
-/// Some rows of streams that begin as a plan's caller.
+/// Some rows of beginning streams, as the host's side of a plan.
 struct Beginning<'a> {
     forward: &'a Forward,
     once: &'a [f32],
     /// Which rows of the batch begin.
     begins: &'a [bool],
-    /// Of each output of the plan: the state that it begins, and how many numbers it has.
+    /// For each output of the plan, the state that it begins, and its size.
     states: &'a [usize],
     sizes: &'a [usize],
     rows: Range<usize>,
     begun: &'a mut Vec<StateRow>,
 }
 
-impl Caller for Beginning<'_> {
-    fn give(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
+impl HostIo for Beginning<'_> {
+    fn write(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
         match write.feed {
             Feed::Other(input) if self.forward.give_row(input, self.once, &self.rows, words) => Ok(()),
             feed => Err(Error::internal(format!("{feed}: expected what a stream is given once"))),
         }
     }
 
-    fn take(&mut self, read: Read, data: &[f32]) {
+    fn read(&mut self, read: Read, data: &[f32]) {
         let Some(output) = output_of(read.fetch) else { return };
         let (state, size) = (self.states[output], self.sizes[output]);
         for (row, data) in self.rows.clone().zip(data.chunks_exact(data.len() / self.rows.len())) {

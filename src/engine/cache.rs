@@ -1,25 +1,25 @@
-//! A small cache that forgets what was used longest ago.
+//! A small cache that drops the least recently used entry.
 
-/// At most so many pairs, most recently used first.
+/// At most `most` pairs, most recently used first.
 pub(super) struct Cache<K, V> {
     most: usize,
     entries: Vec<(K, V)>,
 }
 
 impl<K: PartialEq, V: Clone> Cache<K, V> {
-    /// A cache of at most `most` pairs.
+    /// Makes a cache of at most `most` pairs.
     pub(super) fn new(most: usize) -> Self {
         Self { most, entries: Vec::with_capacity(most) }
     }
 
-    /// The value of `key`, which becomes the most recently used.
+    /// Returns the value of `key`, which becomes the most recently used.
     pub(super) fn get(&mut self, key: &K) -> Option<V> {
         let index = self.entries.iter().position(|(known, _)| known == key)?;
         self.entries[..=index].rotate_right(1);
         Some(self.entries[0].1.clone())
     }
 
-    /// Puts `value` in as the most recently used; what was used longest ago goes, where there is no room.
+    /// Inserts `value` as the most recently used, and drops the least recently used if there is no room.
     pub(super) fn put(&mut self, key: K, value: V) {
         self.entries.retain(|(known, _)| *known != key);
         self.entries.truncate(self.most - 1);

@@ -1,7 +1,7 @@
 //! States that go from one call of a training to the next: truncated backpropagation through time.
 //!
-//! A call begins where the last one ended, and sends no gradient there: what came before is a number, as PyTorch's `detach`
-//! makes it. Knows stacks and rows; knows no plan.
+//! A call begins where the last one ended, and sends no gradient there: the earlier state is a constant, as with
+//! PyTorch's `detach`. Knows stacks and rows; knows no plan.
 
 use std::collections::BTreeSet;
 
@@ -9,24 +9,25 @@ use ndarray::{ArrayView3, ArrayViewMut3, Axis};
 
 use crate::call::{Batched, Call, Input};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Memory, Model};
+use crate::model::{Model, StateLifetime};
 
-/// What the last call left, and which rows begin anew all the same.
+/// What the last call left, and which rows were reset since.
 #[derive(Clone, Debug)]
 pub(crate) struct Carried {
-    /// Of each stack of the model whether its states go on.
+    /// For each stack of the model, whether its states go on.
     stacks: Vec<bool>,
-    /// Those states; none before the first call.
+    /// Those states; `None` before the first call.
     states: Vec<Option<Batched>>,
-    /// The rows that have been reset since.
+    /// The rows that have been reset since the last call.
     anew: BTreeSet<usize>,
 }
 
 impl Carried {
-    /// For the stacks of `model` that the caller begins: `all` of them, or the stateful ones. None where there are none.
+    /// Makes it for `all` stacks of `model`, or for the stateful ones, except stacks that begin at
+    /// values of the model. `None` if there are no such stacks.
     pub(crate) fn of(model: &Model, all: bool) -> Option<Self> {
-        let goes_on = |(index, memory)| (all || memory == Memory::Engine) && !model.begun(index).any();
-        let stacks: Vec<bool> = model.stacks().map(|stack| stack.memory).enumerate().map(goes_on).collect();
+        let goes_on = |(index, lifetime)| (all || lifetime == StateLifetime::Engine) && !model.begun(index).any();
+        let stacks: Vec<bool> = model.stacks().map(|stack| stack.state_lifetime).enumerate().map(goes_on).collect();
         let states = vec![None; stacks.len()];
         stacks.contains(&true).then_some(Self { stacks, states, anew: BTreeSet::new() })
     }
@@ -37,11 +38,11 @@ impl Carried {
         self.anew.clear();
     }
 
-    /// Forgets those of some rows.
+    /// Forgets the states of some rows.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where there is no such row. Nothing is forgotten then.
+    /// Returns an error of kind `ErrorKind::Shape` if there is no such row. Nothing is forgotten then.
     pub(crate) fn reset_rows(&mut self, rows: &[usize]) -> Result<()> {
         let Some(batch) = self.batch() else { return Ok(()) };
         if let Some(row) = rows.iter().find(|row| **row >= batch) {
@@ -52,17 +53,17 @@ impl Carried {
         Ok(())
     }
 
-    /// The rows of the last call.
+    /// The number of rows of the last call.
     fn batch(&self) -> Option<usize> {
         self.states.iter().flatten().next().map(|(h, _)| h.len_of(Axis(1)))
     }
 
-    /// What each stack begins a call of `input` with; none of one whose states do not go on, or are not there yet. Rows that
-    /// were reset begin at what the stack has `learned`, or at zero.
+    /// Returns the states with which each stack begins a call of `input`; `None` if its states do not go on or are not
+    /// there yet. Rows that were reset begin at the stack's `learned` states, or at zero.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the last call had another number of rows.
+    /// Returns an error of kind `ErrorKind::Shape` if the last call had another number of rows.
     pub(crate) fn begin(
         &self,
         input: &Input,
@@ -96,7 +97,7 @@ impl Carried {
         self.states.get(stack).is_none_or(Option::is_none) || self.anew.contains(&row)
     }
 
-    /// Keeps what a call left, of each stack.
+    /// Keeps the final states of a call, stack by stack.
     pub(crate) fn keep(&mut self, finals: Vec<Option<Batched>>) {
         let kept = finals.into_iter().zip(&self.stacks).map(|(states, goes_on)| states.filter(|_| *goes_on));
         self.states = kept.collect();
@@ -108,7 +109,7 @@ impl Carried {
         (&self.states, &self.anew)
     }
 
-    /// The same as it was with these parts.
+    /// Restores these parts from a checkpoint.
     pub(crate) fn set(&mut self, states: Vec<Option<Batched>>, anew: BTreeSet<usize>) {
         (self.states, self.anew) = (states, anew);
     }

@@ -1,4 +1,4 @@
-//! Which device a user asks for, what is said about the one that was taken, and what was checked on it.
+//! The device that a user asks for, facts about the one that was taken, and what was checked on it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +9,7 @@ use crate::platform::parallel;
 
 /// Where to compute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Device {
     /// The discrete GPU, else the integrated one, else the CPU; [`DeviceInfo::reason`] says which and why.
     /// Software adapters are for tests: they run only when named.
@@ -16,39 +17,43 @@ pub enum Device {
     Auto,
     /// The CPU.
     Cpu,
-    /// The adapter with this in its name, whatever the case: `llvmpipe`, `nvidia`. There is no falling back from it.
+    /// The GPU that [`Auto`](Self::Auto) would take. It does not fall back to another device: if no GPU works, the
+    /// error lists the adapters.
+    Gpu,
+    /// The adapter whose name contains this, ignoring case: `llvmpipe`, `nvidia`. It
+    /// does not fall back to another device.
     Named(String),
 }
 
-/// What a known-answer self-check is of.
+/// What a known-answer self-check covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Checked {
-    /// Running a model by a strategy.
+    /// Runs of a model by a strategy.
     Running(Strategy),
-    /// Training: losses and gradients, step by step. Checked where a trainer is opened.
+    /// Training: losses and gradients, step by step. Checked when a trainer is opened.
     Training,
-    /// Training by scans: likewise.
+    /// Training by scans, likewise.
     TrainingByScans,
 }
 
 impl Checked {
-    /// By each strategy that is chosen by sizes and device.
+    /// The checks of each strategy that is chosen by sizes and device.
     pub(super) fn chosen() -> [Self; 3] {
         Strategy::CHOSEN.map(Self::Running)
     }
 
-    /// Training, by each strategy of its own.
+    /// The checks of training, one for each of its strategies.
     pub(super) fn training() -> [Self; 2] {
         [Self::Training, Self::TrainingByScans]
     }
 
-    /// Whether it is of a strategy, which another may stand in for.
+    /// Whether this checks `strategy`, which another strategy may replace.
     pub(super) fn is_of(self, strategy: Strategy) -> bool {
         self == Self::Running(strategy) || strategy == Strategy::Scan && self == Self::TrainingByScans
     }
 
-    /// The name, as reports and errors give it.
+    /// Returns the name that reports and errors use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Running(strategy) => strategy.name(),
@@ -64,19 +69,25 @@ impl fmt::Display for Checked {
     }
 }
 
-/// What a known-answer self-check showed on an adapter.
+/// The result of a known-answer self-check on an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SelfCheck {
     /// The adapter, with its driver.
     pub adapter: String,
     /// What was checked.
     pub checked: Checked,
-    /// The first wrong number, in words; `None` where all are right.
+    /// The first wrong number, in words; `None` if all are right.
     pub fault: Option<String>,
 }
 
 impl SelfCheck {
-    /// The error of a device that failed it.
+    /// Makes the result of a self-check of `checked` on `adapter`; `fault` is the first wrong number.
+    pub fn new(adapter: impl Into<String>, checked: Checked, fault: Option<String>) -> Self {
+        Self { adapter: adapter.into(), checked, fault }
+    }
+
+    /// The error of a device that failed, if it failed.
     pub(super) fn error(&self) -> Option<Error> {
         self.fault.as_ref()?;
         let hint = match self.checked {
@@ -99,18 +110,18 @@ impl fmt::Display for SelfCheck {
     }
 }
 
-/// The device an engine computes on. `Display` gives it in a line: `CPU: 8 threads, AVX2`.
+/// The device that an engine computes on. `Display` shows it in a line: `CPU: 8 threads, AVX2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
     pub(super) name: String,
     pub(super) detail: String,
     pub(super) reason: String,
-    pub(super) place: Place,
+    pub(super) place: DeviceKind,
 }
 
-/// Which executor a device means.
+/// Which executor a device needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum DeviceKind {
     /// The host's.
     Cpu,
     /// A GPU's.
@@ -118,27 +129,27 @@ pub(super) enum Place {
 }
 
 impl DeviceInfo {
-    /// The name: `CPU`, or the adapter's.
+    /// Returns the name: `CPU`, or the adapter's.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is behind the name: the graphics API and driver, or the CPU's threads and vectors.
+    /// Returns what is behind the name: the graphics API and driver, or the CPU's threads and vectors.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// Why this device was taken.
+    /// Returns why this device was taken.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// Whether it is the CPU executor. (A software adapter is none: it is a GPU to all who use it.)
+    /// Returns whether this is the CPU executor. (A software adapter is not: to its users it is a GPU.)
     pub fn is_cpu(&self) -> bool {
-        self.place == Place::Cpu
+        self.place == DeviceKind::Cpu
     }
 
-    /// `error`; where the work did not fit a GPU, with which GPU that is, why it was taken and what there is besides.
+    /// Explains `error` if work did not fit a GPU: which GPU it is, why it was taken, and what else there is.
     pub(super) fn explain(&self, error: Error) -> Error {
         if error.kind() != ErrorKind::Limits || self.is_cpu() {
             return error;
@@ -157,7 +168,7 @@ impl DeviceInfo {
             name: "CPU".into(),
             detail: format!("{threads} thread{plural}, {}", vectors()),
             reason: reason.into(),
-            place: Place::Cpu,
+            place: DeviceKind::Cpu,
         }
     }
 }
@@ -169,7 +180,7 @@ impl fmt::Display for DeviceInfo {
     }
 }
 
-/// The widest vectors that products are computed with.
+/// The widest vectors with which products are computed.
 fn vectors() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
@@ -190,15 +201,16 @@ fn vectors() -> &'static str {
 impl FromStr for Device {
     type Err = Error;
 
-    /// `auto`, `cpu`, or else a part of an adapter's name.
+    /// Parses `auto`, `cpu`, `gpu`, or else a part of an adapter's name.
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.trim().to_ascii_lowercase().as_str() {
             "" => Err(Error::new(
                 ErrorKind::Device,
-                "device: expected auto, cpu or a part of an adapter's name, got nothing",
+                "device: expected auto, cpu, gpu or a part of an adapter's name, got nothing",
             )),
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
             _ => Ok(Self::Named(text.trim().to_owned())),
         }
     }
@@ -213,7 +225,7 @@ mod tests {
             name: "Voodoo".into(),
             detail: "Vulkan".into(),
             reason: "auto: the best GPU (discrete)".into(),
-            place: Place::Gpu,
+            place: DeviceKind::Gpu,
         }
     }
 

@@ -1,32 +1,30 @@
-//! The two executors behind one face, and which one a device means.
+//! The two executors behind one interface, and the choice of one for a device.
 //!
-//! Opens, runs and times; decides nothing about a plan.
+//! Opens, runs and measures; decides nothing about a plan.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::cpu::Cpu;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::{self, AdapterInfo, AdapterKind, Choice, Gpu, Loaded};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{Caller, Limits, Plan, SlotId, Spent};
+use crate::plan::{HostIo, Limits, Plan, SlotId, Spent, Timings};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
+use crate::platform::{compute, waits};
 
-use super::Options;
-use super::device::{Checked, Device, DeviceInfo, Place, SelfCheck};
-use super::exchange::Watched;
+use super::EngineBuilder;
+use super::call_io::TimedIo;
+use super::device::{Checked, Device, DeviceInfo, DeviceKind, SelfCheck};
 use super::gpus;
-use super::timings::Timings;
-
-pub(super) use crate::gpu::Wait;
 
 /// An executor with a model's weights.
 pub(super) enum Executor {
     /// The host.
-    Cpu(Box<Cpu>),
+    Cpu(Arc<Cpu>),
     /// A GPU.
     Gpu {
         /// The open device, which other engines may share.
@@ -46,37 +44,37 @@ pub(super) enum Machine {
 }
 
 impl Machine {
-    /// The device that `options` mean, after the self-check of the strategy that they ask for.
+    /// Opens the device that `options` choose, after the self-check of the requested strategy.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where there is no such device.
-    pub(super) async fn open(options: &Options) -> Result<(Self, DeviceInfo)> {
+    /// Returns an error of kind `ErrorKind::Device` if there is no such device.
+    pub(super) async fn open(options: &EngineBuilder) -> Result<(Self, DeviceInfo)> {
         Self::open_to(options, false).await
     }
 
-    /// The same, after the self-check of training besides.
+    /// [`open`](Self::open), with the self-checks of training as well.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub(super) async fn open_to_train(options: &Options) -> Result<(Self, DeviceInfo)> {
+    pub(super) async fn open_to_train(options: &EngineBuilder) -> Result<(Self, DeviceInfo)> {
         Self::open_to(options, true).await
     }
 
-    async fn open_to(options: &Options, trains: bool) -> Result<(Self, DeviceInfo)> {
+    async fn open_to(options: &EngineBuilder, trains: bool) -> Result<(Self, DeviceInfo)> {
         let (machine, device) = Self::open_device(&options.device, trains).await?;
-        if let (Self::Gpu(gpu), Some(strategy), None) = (&machine, options.strategy, options.resident_workgroups) {
+        if let (Self::Gpu(gpu), Some(strategy), None) = (&machine, options.strategy, options.co_resident_workgroups) {
             gpus::self_checks(gpu, &[Checked::Running(strategy)]).await?;
         }
         Ok((machine, device))
     }
 
-    /// What `device` means: one that passes its self-checks, that of training among them where it `trains`.
+    /// Opens `device`: one that passes its self-checks, also those of training if it `trains`.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where there is no such device.
+    /// Returns an error of kind `ErrorKind::Device` if there is no such device.
     async fn open_device(device: &Device, trains: bool) -> Result<(Self, DeviceInfo)> {
         let reason = match device {
             Device::Cpu => "asked for".to_owned(),
@@ -86,22 +84,23 @@ impl Machine {
                 }
                 unreachable!("a name that means no adapter is an error");
             }
-            Device::Auto => {
-                let (gpu, reason) = auto(trains).await;
-                match gpu {
-                    Some(gpu) => return Ok(Self::gpu(gpu, reason)),
-                    None => reason,
-                }
-            }
+            Device::Auto => match best(device, trains).await {
+                Ok((gpu, reason)) => return Ok(Self::gpu(gpu, format!("auto: {reason}"))),
+                Err(why) => format!("auto: {why}"),
+            },
+            Device::Gpu => match best(device, trains).await {
+                Ok((gpu, reason)) => return Ok(Self::gpu(gpu, format!("asked for: {reason}"))),
+                Err(why) => return Err(no_gpu(&why).await),
+            },
         };
         Ok((Self::Cpu, DeviceInfo::cpu(reason)))
     }
 
-    /// wgpu's validator: it refuses what a device would, and computes nothing.
+    /// Opens wgpu's validator: it refuses what a device would refuse, and computes nothing.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where wgpu refuses.
+    /// Returns an error of kind `ErrorKind::Device` if wgpu refuses.
     pub(super) async fn validator() -> Result<(Self, DeviceInfo)> {
         let Some(gpu) = Gpu::open(Choice::Noop).await?.map(Arc::new) else {
             unreachable!("wgpu always has its validator");
@@ -109,36 +108,41 @@ impl Machine {
         Ok(Self::gpu(gpu, "no device: validation alone".to_owned()))
     }
 
-    /// As [`open`](Self::open), but a GPU that no other engine shares, and unchecked.
+    /// [`open`](Self::open), for a GPU that no other engine shares, and without self-checks.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub(super) async fn alone(device: &Device) -> Result<(Self, DeviceInfo)> {
+    pub(super) async fn exclusive(device: &Device) -> Result<(Self, DeviceInfo)> {
         if let Some(choice) = choice(device, 0)
             && let Some(gpu) = Gpu::open(choice).await?
         {
             return Ok(Self::gpu(Arc::new(gpu), "asked for, unshared".to_owned()));
         }
-        Self::open_device(&Device::Cpu, false).await
+        match device {
+            Device::Gpu => Err(no_gpu(gpu::NONE_HERE).await),
+            Device::Auto | Device::Cpu | Device::Named(_) => Self::open_device(&Device::Cpu, false).await,
+        }
     }
 
     fn gpu(gpu: Arc<Gpu>, reason: String) -> (Self, DeviceInfo) {
         let AdapterInfo { name, driver, driver_info, backend, .. } = gpu.info();
         let parts = [*backend, driver, driver_info].into_iter().filter(|part| !part.is_empty());
         let detail = parts.collect::<Vec<_>>().join(", ");
-        let info = DeviceInfo { name: name.clone(), detail, reason, place: Place::Gpu };
+        let info = DeviceInfo { name: name.clone(), detail, reason, place: DeviceKind::Gpu };
         (Self::Gpu(gpu), info)
     }
 
-    /// What the device can do, or what `options` take it to.
-    pub(super) fn limits(&self, options: &Options) -> Limits {
+    /// The limits of the device, or those that `options` assume.
+    pub(super) fn limits(&self, options: &EngineBuilder) -> Limits {
         let limits = match self {
             Self::Cpu => Limits::HOST,
-            Self::Gpu(gpu) => Limits { resident_workgroups: gpus::resident(gpu), ..gpu.limits() },
+            Self::Gpu(gpu) => Limits { co_resident_workgroups: gpus::co_resident(gpu), ..gpu.limits() },
         };
-        let limits =
-            Limits { resident_workgroups: options.resident_workgroups.unwrap_or(limits.resident_workgroups), ..limits };
+        let limits = Limits {
+            co_resident_workgroups: options.co_resident_workgroups.unwrap_or(limits.co_resident_workgroups),
+            ..limits
+        };
         let Some(held) = options.limits else { return limits };
         Limits {
             binding_bytes: held.binding_bytes.min(limits.binding_bytes),
@@ -149,7 +153,7 @@ impl Machine {
         }
     }
 
-    /// Whether workgroups of the device have waited for each other in vain: told by whoever sees it.
+    /// The flag that is set once workgroups of the device have stalled.
     pub(super) fn stalled(&self) -> Arc<AtomicBool> {
         match self {
             Self::Cpu => Arc::default(),
@@ -157,34 +161,34 @@ impl Machine {
         }
     }
 
-    /// How plans are to be made: by the strategy of `options` where one is asked for, and by none that failed the device's
-    /// self-check.
+    /// How to make plans: by the strategy that `options` request, if any, and by none
+    /// that failed the device's self-check.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where the one asked for did.
-    pub(super) fn tuning(&self, options: &Options) -> Result<Tuning> {
+    /// Returns an error of kind `ErrorKind::Device` if the requested strategy failed it.
+    pub(super) fn tuning(&self, options: &EngineBuilder) -> Result<Tuning> {
         let (own, strategy) = match self {
             Self::Cpu => (Target::Host, options.strategy),
-            // What `options` take the device to, nobody has checked.
-            Self::Gpu(gpu) if options.resident_workgroups.is_some() => (gpus::target(gpu), options.strategy),
+            // Nobody has checked what `options` assume about the device.
+            Self::Gpu(gpu) if options.co_resident_workgroups.is_some() => (gpus::target(gpu), options.strategy),
             Self::Gpu(gpu) => (gpus::target(gpu), gpus::sound(gpu, options.strategy)?),
         };
         let tuning = Tuning::of(options.target.unwrap_or(own)).with_strategy(strategy);
         Ok(tuning.with_chunk_bytes(options.chunk_bytes).with_keep_bytes(options.keep_bytes))
     }
 
-    /// The executor, without weights yet.
+    /// Makes the executor, without weights yet.
     pub(super) fn executor(self) -> Executor {
         match self {
-            Self::Cpu => Executor::Cpu(Box::new(Cpu::empty())),
+            Self::Cpu => Executor::Cpu(Arc::new(Cpu::empty())),
             Self::Gpu(gpu) => Executor::Gpu { gpu, loaded: Box::default() },
         }
     }
 }
 
 impl Executor {
-    /// How many objects were made on the GPU so far; none on the CPU.
+    /// The number of objects made on the GPU so far; 0 on the CPU.
     pub(super) fn gpu_objects(&self) -> u64 {
         match self {
             Self::Cpu(_) => 0,
@@ -192,94 +196,146 @@ impl Executor {
         }
     }
 
-    /// Takes the next packed buffer of the model's weights, which a GPU is to hold in `medium`.
+    /// Adds the next packed buffer of the model's weights. A GPU should hold it in `medium`.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where it does not fit the device.
+    /// Returns an error of kind `ErrorKind::Limits` if it does not fit the device.
     pub(super) async fn add(&mut self, buffer: PackedBuffer, medium: Medium) -> Result<()> {
         match self {
-            Self::Cpu(cpu) => cpu.add(buffer),
+            Self::Cpu(cpu) => {
+                let cpu = Arc::clone(cpu);
+                compute(move || cpu.add(buffer)).await?
+            }
             Self::Gpu { gpu, loaded } => gpu.add(loaded, buffer, medium).await,
         }
     }
 
-    /// Takes `buffer` in the place of packed buffer `index`, which is as large.
+    /// Replaces the packed buffers by `buffers` of the same sizes.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where the host has no memory for it; `Lost`, where the device is lost.
-    pub(super) async fn replace(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+    /// Returns an error of kind `ErrorKind::Limits` if the host has no memory for them, or of kind
+    /// `ErrorKind::Lost` if the device is lost.
+    pub(super) async fn replace(&mut self, buffers: Vec<PackedBuffer>) -> Result<()> {
         match self {
-            Self::Cpu(cpu) => cpu.replace(index, buffer),
-            Self::Gpu { gpu, loaded } => gpu.replace(loaded, index, &buffer).await,
+            Self::Cpu(cpu) => {
+                let mut buffers = buffers.into_iter().enumerate();
+                cpu.change(move |cpu| buffers.try_for_each(|(index, buffer)| cpu.replace(index, buffer))).await
+            }
+            Self::Gpu { gpu, loaded } => {
+                for (index, buffer) in buffers.iter().enumerate() {
+                    gpu.replace(loaded, index, buffer).await?;
+                }
+                Ok(())
+            }
         }
     }
 
-    /// Makes zeros for what `plan` keeps from run to run and is not there yet.
+    /// Allocates what `plan` keeps from run to run, filled with zeros, unless it is there already.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them.
+    /// Returns an error of kind `ErrorKind::Limits` if there is no memory for it.
     pub(super) async fn keep(&mut self, plan: &Plan) -> Result<()> {
         match self {
-            Self::Cpu(cpu) => cpu.keep(plan),
+            Self::Cpu(cpu) => {
+                cpu.settled().await;
+                cpu.keep(plan)
+            }
             Self::Gpu { gpu, loaded } => gpu.keep(loaded, plan).await,
         }
     }
 
-    /// Takes `buffer` in the place of what is kept as `index`, which is as large.
+    /// Replaces kept buffers by `buffers` of the same sizes, each with its index.
     ///
     /// # Errors
     ///
     /// As [`replace`](Self::replace).
-    pub(super) async fn replace_kept(&mut self, index: usize, buffer: PackedBuffer) -> Result<()> {
+    pub(super) async fn replace_kept(&mut self, buffers: Vec<(usize, PackedBuffer)>) -> Result<()> {
         match self {
-            Self::Cpu(cpu) => cpu.replace_kept(index, buffer),
-            Self::Gpu { gpu, loaded } => gpu.replace_kept(loaded, index, &buffer).await,
+            Self::Cpu(cpu) => {
+                let mut buffers = buffers.into_iter();
+                cpu.change(move |cpu| buffers.try_for_each(|(index, buffer)| cpu.replace_kept(index, buffer))).await
+            }
+            Self::Gpu { gpu, loaded } => {
+                for (index, buffer) in &buffers {
+                    gpu.replace_kept(loaded, *index, buffer).await?;
+                }
+                Ok(())
+            }
         }
     }
 
-    /// Runs `plan` with what `caller` gives and takes: where the time went.
-    pub(super) async fn run(&self, plan: &Arc<Plan>, caller: &mut dyn Caller, wait: Wait) -> Result<Timings> {
+    /// Runs `plan` with the host's side `io`, and returns where the time went.
+    pub(super) async fn run(&self, plan: &Arc<Plan>, io: &mut dyn HostIo) -> Result<Timings> {
         match self {
-            Self::Cpu(cpu) => Watched::run(caller, |caller| cpu.run(plan, caller)),
-            Self::Gpu { gpu, loaded } => gpu.run(loaded, plan, caller, wait).await.map(Timings::from),
+            Self::Cpu(cpu) => {
+                let mut timed_io = TimedIo::begin(io);
+                run_on_host(cpu, plan, &mut timed_io).await?;
+                Ok(timed_io.end())
+            }
+            Self::Gpu { gpu, loaded } => gpu.run(loaded, plan, io).await,
         }
     }
 
-    /// [`run`](Self::run), and what the programs of `plan` took, one by one or together.
+    /// [`run`](Self::run), which also returns the time of each program of `plan`, alone or with others.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run); kind `Device`, where the device has no clock.
-    pub(super) async fn run_clocked(&self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<Spent> {
+    /// As [`run`](Self::run). Returns an error of kind `ErrorKind::Device` if the device has no clock.
+    pub(super) async fn run_clocked(&self, plan: &Arc<Plan>, io: &mut dyn HostIo) -> Result<Spent> {
         match self {
-            Self::Cpu(cpu) => cpu.run_clocked(plan, caller),
-            Self::Gpu { gpu, loaded } => gpu.run_clocked(loaded, plan, caller, Wait::Here).await,
+            Self::Cpu(cpu) => {
+                cpu.settled().await;
+                cpu.run_clocked(plan, io)
+            }
+            Self::Gpu { gpu, loaded } => gpu.run_clocked(loaded, plan, io).await,
         }
     }
 
-    /// Every f32 slot of `plan` that is not weights, after the last dispatch.
-    pub(super) async fn trace(&self, plan: &Arc<Plan>, caller: &mut dyn Caller) -> Result<Vec<(SlotId, Vec<f32>)>> {
+    /// Returns every f32 slot of `plan` except weights, after the last dispatch.
+    pub(super) async fn trace(&self, plan: &Arc<Plan>, io: &mut dyn HostIo) -> Result<Vec<(SlotId, Vec<f32>)>> {
         match self {
-            Self::Cpu(cpu) => cpu.trace(plan, caller),
-            Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, caller).await?.ok_or_else(|| gpu.in_vain()),
+            Self::Cpu(cpu) => {
+                cpu.settled().await;
+                cpu.trace(plan, io)
+            }
+            Self::Gpu { gpu, loaded } => gpu.trace(loaded, plan, io).await?.ok_or_else(|| gpu.stall_error()),
         }
     }
 }
 
-/// The best GPU that opens and passes its self-checks, and why it is that one, or none.
-async fn auto(trains: bool) -> (Option<Arc<Gpu>>, String) {
+/// Runs `plan` in this thread if the polling thread may block, else in another thread.
+pub(super) async fn run_on_host(cpu: &Arc<Cpu>, plan: &Arc<Plan>, io: &mut dyn HostIo) -> Result<()> {
+    cpu.settled().await;
+    if waits() || plan.steps.is_empty() { cpu.run(plan, io) } else { cpu.run_aside(plan, io).await }
+}
+
+/// Opens the best GPU among those that `device` means that passes its self-checks. Returns it with the reason for the
+/// choice, or the reason why there is none.
+async fn best(device: &Device, trains: bool) -> Result<(Arc<Gpu>, String), String> {
     first_sound(|rank| async move {
-        let gpu = gpus::open_sound(&Choice::Auto { rank }, trains).await?;
+        let Some(choice) = choice(device, rank) else { return Ok(None) };
+        let gpu = gpus::open_sound(&choice, trains).await?;
         Ok(gpu.map(|gpu| (gpu.info().kind, gpu)))
     })
     .await
 }
 
-/// The first GPU by rank that `open` gives, with what it is, without an error, and why it is that one, or none.
-async fn first_sound<G, F>(open: impl Fn(usize) -> F) -> (Option<G>, String)
+/// The error if a GPU is required and there is none; `why` says why.
+async fn no_gpu(why: &str) -> Error {
+    let there = gpu::listed().await;
+    let text = format!(
+        "device gpu: expected a GPU, got none: {why}; there is {there}; `cpu` always works, and a software adapter runs by \
+         its name"
+    );
+    Error::new(ErrorKind::Device, text)
+}
+
+/// Returns the first GPU by rank that `open` opens without an error, with the reason for the
+/// choice; or the reason why there is none.
+async fn first_sound<G, F>(open: impl Fn(usize) -> F) -> Result<(G, String), String>
 where
     F: Future<Output = Result<Option<(AdapterKind, G)>>>,
 {
@@ -288,12 +344,12 @@ where
         match open(refused.len()).await {
             Ok(Some((kind, gpu))) => {
                 let best = if refused.is_empty() { "the best GPU" } else { "the best GPU that works" };
-                return (Some(gpu), format!("auto: {best} ({kind})"));
+                return Ok((gpu, format!("{best} ({kind})")));
             }
-            Ok(None) if refused.is_empty() => return (None, format!("auto: {}", gpu::NONE_HERE)),
-            Ok(None) => return (None, format!("auto: no GPU works here: {}", refused.join("; "))),
+            Ok(None) if refused.is_empty() => return Err(gpu::NONE_HERE.to_owned()),
+            Ok(None) => return Err(format!("no GPU works here: {}", refused.join("; "))),
             Err(e) => {
-                log::warn!("auto passes over a GPU: {e}");
+                log::warn!("a GPU is passed over: {e}");
                 refused.push(e.to_string());
             }
         }
@@ -301,14 +357,16 @@ where
 }
 
 impl Device {
-    /// What the known-answer self-checks show of the adapters that an engine on this device would try, in that order:
-    /// an engine takes the first that passes, and a trainer the first that passes that of training as well. None for the CPU.
+    /// Returns the known-answer self-checks of the adapters that an engine on this device would try, in that
+    /// order. An engine takes the first adapter that passes. A trainer takes the first that also passes
+    /// those of training. There are none for the CPU.
     ///
     /// A check runs once in a process for each adapter and driver.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where no adapter has the name asked for, or it does not open; `Lost`, where it is lost meanwhile.
+    /// Returns an error of kind [`ErrorKind::Device`](crate::ErrorKind::Device) if no adapter has the requested name or
+    /// it does not open, or of kind [`ErrorKind::Lost`](crate::ErrorKind::Lost) if it is lost during a check.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn self_checks(&self) -> Result<Vec<SelfCheck>> {
         block_on(self_checks(self))
@@ -324,11 +382,11 @@ impl Device {
     }
 }
 
-/// What the self-checks show of the adapters that `device` would try, up to the first that passes.
+/// Returns the self-checks of the adapters that `device` would try, up to the first that passes.
 ///
 /// # Errors
 ///
-/// Those of [`Machine::open`] on a named device.
+/// As [`Machine::open`] on a named device.
 async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
     let mut checks = Vec::new();
     let mut rank = 0;
@@ -350,6 +408,7 @@ async fn self_checks(device: &Device) -> Result<Vec<SelfCheck>> {
 fn choice(device: &Device, rank: usize) -> Option<Choice> {
     match device {
         Device::Auto => Some(Choice::Auto { rank }),
+        Device::Gpu => Some(Choice::Gpu { rank }),
         Device::Named(name) => (rank == 0).then(|| Choice::Named(name.clone())),
         Device::Cpu => None,
     }
@@ -358,10 +417,9 @@ fn choice(device: &Device, rank: usize) -> Option<Choice> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
 
-    /// What `auto` takes where these are the GPUs, best first.
-    fn auto_of(gpus: &[Result<(AdapterKind, &'static str), &'static str>]) -> (Option<&'static str>, String) {
+    /// What `auto` takes if these are the GPUs, best first.
+    fn auto_of(gpus: &[Result<(AdapterKind, &'static str), &'static str>]) -> Result<(&'static str, String), String> {
         block_on(first_sound(async |rank| match gpus.get(rank) {
             None => Ok(None),
             Some(Ok(gpu)) => Ok(Some(*gpu)),
@@ -372,16 +430,26 @@ mod tests {
     #[test]
     fn auto_takes_the_best_gpu_or_says_that_there_is_none() {
         let (discrete, integrated) = (Ok((AdapterKind::Discrete, "Arc")), Ok((AdapterKind::Integrated, "Iris")));
-        assert_eq!(auto_of(&[discrete, integrated]), (Some("Arc"), "auto: the best GPU (discrete)".to_owned()));
-        assert_eq!(auto_of(&[]), (None, format!("auto: {}", gpu::NONE_HERE)));
+        assert_eq!(auto_of(&[discrete, integrated]), Ok(("Arc", "the best GPU (discrete)".to_owned())));
+        assert_eq!(auto_of(&[]), Err(gpu::NONE_HERE.to_owned()));
     }
 
     #[test]
     fn auto_passes_over_a_gpu_that_computes_wrong_numbers_and_goes_on() {
         let gpus = [Err("Arc computes wrong numbers"), Ok((AdapterKind::Integrated, "Iris"))];
-        assert_eq!(auto_of(&gpus), (Some("Iris"), "auto: the best GPU that works (integrated)".to_owned()));
+        assert_eq!(auto_of(&gpus), Ok(("Iris", "the best GPU that works (integrated)".to_owned())));
         let gpus = [Err("Arc computes wrong numbers"), Err("Iris opens no device")];
-        let reason = "auto: no GPU works here: Arc computes wrong numbers; Iris opens no device".to_owned();
-        assert_eq!(auto_of(&gpus), (None, reason));
+        let reason = "no GPU works here: Arc computes wrong numbers; Iris opens no device".to_owned();
+        assert_eq!(auto_of(&gpus), Err(reason));
+    }
+
+    #[test]
+    fn no_gpu_is_told_with_the_adapters_that_there_are() {
+        let error = block_on(no_gpu(gpu::NONE_HERE));
+        assert_eq!(error.kind(), ErrorKind::Device);
+        let (text, begin) =
+            (error.to_string(), format!("device gpu: expected a GPU, got none: {}; there is ", gpu::NONE_HERE));
+        let there = text.strip_prefix(&begin).and_then(|rest| rest.split_once("; `cpu` always works"));
+        assert!(there.is_some_and(|(there, _)| there == block_on(gpu::listed())), "{text}");
     }
 }

@@ -1,39 +1,39 @@
-//! Models whose frames can be computed as they come: which cannot, and why; what streams know of one that can.
+//! Models that can run frame by frame: which cannot, and why; and what streams need to know of those that can.
 //!
 //! Knows models and their clocks; knows no stream, no plan and no device.
 
-use crate::call::Own;
+use crate::call::OwnMask;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Clocks, Direction, Features, Flow, Initial, InputKind, InputValue, LayerKind, Model, ModelInput, OutputValue, Pin,
     Select, State, Value,
 };
 
-/// What streams know of their model.
+/// How a model runs frame by frame.
 pub(super) struct Forward {
-    /// The inputs of which each frame has a part, the main one among them.
+    /// The inputs that are part of each frame, the main one among them.
     pub(super) frames: Vec<Part>,
     /// The inputs without a time axis, which a stream is given once.
     pub(super) rows: Vec<Row>,
-    /// Of each clock: which frames are no steps, and the input that tells.
-    pub(super) own: Vec<Vec<(usize, Own)>>,
-    /// Of each input: the clock by which its features are read, where it has one.
+    /// For each clock, the masks that take frames out, with the input of each.
+    pub(super) own: Vec<Vec<(usize, OwnMask)>>,
+    /// For each input, the clock by which its features are read, if it has one.
     read: Vec<Option<usize>>,
-    /// Which input tells the steps.
+    /// The index of the main input, which tells the steps.
     pub(super) main: usize,
-    /// The states that values of the model begin, hidden before cell, stack by stack.
+    /// The initial states that are values of the model, hidden before cell, stack by stack.
     pub(super) begins: Vec<(usize, State)>,
-    /// Whether an output is of the newest frame alone: then each frame is a run of its own.
+    /// Whether an output depends on the newest frame alone: then each frame is a run of its own.
     pub(super) one_by_one: bool,
-    /// What each frame gives.
-    pub(super) outputs: Vec<Given>,
+    /// The outputs of each frame.
+    pub(super) outputs: Vec<OutputPart>,
 }
 
-/// An input of which each frame has a part.
+/// An input that is part of each frame.
 pub(super) struct Part {
-    /// Its place among the model's inputs.
+    /// Its index among the model's inputs.
     pub(super) input: usize,
-    /// What it may be called.
+    /// Its names.
     pub(super) names: Vec<String>,
     pub(super) flow: Flow,
 }
@@ -48,7 +48,7 @@ pub(super) struct Row {
 }
 
 /// An output.
-pub(super) struct Given {
+pub(super) struct OutputPart {
     pub(super) names: Vec<String>,
     pub(super) features: Features,
     /// Whether it has no time axis.
@@ -58,11 +58,11 @@ pub(super) struct Given {
 }
 
 impl Forward {
-    /// Of `model`.
+    /// Finds how `model` runs frame by frame.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where something in it cannot be computed frame by frame.
+    /// Returns an error of kind `ErrorKind::Model` if a part of it cannot be computed frame by frame.
     pub(super) fn of(model: &Model) -> Result<Self> {
         check_stacks(model)?;
         let clocks = Clocks::of(model);
@@ -73,7 +73,7 @@ impl Forward {
             ));
         }
         let late = late(model)?;
-        let own = (0..clocks.all().len()).map(|clock| Own::of_clock(model, &clocks, clock)).collect();
+        let own = (0..clocks.all().len()).map(|clock| OwnMask::of_clock(model, &clocks, clock)).collect();
         let ports = model.all_ports();
         let (mut frames, mut rows, mut first) = (Vec::new(), Vec::new(), 0);
         let inputs = model.all_inputs()?;
@@ -104,8 +104,8 @@ impl Forward {
         Ok(Self { frames, rows, own, read, main, begins, one_by_one, outputs: outputs(model)? })
     }
 
-    /// What takes frames out of what is read of input `input`.
-    pub(super) fn unread(&self, input: usize) -> &[(usize, Own)] {
+    /// The masks that take frames out of what is read from input `input`.
+    pub(super) fn unread(&self, input: usize) -> &[(usize, OwnMask)] {
         self.read.get(input).copied().flatten().map_or(&[], |clock| &self.own[clock])
     }
 
@@ -119,13 +119,13 @@ impl Forward {
         self.outputs.last().map_or(0, |output| output.first + output.features.len())
     }
 
-    /// The names of what each frame has, in messages.
+    /// The names of the parts of a frame, for messages.
     pub(super) fn frame_names(&self) -> String {
         self.frames.iter().map(|part| part.names[0].as_str()).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// `own`, and those of `others` that are other names.
+/// `own`, and the names of `others` that differ from it.
 fn names<'a>(own: &str, others: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut names = vec![own.to_owned()];
     for other in others {
@@ -136,8 +136,8 @@ fn names<'a>(own: &str, others: impl Iterator<Item = &'a String>) -> Vec<String>
     names
 }
 
-/// The outputs of `model` that are no final states.
-fn outputs(model: &Model) -> Result<Vec<Given>> {
+/// The outputs of `model` except final states.
+fn outputs(model: &Model) -> Result<Vec<OutputPart>> {
     let is_state = |value: Value| matches!(value, Value::Layer(_, Pin::Hidden | Pin::Cell));
     let own: Vec<_> = model.outputs.iter().filter(|output| !is_state(output.from)).collect();
     let ports = model.all_ports();
@@ -151,13 +151,13 @@ fn outputs(model: &Model) -> Result<Vec<Given>> {
         let others = ports.outputs.iter().filter(|port| is_it(&port.value)).map(|port| &port.name);
         let names = names(own.get(index).map_or("output", |output| &output.name), others);
         let features = flow.features();
-        outputs.push(Given { names, features, is_row: matches!(flow, Flow::Rows(_)), first });
+        outputs.push(OutputPart { names, features, is_row: matches!(flow, Flow::Rows(_)), first });
         first += features.len();
     }
     Ok(outputs)
 }
 
-/// Whether each stack goes forward, from a state that a stream can begin with.
+/// Checks that each stack goes forward, from a state that a stream can begin with.
 fn check_stacks(model: &Model) -> Result<()> {
     for (index, layer) in model.layers.iter().enumerate() {
         let LayerKind::Recurrent(stack) = &layer.kind else { continue };
@@ -168,16 +168,17 @@ fn check_stacks(model: &Model) -> Result<()> {
             Direction::Backwards => "a backwards one: it needs later frames",
             Direction::Both => "a bidirectional one: it needs later frames",
         };
-        return wrong(format!("layer {}: expected a forward stack, got {got}", model.place(index)));
+        let text = format!("expected a forward stack, got {got}");
+        return Err(model.at_layer(index, Error::new(ErrorKind::Model, text)));
     }
     Ok(())
 }
 
-/// The values that are there only after the last frame.
+/// Finds the values that are known only after the last frame.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where a frame or a beginning needs one of them.
+/// Returns an error of kind `ErrorKind::Model` if a frame or an initial state needs one of them.
 fn late(model: &Model) -> Result<Vec<Value>> {
     let inputs = model.all_inputs()?;
     let mut late: Vec<Value> = Vec::new();
@@ -207,12 +208,12 @@ fn late(model: &Model) -> Result<Vec<Value>> {
     Ok(late)
 }
 
-/// Whether `value` is what a stack ends with.
+/// Whether `value` is a pin of a layer other than its output, such as a final state.
 fn is_pinned(value: Value) -> bool {
     matches!(value, Value::Layer(_, pin) if pin != Pin::Output)
 }
 
-/// The states that values of `model` begin.
+/// The initial states that are values of `model`.
 fn begins(model: &Model) -> Vec<(usize, State)> {
     let begun = |stack: usize| {
         let begun = model.begun(stack);

@@ -1,6 +1,6 @@
-//! The ways to give streams their frames, and to have what these give: of the one sequence that a model takes, or by name.
+//! The ways to give streams their frames and to get the results: for a model's one sequence, or by name.
 //!
-//! Says which frames do not fit the model, before anything changes. Knows no plan and no device.
+//! Refuses frames that do not fit the model before anything changes. Knows no plan and no device.
 
 use std::ops::Deref;
 
@@ -13,37 +13,46 @@ use crate::plan::Results;
 use crate::platform::block_on;
 
 use super::Engine;
-use super::executor::Wait;
 use super::push::{FrameValue, Frames};
 use super::streams::{StreamId, Streams, shape};
 
 impl<E: Deref<Target = Engine>> Streams<E> {
-    /// Gives streams their next frames: what each frame gives. Frames of one stream stand in the order of time.
+    /// Gives streams their next frames, and returns the results. Several frames of one stream must be in order of time.
     ///
-    /// Where results are [`Unwanted`](Results::Unwanted) a GPU still computes when this returns, and there are none; nor are
-    /// there where they are for [`Later`](Results::Later): [`receive`](Self::receive) then waits for them.
+    /// If results are [`Unwanted`](Results::Unwanted), there are none, and a GPU may still compute when this returns.
+    /// If they are [deferred](Results::Deferred), there are none yet: [`receive`](Self::receive) waits for them.
     ///
     /// # Shapes
     ///
-    /// A frame is `[I]`; the result `[frames, F]`, a row for each frame.
+    /// A frame is `[I]`; the result is `[frames, F]`, a row for each frame.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a stream has left or a frame does not fit the model; `Limits`, where no plan of the batch fits the
-    /// device, or 16 pushes wait for [`receive`](Self::receive) and this would be one more: nothing has changed then.
-    /// `Limits`, where the device's memory runs out, `Device` or `Lost`, where it fails: then the states are lost.
+    /// Nothing has changed if the error is of kind
+    ///
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape): a stream has left, or a frame does not fit the model;
+    /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy): 16 pushes already wait for [`receive`](Self::receive);
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits): no plan of the batch fits the device.
+    ///
+    /// The states are lost if the error is of kind
+    ///
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits): the device's memory ran out;
+    /// - [`ErrorKind::Device`](crate::ErrorKind::Device) or
+    ///   [`ErrorKind::Lost`](crate::ErrorKind::Lost): the device failed.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn push<F: AsRef<[f32]> + Sync>(
         &mut self,
         frames: &[(StreamId, F)],
         results: Results,
     ) -> Result<ArrayView2<'_, f32>> {
-        block_on(self.features(frames, results, Wait::Here))?;
+        block_on(self.features(frames, results))?;
         Ok(self.view())
     }
 
-    /// [`push`](Self::push), without blocking on a GPU. Where the future is dropped before it is ready, the frames may have been
-    /// computed or not: reset their streams.
+    /// [`push`](Self::push), without blocking; on the CPU as [`Engine::run_async`] does.
+    ///
+    /// If the future is dropped before it is ready, some of its frames may have been computed and others not. Reset the
+    /// streams that these frames belong to. The other streams are as they were.
     ///
     /// # Errors
     ///
@@ -53,22 +62,22 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         frames: &[(StreamId, F)],
         results: Results,
     ) -> Result<ArrayView2<'_, f32>> {
-        self.features(frames, results, Wait::Aside).await?;
+        self.features(frames, results).await?;
         Ok(self.view())
     }
 
-    /// [`push`](Self::push) for a model that takes tokens: a frame is one of them.
+    /// [`push`](Self::push) for a model that takes tokens: a frame is one token.
     ///
     /// # Errors
     ///
     /// As [`push`](Self::push).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn push_tokens(&mut self, tokens: &[(StreamId, i64)], results: Results) -> Result<ArrayView2<'_, f32>> {
-        block_on(self.tokens(tokens, results, Wait::Here))?;
+        block_on(self.tokens(tokens, results))?;
         Ok(self.view())
     }
 
-    /// [`push_tokens`](Self::push_tokens), without blocking on a GPU.
+    /// [`push_tokens`](Self::push_tokens), without blocking, as [`push_async`](Self::push_async).
     ///
     /// # Errors
     ///
@@ -78,15 +87,15 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         tokens: &[(StreamId, i64)],
         results: Results,
     ) -> Result<ArrayView2<'_, f32>> {
-        self.tokens(tokens, results, Wait::Aside).await?;
+        self.tokens(tokens, results).await?;
         Ok(self.view())
     }
 
-    /// [`push`](Self::push) for a model of several sequences, or by name: a frame has a part of each of them.
+    /// [`push`](Self::push) for a model of several sequences, or by name: a frame has a part of each sequence.
     ///
-    /// A frame is pairs of a name and a value, in any order: the names of the model's inputs, or of its
-    /// [`ports`](crate::Model::ports). Inputs without a time axis are no part of a frame: see
-    /// [`set_row`](Self::set_row). What comes back is the first output; [`output`](Self::output) has the others.
+    /// A frame is a list of (name, value) pairs, in any order. A name is that of an input of the model, or of one of
+    /// its [`ports`](crate::Model::ports). Inputs without a time axis are no part of a frame: see
+    /// [`set_row`](Self::set_row). This returns the first output; [`output`](Self::output) returns the others.
     ///
     /// # Errors
     ///
@@ -95,7 +104,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// # Example
     ///
     /// ```
-    /// use gatewave::{Device, Embedding, Engine, FrameValue, Gru, Join, Linear, Model, Results, Streams, Weights};
+    /// use gatewave::layer::Join;
+    /// use gatewave::stream::FrameValue;
+    /// use gatewave::{Device, Embedding, Engine, Gru, Linear, Model, Results, Streams, Weights};
     ///
     /// let mut g = Model::graph();
     /// let (words, sensor) = (g.tokens("words", 20), g.sequence("sensor", 2));
@@ -108,7 +119,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// g.output("alarm", alarm);
     /// let model = g.finish()?;
     ///
-    /// let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+    /// let engine = Engine::new(&model, &Weights::random(&model, 0)?, Device::Cpu)?;
     /// let mut streams = Streams::new(&engine, 1)?;
     /// let id = streams.join();
     /// let frame = [("words", FrameValue::Token(3)), ("sensor", FrameValue::Features(&[0.5, 1.0]))];
@@ -123,11 +134,11 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         frames: &[(StreamId, F)],
         results: Results,
     ) -> Result<ArrayView2<'_, f32>> {
-        block_on(self.named(frames, results, Wait::Here))?;
+        block_on(self.named(frames, results))?;
         Ok(self.view())
     }
 
-    /// [`push_named`](Self::push_named), without blocking on a GPU.
+    /// [`push_named`](Self::push_named), without blocking, as [`push_async`](Self::push_async).
     ///
     /// # Errors
     ///
@@ -137,12 +148,12 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         frames: &[(StreamId, F)],
         results: Results,
     ) -> Result<ArrayView2<'_, f32>> {
-        self.named(frames, results, Wait::Aside).await?;
+        self.named(frames, results).await?;
         Ok(self.view())
     }
 
-    /// What the frames of the last push gave as the output `name`: of a push or of [`receive`](Self::receive), whichever was
-    /// last. Final states are no such outputs, since they stay where they are.
+    /// Returns the output `name` for the frames of the last push or [`receive`](Self::receive), whichever came last.
+    /// Final states cannot be read like this, since they stay on the device.
     ///
     /// # Shapes
     ///
@@ -150,12 +161,12 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the model has no such output.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the model has no such output.
     pub fn output(&self, name: &str) -> Result<ArrayView2<'_, f32>> {
         self.find_output(name).map(|output| self.view_of(output))
     }
 
-    /// Which output is called `name`.
+    /// Finds the index of the output called `name`.
     pub(super) fn find_output(&self, name: &str) -> Result<usize> {
         let outputs = &self.forward.outputs;
         outputs.iter().position(|output| output.names.iter().any(|other| other == name)).ok_or_else(|| {
@@ -164,12 +175,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         })
     }
 
-    async fn features<F: AsRef<[f32]> + Sync>(
-        &mut self,
-        frames: &[(StreamId, F)],
-        results: Results,
-        wait: Wait,
-    ) -> Result<()> {
+    async fn features<F: AsRef<[f32]> + Sync>(&mut self, frames: &[(StreamId, F)], results: Results) -> Result<()> {
         match self.one_flow("features")? {
             Flow::Steps(features) | Flow::Rows(features) => {
                 let wrong = frames.iter().position(|(_, frame)| frame.as_ref().len() != features.len());
@@ -181,10 +187,10 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             Flow::Tokens(_) => return Err(shape("frames: expected tokens (push_tokens), got features")),
         }
         self.place(frames.iter().map(|(stream, _)| *stream))?;
-        self.walk(Frames::Features(&|frame| frames[frame].1.as_ref()), results, wait).await
+        self.run_push(Frames::Features(&|frame| frames[frame].1.as_ref()), results).await
     }
 
-    async fn tokens(&mut self, tokens: &[(StreamId, i64)], results: Results, wait: Wait) -> Result<()> {
+    async fn tokens(&mut self, tokens: &[(StreamId, i64)], results: Results) -> Result<()> {
         let Flow::Tokens(bound) = self.one_flow("tokens")? else {
             return Err(shape("frames: expected features (push), got tokens"));
         };
@@ -194,20 +200,19 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             return Err(shape(format!("frame {frame}: expected a token from 0 to {last}, got {got}")));
         }
         self.place(tokens.iter().map(|(stream, _)| *stream))?;
-        self.walk(Frames::Tokens(&|frame| tokens[frame].1), results, wait).await
+        self.run_push(Frames::Tokens(&|frame| tokens[frame].1), results).await
     }
 
     async fn named<'f, F: AsRef<[(&'f str, FrameValue<'f>)]> + Sync>(
         &mut self,
         frames: &[(StreamId, F)],
         results: Results,
-        wait: Wait,
     ) -> Result<()> {
         for (index, (_, frame)) in frames.iter().enumerate() {
             self.check_named(frame.as_ref()).map_err(|e| e.at(format!("frame {index}")))?;
         }
         self.place(frames.iter().map(|(stream, _)| *stream))?;
-        // Where the part of each input is in a frame: all of them have been found.
+        // Where the part of each input is in a frame; all parts have been found.
         let forward = self.forward.clone();
         let part = |frame: usize, input: usize| {
             let part = forward.frames.iter().find(|part| part.input == input);
@@ -216,10 +221,10 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             let value = values.iter().find(|(name, _)| names.iter().any(|other| other == name));
             value.expect("each frame has been checked").1
         };
-        self.walk(Frames::Named(&part), results, wait).await
+        self.run_push(Frames::Named(&part), results).await
     }
 
-    /// What the one sequence of the model is, of which a frame is `got`.
+    /// The kind of the model's one sequence; `got` says in an error what kind of frame came.
     fn one_flow(&self, got: &str) -> Result<Flow> {
         match &self.forward.frames[..] {
             [one] => Ok(one.flow),
@@ -230,7 +235,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         }
     }
 
-    /// Whether a frame has a part of each sequence of the model, and nothing else.
+    /// Checks that a frame has a part of each sequence of the model, and nothing else.
     fn check_named(&self, values: &[(&str, FrameValue<'_>)]) -> Result<()> {
         let forward = &self.forward;
         let is = |names: &[String], name: &str| names.iter().any(|other| other == name);
@@ -271,7 +276,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     }
 }
 
-/// Whether `token` is one of `bound`.
+/// Whether `token` is below `bound`, and not negative.
 pub(super) fn is_token(token: i64, bound: usize) -> bool {
     usize::try_from(token).is_ok_and(|token| token < bound)
 }

@@ -1,7 +1,7 @@
-//! Streams that go on by themselves: a token is drawn from what each step gives, and is what the next step takes, all of
-//! it where the engine computes.
+//! Streams that go on by themselves: a token is drawn from the output of each step and is the
+//! input of the next. All of it happens where the engine computes.
 //!
-//! Says what a plan that draws is given, and cuts out what it drew. How tokens are drawn stands in the kernel `sample`.
+//! Lays out the input of a plan that draws, and cuts out what it drew. The kernel `sample` has the rule for drawing.
 
 use std::ops::{Deref, Range};
 
@@ -9,33 +9,33 @@ use ndarray::ArrayView2;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Draw, Mask, NO_TOKEN};
-use crate::plan::{Caller, Feed, Fetch, Goal, Read, Results, Shape, Write};
+use crate::plan::{Feed, Fetch, Goal, HostIo, Read, Results, Shape, Write};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
 use super::Engine;
-use super::executor::Wait;
 use super::forward::Forward;
 use super::frames::is_token;
-use super::push::Place;
+use super::push::FramePos;
 use super::streams::{Slot, StreamId, Streams, shape};
+use super::tiles::{Tile, Tiles};
 
-/// The largest temperature: beyond it random numbers are all that counts, and would overflow.
+/// The largest temperature: above it, the random numbers alone decide, and would overflow.
 const HOTTEST: f32 = 1e30;
 
-/// How the next token of a stream is drawn from the logits x that its last one gives.
+/// How the next token of a stream is drawn from the logits x of its last step.
 ///
-/// With the temperature τ, token v is drawn with the probability `softmax(x / τ)_v`: it is the v with the largest
-/// `x_v + τ · g_v`, the first of equals, where g are numbers of the standard Gumbel distribution. They come from
-/// Threefry-2x32-20 (Salmon et al. 2011) with the seed as its key, for the counter (p, v), where p counts the tokens that
-/// the stream was given before. So a draw depends on the seed, p and x alone: not on the device, on other streams, or on
-/// how many tokens one call draws. (x itself differs between devices within rounding, so that two scores which agree in
-/// six digits or so may change places.)
+/// At the temperature τ, token v is drawn with the probability `softmax(x / τ)_v`. It is the v with the largest
+/// `x_v + τ · g_v`, or the first of equals; the g are numbers of the standard Gumbel distribution. They come from
+/// Threefry-2x32-20 (Salmon et al. 2011). Its key is the seed and its counter is (p, v), where p is the number of
+/// tokens that the stream was given before. So a draw depends on the seed, p and x alone. It does not depend on the
+/// device, on other streams, or on how many tokens one call draws. (Logits differ between devices within rounding, so
+/// two scores that agree in some six digits may change places.)
 ///
 /// # Example
 ///
 /// ```
-/// use gatewave::Sampling;
+/// use gatewave::stream::Sampling;
 ///
 /// let freely = Sampling::default().seed(7); // at temperature 1, from all tokens
 /// let carefully = Sampling::default().temperature(0.7).top_k(40);
@@ -43,43 +43,44 @@ const HOTTEST: f32 = 1e30;
 /// # drop((freely, carefully, likeliest));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Sampling {
-    /// τ, 0 or more: 0 takes the likeliest, 1 draws as the model says.
+    /// τ, 0 or more: 0 takes the likeliest token, 1 draws from the model's own distribution.
     pub temperature: f32,
-    /// From how many of the likeliest tokens is drawn, 1 or more, `None` from all. Tokens with the logit of the last of
-    /// them are among them.
+    /// How many of the likeliest tokens to draw from, 1 or more; `None` draws from all.
+    /// Tokens that tie with the last of them are included.
     pub top_k: Option<usize>,
     /// The key of the random numbers.
     pub seed: u64,
 }
 
 impl Default for Sampling {
-    /// As the model says, with seed 0.
+    /// Temperature 1, all tokens, seed 0.
     fn default() -> Self {
         Self { temperature: 1.0, top_k: None, seed: 0 }
     }
 }
 
 impl Sampling {
-    /// The same at another temperature.
+    /// Sets the temperature.
     #[must_use]
     pub fn temperature(self, temperature: f32) -> Self {
         Self { temperature, ..self }
     }
 
-    /// The same from the `top_k` likeliest tokens; `None` from all.
+    /// Sets how many of the likeliest tokens to draw from; `None` is all of them.
     #[must_use]
     pub fn top_k(self, top_k: impl Into<Option<usize>>) -> Self {
         Self { top_k: top_k.into(), ..self }
     }
 
-    /// The same with another seed.
+    /// Sets the seed.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// What is wrong with it, if anything is.
+    /// Checks the settings.
     fn check(self) -> Result<()> {
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return Err(shape(format!("temperature: expected a number, 0 or more, got {}", self.temperature)));
@@ -90,7 +91,7 @@ impl Sampling {
         }
     }
 
-    /// The same for a stream that was given `position` tokens.
+    /// The parameters of the kernel, for a stream that was given `position` tokens.
     #[allow(clippy::cast_possible_truncation, reason = "the halves of the seed")]
     fn draw(self, position: u32) -> Draw {
         Draw {
@@ -98,18 +99,19 @@ impl Sampling {
             seed_high: (self.seed >> 32) as u32,
             position,
             temperature: self.temperature.min(HOTTEST),
-            // More than any model has tokens keeps all.
+            // More tokens than any model has: keeps all.
             top_k: self.top_k.map_or(0, |k| u32::try_from(k).unwrap_or(u32::MAX)),
         }
     }
 }
 
 impl<E: Deref<Target = Engine>> Streams<E> {
-    /// Gives each of some streams its next token, and lets them go on by themselves for `steps` steps: each draws a token
-    /// from what its last one gave, and takes it in the next step. The device is told once, and asked once at the end.
+    /// Gives each of some streams its next token, and lets them go on by themselves for `steps` steps. In
+    /// each step a stream draws a token from its last output and takes it as its next input. The host
+    /// talks to the device once at the beginning and once at the end.
     ///
-    /// The last token that is drawn was not given to the stream yet: it is the first of the next call. Then any number of
-    /// steps a call gives the same tokens.
+    /// The last token that is drawn has not yet been given to the stream: pass it as the first token of the next call.
+    /// Then the tokens do not depend on how many steps each call has.
     ///
     /// # Shapes
     ///
@@ -117,19 +119,26 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a stream has left or is there twice, a token is none of the model's, or a [`Sampling`] is none;
-    /// `Model`, where the model does not take tokens or takes another sequence beside them, or its output is not a number for
-    /// each of them (linear, softmax or log-softmax); `Limits`, where the steps do not fit the device: nothing has changed then. `Weights`, where the model
-    /// gives NaN, or −∞ for every token: then reset the streams. `Device` or `Lost`, where the device fails: then the
-    /// states are lost.
+    /// Nothing has changed if the error is of kind
+    ///
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape): a stream has left or is there twice, a token is not one of the
+    ///   model's, or a [`Sampling`] is invalid;
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model): the model does not take tokens, or takes another sequence
+    ///   beside them, or its output is not one number for each token (linear, softmax or log-softmax);
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits): the steps do not fit the device.
+    ///
+    /// If the error is of kind [`ErrorKind::Numeric`](crate::ErrorKind::Numeric), the model gave NaN, or −∞ for every
+    /// token: reset the streams. If it is of kind [`ErrorKind::Device`](crate::ErrorKind::Device) or
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost), the device failed, and the states are lost.
     ///
     /// # Example
     ///
     /// ```
-    /// use gatewave::{Device, Embedding, Engine, Gru, Linear, Model, Results, Sampling, Streams, Weights};
+    /// use gatewave::stream::Sampling;
+    /// use gatewave::{Device, Embedding, Engine, Gru, Linear, Model, Results, Streams, Weights};
     ///
     /// let model = Model::new().layer(Embedding::new(65, 8)).layer(Gru::new(8, 16)).layer(Linear::new(16, 65));
-    /// let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+    /// let engine = Engine::new(&model, &Weights::random(&model, 0)?, Device::Cpu)?;
     /// let mut streams = Streams::new(&engine, 2)?;
     /// let (a, b) = (streams.join(), streams.join());
     /// streams.push_tokens(&[(a, 17), (a, 3)], Results::Unwanted)?; // the beginning of a text
@@ -141,11 +150,12 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// ```
     #[cfg(not(target_arch = "wasm32"))]
     pub fn generate(&mut self, streams: &[(StreamId, i64, Sampling)], steps: usize) -> Result<ArrayView2<'_, i64>> {
-        block_on(self.go_on(streams, steps, Wait::Here))?;
+        block_on(self.go_on(streams, steps))?;
         Ok(self.drawn(streams.len(), steps))
     }
 
-    /// [`generate`](Self::generate), without blocking on a GPU.
+    /// [`generate`](Self::generate), without blocking. If the future is dropped before it is ready, reset the streams
+    /// that it was given: some may have gone on. The other streams are as they were.
     ///
     /// # Errors
     ///
@@ -155,15 +165,15 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         streams: &[(StreamId, i64, Sampling)],
         steps: usize,
     ) -> Result<ArrayView2<'_, i64>> {
-        self.go_on(streams, steps, Wait::Aside).await?;
+        self.go_on(streams, steps).await?;
         Ok(self.drawn(streams.len(), steps))
     }
 
-    /// Sets the output that tokens are drawn from, by its name; it is the first one until then.
+    /// Sets the output that tokens are drawn from, by its name. By default it is the first one.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the model has no such output.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the model has no such output.
     pub fn draw_from(&mut self, output: &str) -> Result<()> {
         self.drawn_from = self.find_output(output)?;
         Ok(())
@@ -173,7 +183,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         ArrayView2::from_shape((streams, steps), &self.drawn).expect("a row for each stream")
     }
 
-    async fn go_on(&mut self, streams: &[(StreamId, i64, Sampling)], steps: usize, wait: Wait) -> Result<()> {
+    async fn go_on(&mut self, streams: &[(StreamId, i64, Sampling)], steps: usize) -> Result<()> {
         self.drawn.clear();
         self.admit(streams)?;
         if streams.is_empty() || steps == 0 {
@@ -182,11 +192,11 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let batch = self.slots.len();
         let mask = if streams.len() == batch { Mask::All } else { Mask::Live };
         let (shape, goal) = (Shape::new(steps, batch, mask), Goal::Tokens(self.drawn_from));
-        // What no device takes needs no memory for its tokens, nor states.
-        self.engine.planner.plan_to(goal, shape)?;
-        self.settle(goal, steps, wait).await?;
+        // A call that no device can run needs no memory for its tokens or states.
+        self.engine.planner.planned(goal, shape).await?;
+        self.settle(goal, steps).await?;
         self.drawn.resize(streams.len() * steps, 0);
-        // Whatever becomes of the run: a row that begins anew is cleared.
+        // However the run ends, a row that begins anew is cleared.
         self.places.iter().for_each(|place| self.slots[place.row].is_used = true);
         let engine = &*self.engine;
         let states = self.states.as_mut().expect("they have been made");
@@ -200,11 +210,11 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             rows: 0..0,
             drawn: &mut self.drawn,
         };
-        for tile in engine.tiles_of(goal, shape) {
-            let tile = tile?;
-            generation.rows = tile.rows.clone();
-            let states = (&mut *states, tile.rows.start);
-            let run = engine.executor.run_on(&tile.plan, &mut generation, states, Results::Wanted, wait);
+        let mut tiles = Tiles::to(&engine.planner, goal, shape);
+        while let Some(Tile { rows, plan }) = tiles.next().await? {
+            generation.rows = rows.clone();
+            let states = (&mut *states, rows.start);
+            let run = engine.executor.run_on(&plan, &mut generation, states, Results::Wanted);
             run.await.map_err(|e| engine.device().explain(e))?;
         }
         let given = u32::try_from(steps).expect("a plan has fewer steps");
@@ -216,9 +226,9 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         self.all_drawn(streams, steps)
     }
 
-    /// Whether all is as it should be before anything changes; finds each stream its row.
+    /// Checks everything before anything changes, and finds the row of each stream.
     fn admit(&mut self, streams: &[(StreamId, i64, Sampling)]) -> Result<()> {
-        // A model that does not take tokens is refused by its plan.
+        // The plan refuses a model that does not take tokens.
         let bound = self.engine.model().input()?.tokens().unwrap_or(1);
         for (index, (_, token, sampling)) in streams.iter().enumerate() {
             sampling.check().map_err(|e| e.at(format!("frame {index}")))?;
@@ -233,7 +243,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         }
     }
 
-    /// Whether there was something to draw from at every step.
+    /// Checks that there was a token to draw at every step.
     fn all_drawn(&self, streams: &[(StreamId, i64, Sampling)], steps: usize) -> Result<()> {
         let Some(at) = self.drawn.iter().position(|&token| token == i64::from(NO_TOKEN)) else { return Ok(()) };
         let (stream, step) = (streams[at / steps].0, at % steps);
@@ -241,18 +251,18 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             "stream {stream}, step {step}: the output: expected numbers to draw from, got NaN, or −∞ for every token; \
              are the weights sound?"
         );
-        Err(Error::new(ErrorKind::Weights, text))
+        Err(Error::new(ErrorKind::Numeric, text))
     }
 }
 
-/// Some rows of a generation as a plan's caller.
+/// Some rows of a generation, as the host's side of a plan.
 struct Generation<'a> {
     streams: &'a [(StreamId, i64, Sampling)],
     /// The row of each stream.
-    places: &'a [Place],
+    places: &'a [FramePos],
     slots: &'a [Slot],
     forward: &'a Forward,
-    /// What each row of the batch was given once, `[rows][features]`.
+    /// The features that each row of the batch was given once, `[rows][features]`.
     once: &'a [f32],
     steps: usize,
     rows: Range<usize>,
@@ -261,15 +271,15 @@ struct Generation<'a> {
 }
 
 impl Generation<'_> {
-    /// The streams in these rows: each with its number, and where it is in the batch.
+    /// The streams in these rows: the index of each, and its place in the batch.
     fn here(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let place = |(index, place): (usize, &Place)| Some((index, place.row.checked_sub(self.rows.start)?));
+        let place = |(index, place): (usize, &FramePos)| Some((index, place.row.checked_sub(self.rows.start)?));
         self.places.iter().enumerate().filter_map(place).filter(|&(_, b)| b < self.rows.len())
     }
 }
 
-impl Caller for Generation<'_> {
-    fn give(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
+impl HostIo for Generation<'_> {
+    fn write(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
         words.fill(0);
         let batch = self.rows.len();
         for (index, b) in self.here() {
@@ -288,7 +298,7 @@ impl Caller for Generation<'_> {
         Ok(())
     }
 
-    fn take(&mut self, read: Read, data: &[f32]) {
+    fn read(&mut self, read: Read, data: &[f32]) {
         if read.fetch != Fetch::Tokens {
             return;
         }

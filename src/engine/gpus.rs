@@ -1,41 +1,41 @@
-//! The GPUs of this process: each is opened once for as long as an engine holds it, and checked once for good.
+//! The GPUs of this process: each is opened once for as long as an engine holds it, and checked only once.
 //!
-//! Opening costs the driver's start and the compilation of every kernel, so engines share a device. Decides nothing but
-//! whether a device may be used at all.
+//! Opening starts the driver and compiles every kernel, so engines share a device.
+//! Decides only whether a device may be used at all.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Result;
-use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded, MOST_RESIDENT};
+use crate::gpu::{AdapterInfo, AdapterKind, Choice, Gpu, Loaded, MOST_CO_RESIDENT};
 use crate::plan::tune::Target;
-use crate::plan::{Limits, Listed, Strategy};
+use crate::plan::{Limits, ListedIo, Strategy};
 
 use super::device::{Checked, SelfCheck};
 use super::self_check::KnownAnswer;
 
-/// Open devices, by what was asked for.
+/// Open devices, by the choice that was asked for.
 static OPEN: Mutex<Vec<(Choice, Weak<Gpu>)>> = Mutex::new(Vec::new());
 
 /// The self-checks that were done, by adapter.
 static CHECKED: Mutex<Vec<(AdapterInfo, SelfCheck)>> = Mutex::new(Vec::new());
 
 /// How many workgroups are known to run side by side, by adapter.
-static RESIDENT: Mutex<Vec<(AdapterInfo, u32)>> = Mutex::new(Vec::new());
+static CO_RESIDENT: Mutex<Vec<(AdapterInfo, u32)>> = Mutex::new(Vec::new());
 
-/// Whether workgroups of an open device, or one that was, have waited in vain, by adapter.
+/// Whether workgroups of an open device, or of one that is gone, have stalled, by adapter.
 static STALLED: Mutex<Vec<(AdapterInfo, Arc<AtomicBool>)>> = Mutex::new(Vec::new());
 
-/// How often in a row workgroups must meet: where the threads that run them are given out by turns, they may by chance.
+/// How often in a row workgroups must meet. If threads are given to workgroups by turns, they may meet by chance.
 const TRIES: usize = 8;
 
-/// The GPU that `choice` means, after its self-checks, that of training among them where it `trains`; `None` where
-/// `Choice::Auto` finds none of its rank.
+/// Opens the GPU that `choice` means, and does its self-checks, also those of training if it `trains`. Returns `None`
+/// if `Choice::Auto` finds no GPU of its rank.
 ///
 /// # Errors
 ///
-/// Those of [`open`] and [`self_checks`]; kind `Device`, where the device computes wrong numbers in steps, or in training: the
-/// other strategies are optional.
+/// As [`open`] and [`self_checks`]. Returns an error of kind `ErrorKind::Device` if the device computes wrong numbers
+/// in steps or in training; the other strategies are optional.
 pub(super) async fn open_sound(choice: &Choice, trains: bool) -> Result<Option<Arc<Gpu>>> {
     let Some(gpu) = open(choice).await? else { return Ok(None) };
     let mut checks = self_checks(&gpu, &Checked::chosen()).await?;
@@ -50,18 +50,21 @@ pub(super) async fn open_sound(choice: &Choice, trains: bool) -> Result<Option<A
     }
 }
 
-/// The strategy that plans for `gpu` are held to: the one that is asked for, steps where another one failed its
-/// self-check, and none where all is well or nothing was checked.
+/// Returns the strategy that plans for `gpu` must use: the requested one, or steps if another one failed its
+/// self-check. It is `None` if all is well or nothing was checked.
 ///
 /// # Errors
 ///
-/// Kind `Device`, where the one that is asked for failed.
+/// Returns an error of kind `ErrorKind::Device` if the requested strategy failed.
 pub(super) fn sound(gpu: &Gpu, asked: Option<Strategy>) -> Result<Option<Strategy>> {
     let checked = lock(&CHECKED);
-    held_to(checked.iter().filter(|(known, _)| known == gpu.info()).map(|(_, check)| check), asked)
+    check_strategy(checked.iter().filter(|(known, _)| known == gpu.info()).map(|(_, check)| check), asked)
 }
 
-fn held_to<'a>(checks: impl Iterator<Item = &'a SelfCheck>, asked: Option<Strategy>) -> Result<Option<Strategy>> {
+fn check_strategy<'a>(
+    checks: impl Iterator<Item = &'a SelfCheck>,
+    asked: Option<Strategy>,
+) -> Result<Option<Strategy>> {
     let mut failed = checks.filter(|check| check.fault.is_some());
     match asked {
         Some(strategy) => match failed.find(|check| check.checked.is_of(strategy)).and_then(SelfCheck::error) {
@@ -76,12 +79,12 @@ fn held_to<'a>(checks: impl Iterator<Item = &'a SelfCheck>, asked: Option<Strate
     }
 }
 
-/// The GPU that `choice` means, which another engine may have opened; `None` where `Choice::Auto` finds none of its
-/// rank. Two threads that ask for a new one at the same time both open it.
+/// Opens the GPU that `choice` means, unless another engine has opened it. Returns `None` if `Choice::Auto` finds no
+/// GPU of its rank. Two threads that ask for a new one at the same time both open it.
 ///
 /// # Errors
 ///
-/// Kind `Device`: none has the name asked for, or the driver refuses.
+/// Returns an error of kind `ErrorKind::Device` if none has the requested name, or if the driver refuses.
 pub(super) async fn open(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
     let known = lock(&OPEN).iter().filter(|(known, _)| known == choice).find_map(|(_, gpu)| gpu.upgrade());
     if let Some(gpu) = known.filter(|gpu| !gpu.is_lost()) {
@@ -93,17 +96,17 @@ pub(super) async fn open(choice: &Choice) -> Result<Option<Arc<Gpu>>> {
     open.retain(|(known, gpu)| known != choice && gpu.strong_count() > 0);
     open.push((choice.clone(), Arc::downgrade(&gpu)));
     let mut stalled = lock(&STALLED);
-    // What is gone and never stalled is not worth remembering.
+    // A device that is gone and never stalled is not worth remembering.
     stalled.retain(|(_, stalled)| Arc::strong_count(stalled) > 1 || stalled.load(Ordering::Relaxed));
     stalled.push((gpu.info().clone(), gpu.stalled()));
     Ok(Some(gpu))
 }
 
-/// What the self-checks of `all` show on `gpu`: done now, where none of this process did it.
+/// Returns the results of the self-checks of `all` on `gpu`. A check runs now unless this process has done it before.
 ///
 /// # Errors
 ///
-/// Those of [`Gpu::add`] and [`Gpu::trace`]: a check that could not be done is no verdict, and is not remembered.
+/// As [`Gpu::add`] and [`Gpu::trace`]: a check that could not be done is no verdict, and is not remembered.
 pub(super) async fn self_checks(gpu: &Gpu, all: &[Checked]) -> Result<Vec<SelfCheck>> {
     let mut checks = Vec::new();
     for &checked in all {
@@ -124,13 +127,13 @@ pub(super) async fn self_checks(gpu: &Gpu, all: &[Checked]) -> Result<Vec<SelfCh
     Ok(checks)
 }
 
-/// What a known answer shows.
-enum Shown {
-    /// What it should be.
+/// The outcome of a known answer.
+enum Verdict {
+    /// The right numbers.
     Right,
-    /// Workgroups that waited for each other in vain.
-    InVain,
-    /// Something else, in words.
+    /// Workgroups stalled.
+    Stalled,
+    /// A wrong number, in words.
     Wrong(String),
 }
 
@@ -153,95 +156,96 @@ async fn fault(gpu: &Gpu, checked: Checked) -> Result<Option<String>> {
     }
 }
 
-/// That of layers that workgroups share, after a look at how many of them run side by side.
+/// The fault of layers that workgroups share, after a count of how many workgroups run side by side.
 async fn fault_of_sharing(gpu: &Gpu) -> Result<Option<String>> {
     let strategy = Strategy::Persistent;
-    let (resident, met) = count_resident(gpu).await?;
-    let mut limits = Limits { resident_workgroups: resident, ..gpu.limits() };
+    let (co_resident, met) = count_co_resident(gpu).await?;
+    let mut limits = Limits { co_resident_workgroups: co_resident, ..gpu.limits() };
     let mut shown = match met {
-        Shown::Wrong(_) => met,
-        Shown::Right | Shown::InVain => known_answer(gpu, strategy, &limits).await?,
+        Verdict::Wrong(_) => met,
+        Verdict::Right | Verdict::Stalled => known_answer(gpu, strategy, &limits).await?,
     };
-    if resident > 1 && matches!(shown, Shown::InVain) {
-        // They have met, and then they have not: nobody is to wait on this device.
-        limits.resident_workgroups = 1;
+    if co_resident > 1 && matches!(shown, Verdict::Stalled) {
+        // They have met before and now did not: no workgroup may wait on this device.
+        limits.co_resident_workgroups = 1;
         shown = known_answer(gpu, strategy, &limits).await?;
     }
-    let resident = limits.resident_workgroups;
-    match resident {
+    let co_resident = limits.co_resident_workgroups;
+    match co_resident {
         1 => log::warn!(
             "{}: no two workgroups of a dispatch are sure to run side by side: `persistent` gives each layer to one, as \
              `scan` does",
             gpu.info()
         ),
-        _ => log::info!("{}: {resident} workgroups of a dispatch run side by side", gpu.info()),
+        _ => log::info!("{}: {co_resident} workgroups of a dispatch run side by side", gpu.info()),
     }
-    lock(&RESIDENT).push((gpu.info().clone(), resident));
+    lock(&CO_RESIDENT).push((gpu.info().clone(), co_resident));
     Ok(shown.fault(gpu))
 }
 
-impl Shown {
+impl Verdict {
     fn fault(self, gpu: &Gpu) -> Option<String> {
         match self {
             Self::Right => None,
-            Self::InVain => Some(gpu.in_vain().to_string()),
+            Self::Stalled => Some(gpu.stall_error().to_string()),
             Self::Wrong(text) => Some(text),
         }
     }
 }
 
-async fn known_answer(gpu: &Gpu, strategy: Strategy, limits: &Limits) -> Result<Shown> {
+async fn known_answer(gpu: &Gpu, strategy: Strategy, limits: &Limits) -> Result<Verdict> {
     show(gpu, &KnownAnswer::of(strategy, target(gpu), limits)?).await
 }
 
-/// How many workgroups, up to [`MOST_RESIDENT`], are known to run side by side on `gpu`: 1 where nobody looked, where none
-/// were seen to, and where some have waited in vain since.
-pub(super) fn resident(gpu: &Gpu) -> u32 {
+/// How many workgroups, up to [`MOST_CO_RESIDENT`], are known to run side by side on `gpu`. It is 1 if nobody has
+/// counted, if none were seen to, or if some have stalled since.
+pub(super) fn co_resident(gpu: &Gpu) -> u32 {
     let of = |known: &AdapterInfo| known == gpu.info();
     if lock(&STALLED).iter().any(|(known, stalled)| of(known) && stalled.load(Ordering::Relaxed)) {
         return 1;
     }
-    let known = lock(&RESIDENT).iter().find(|(known, _)| of(known)).map(|(_, resident)| *resident);
-    known.unwrap_or(Limits::WEBGPU.resident_workgroups)
+    let known = lock(&CO_RESIDENT).iter().find(|(known, _)| of(known)).map(|(_, co_resident)| *co_resident);
+    known.unwrap_or(Limits::WEBGPU.co_resident_workgroups)
 }
 
-/// Looks: twice as many workgroups each time, until some wait in vain, or give wrong numbers. With what they showed last.
-async fn count_resident(gpu: &Gpu) -> Result<(u32, Shown)> {
-    let (mut resident, mut shown) = (1, Shown::Right);
-    // A browser ends what waits.
-    while resident < MOST_RESIDENT && !cfg!(target_arch = "wasm32") {
-        let limits = Limits { resident_workgroups: 2 * resident, ..gpu.limits() };
+/// Counts the workgroups that run side by side: twice as many each time, until some stall
+/// or give wrong numbers. Returns the last verdict too.
+async fn count_co_resident(gpu: &Gpu) -> Result<(u32, Verdict)> {
+    let (mut co_resident, mut shown) = (1, Verdict::Right);
+    // A browser kills work that waits.
+    while co_resident < MOST_CO_RESIDENT && !cfg!(target_arch = "wasm32") {
+        let limits = Limits { co_resident_workgroups: 2 * co_resident, ..gpu.limits() };
         shown = meet(gpu, &KnownAnswer::of_meeting(target(gpu), &limits)?).await?;
-        if !matches!(shown, Shown::Right) {
+        if !matches!(shown, Verdict::Right) {
             break;
         }
-        resident *= 2;
+        co_resident *= 2;
     }
-    Ok((resident, shown))
+    Ok((co_resident, shown))
 }
 
-/// What `gpu` makes of `answer` again and again, up to the first time that is not right.
-async fn meet(gpu: &Gpu, answer: &KnownAnswer) -> Result<Shown> {
+/// Runs `answer` on `gpu` several times, until the first verdict that is not right.
+async fn meet(gpu: &Gpu, answer: &KnownAnswer) -> Result<Verdict> {
     for _ in 0..TRIES {
         match show(gpu, answer).await? {
-            Shown::Right => {}
+            Verdict::Right => {}
             shown => return Ok(shown),
         }
     }
-    Ok(Shown::Right)
+    Ok(Verdict::Right)
 }
 
-/// What `gpu` makes of `answer`.
-async fn show(gpu: &Gpu, answer: &KnownAnswer) -> Result<Shown> {
+/// Runs `answer` on `gpu`, and returns the verdict.
+async fn show(gpu: &Gpu, answer: &KnownAnswer) -> Result<Verdict> {
     let mut loaded = Loaded::default();
     for (index, buffer) in answer.packed.buffers.iter().enumerate() {
         gpu.add(&mut loaded, buffer.clone(), answer.layout.medium_of(index)).await?;
     }
-    let got = gpu.trace(&loaded, &answer.plan, &mut Listed::of(&answer.plan, &answer.feeds)?).await?;
-    Ok(got.map_or(Shown::InVain, |got| answer.fault(&got).map_or(Shown::Right, Shown::Wrong)))
+    let got = gpu.trace(&loaded, &answer.plan, &mut ListedIo::of(&answer.plan, &answer.feeds)?).await?;
+    Ok(got.map_or(Verdict::Stalled, |got| answer.fault(&got).map_or(Verdict::Right, Verdict::Wrong)))
 }
 
-/// What plans for `gpu` are to be made for.
+/// The kind of device that plans for `gpu` are made for.
 pub(super) fn target(gpu: &Gpu) -> Target {
     match gpu.info().kind {
         AdapterKind::Software => Target::Software,
@@ -249,12 +253,12 @@ pub(super) fn target(gpu: &Gpu) -> Target {
     }
 }
 
-/// Locks `mutex`: entries go in whole or not at all, so that a panic elsewhere does not matter.
+/// Locks `mutex`. Entries go in whole or not at all, so a panic elsewhere does not matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// wgpu's validator computes nothing: the self-check must find it out.
+/// wgpu's validator computes nothing, and the self-check must notice.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,8 +280,8 @@ mod tests {
         let text = checks[0].error().expect("it computes nothing").to_string();
         assert!(text.contains(": self-check of training: slot 0.vectors of gather [0, 0, 0]: expected "), "{text}");
         assert!(text.ends_with("; this driver computes wrong numbers: update it, or use --device cpu"), "{text}");
-        // It runs models all the same, as far as this check goes.
-        assert_eq!(held_to(checks.iter(), None).unwrap(), None);
+        // It still runs models, as far as this check goes.
+        assert_eq!(check_strategy(checks.iter(), None).unwrap(), None);
     }
 
     #[test]
@@ -287,15 +291,15 @@ mod tests {
             checked: Checked::Running(strategy),
             fault: fault.map(str::to_owned),
         };
-        let all = [check(Strategy::Step, None), check(Strategy::Diagonal, None)];
-        let some = [check(Strategy::Step, None), check(Strategy::Diagonal, Some("slot 0.output.0 [0]: a fault"))];
-        for asked in [None, Some(Strategy::Step), Some(Strategy::Diagonal)] {
-            assert_eq!(held_to(all.iter(), asked).unwrap(), asked);
+        let all = [check(Strategy::Step, None), check(Strategy::Wavefront, None)];
+        let some = [check(Strategy::Step, None), check(Strategy::Wavefront, Some("slot 0.output.0 [0]: a fault"))];
+        for asked in [None, Some(Strategy::Step), Some(Strategy::Wavefront)] {
+            assert_eq!(check_strategy(all.iter(), asked).unwrap(), asked);
         }
-        assert_eq!(held_to(some.iter(), None).unwrap(), Some(Strategy::Step));
-        assert_eq!(held_to(some.iter(), Some(Strategy::Step)).unwrap(), Some(Strategy::Step));
-        let error = held_to(some.iter(), Some(Strategy::Diagonal)).unwrap_err();
-        assert!(error.to_string().starts_with("Voodoo: self-check of diagonal: slot 0.output.0"), "{error}");
+        assert_eq!(check_strategy(some.iter(), None).unwrap(), Some(Strategy::Step));
+        assert_eq!(check_strategy(some.iter(), Some(Strategy::Step)).unwrap(), Some(Strategy::Step));
+        let error = check_strategy(some.iter(), Some(Strategy::Wavefront)).unwrap_err();
+        assert!(error.to_string().starts_with("Voodoo: self-check of wavefront: slot 0.output.0"), "{error}");
     }
 
     #[test]
@@ -305,9 +309,9 @@ mod tests {
             checked: Checked::TrainingByScans,
             fault: Some("a fault".to_owned()),
         };
-        assert_eq!(held_to([&check].into_iter(), None).unwrap(), Some(Strategy::Step));
-        assert_eq!(held_to([&check].into_iter(), Some(Strategy::Step)).unwrap(), Some(Strategy::Step));
-        let error = held_to([&check].into_iter(), Some(Strategy::Scan)).unwrap_err();
+        assert_eq!(check_strategy([&check].into_iter(), None).unwrap(), Some(Strategy::Step));
+        assert_eq!(check_strategy([&check].into_iter(), Some(Strategy::Step)).unwrap(), Some(Strategy::Step));
+        let error = check_strategy([&check].into_iter(), Some(Strategy::Scan)).unwrap_err();
         assert!(error.to_string().starts_with("Voodoo: self-check of training by scans: a fault"), "{error}");
     }
 

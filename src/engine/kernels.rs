@@ -1,6 +1,6 @@
-//! What each program of a call takes, and the rate at which the device copies: for `gatewave bench --kernels`.
+//! The time of each program of a call, and the device's rate of copying: for `gatewave bench --kernels`.
 //!
-//! Clocks plans and adds up; the clocks are the executors'. Knows no table.
+//! Measures plans and adds up times; the executors have the clocks. Knows no table.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,46 +10,47 @@ use crate::cell::Activation;
 use crate::error::Result;
 use crate::kernel::{LANES, Mask, Params, Program, WORKGROUP};
 use crate::plan::{
-    Dispatch, Feed, FeedData, Fetch, Listed, Plan, Read, Shape, Slot, SlotKind, Spent, Window, Work, Write, check,
+    Dispatch, Feed, FeedData, Fetch, ListedIo, Plan, Read, Shape, Slot, SlotKind, Spent, Window, Work, Write, check,
 };
 use crate::platform::block_on;
 
-use super::exchange::Exchange;
-use super::{Engine, Tile};
+use super::Engine;
+use super::call_io::CallIo;
+use super::tiles::{Tile, Tiles};
 
-/// What the dispatches of a program took.
-#[doc(hidden)]
+/// The time of all dispatches of a program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTime {
-    /// The program; several where they were not told apart, as in a run of steps on the CPU.
+    /// The program, or several if they cannot be told apart, as in a run of steps on the CPU.
     pub programs: Vec<Program>,
-    /// What it computed and moved.
+    /// How much it computed and moved.
     pub work: Work,
     /// By the device's own clock; on the CPU by the host's.
     pub time: Duration,
 }
 
-/// Elements of a row that is copied.
+/// Elements in each row of a copy.
 const COPIED: u32 = 4096;
 
 impl Engine {
-    /// Runs `input`: what the programs of its plans took, in the order of the plan. Each run of dispatches of one program is a pass of its own, so that a whole call takes longer than otherwise.
+    /// Runs `input`, and returns the time of each program of its plans, in the order of the plan. Consecutive
+    /// dispatches of one program are a pass of their own, so the whole call takes longer than usual.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run); kind `Device`, where the device has no clock.
-    #[doc(hidden)]
+    /// As [`run`](Self::run). Returns an error of kind
+    /// [`ErrorKind::Device`](crate::ErrorKind::Device) if the device has no clock.
     pub fn run_clocked(&self, input: &Input) -> Result<Vec<KernelTime>> {
         let call = self.planner.call(input)?;
         let mut times: Vec<KernelTime> = Vec::new();
-        for tile in self.tiles(&call) {
-            let Tile { rows, plan } = tile?;
-            let mut exchange = Exchange { call: &call, model: self.model(), rows, decoder: None };
-            let (plan, spent) = match block_on(self.executor.run_clocked(&plan, &mut exchange)) {
+        let mut tiles = Tiles::of(&self.planner, &call);
+        while let Some(Tile { rows, plan }) = block_on(tiles.next())? {
+            let mut io = CallIo { call: &call, model: self.model(), rows, decoder: None };
+            let (plan, spent) = match block_on(self.executor.run_clocked(&plan, &mut io)) {
                 Ok(spent) => (plan, spent),
                 Err(error) => {
-                    let plan = self.planner.instead_of(&plan, error)?;
-                    let spent = block_on(self.executor.run_clocked(&plan, &mut exchange))?;
+                    let plan = self.planner.fallback_plan(&plan, error)?;
+                    let spent = block_on(self.executor.run_clocked(&plan, &mut io))?;
                     (plan, spent)
                 }
             };
@@ -58,25 +59,25 @@ impl Engine {
         Ok(times)
     }
 
-    /// What it takes the engine's device to make `bytes` of other `bytes`, one by one, with a kernel that does little
-    /// besides: `max(0, x)`.
+    /// Measures the engine's device while it makes `bytes` from as many others, one
+    /// by one. The kernel does little else: `max(0, x)`.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where they do not fit the device; `Device`, where it has no clock.
-    #[doc(hidden)]
+    /// Returns an error of kind [`ErrorKind::Limits`](crate::ErrorKind::Limits) if they do not fit the device, or of
+    /// kind [`ErrorKind::Device`](crate::ErrorKind::Device) if it has no clock.
     pub fn copy_clocked(&self, bytes: u64) -> Result<KernelTime> {
         let plan = Arc::new(copy(bytes));
         check::check(&plan, &self.planner.limits).map_err(check::Violation::into_error)?;
-        // No zeros: a host may have no memory behind them.
+        // Not zeros: the host may have no real memory behind them.
         let data = (0..plan.slots[0].bytes / 4).map(|i| (i % 251) as f32 - 125.0);
         let feeds = [FeedData::F32(data.collect())];
-        let spent = block_on(self.executor.run_clocked(&plan, &mut Listed::of(&plan, &feeds)?))?;
+        let spent = block_on(self.executor.run_clocked(&plan, &mut ListedIo::of(&plan, &feeds)?))?;
         Ok(KernelTime { programs: plan.programs.clone(), work: plan.work(0), time: spent.into_values().sum() })
     }
 }
 
-/// Adds what the programs of `plan` took.
+/// Adds the times of the programs of `plan`.
 pub(super) fn add(times: &mut Vec<KernelTime>, plan: &Plan, spent: Spent) {
     for (programs, time) in spent {
         let mut work = Work::default();
@@ -92,7 +93,7 @@ pub(super) fn add(times: &mut Vec<KernelTime>, plan: &Plan, spent: Spent) {
     }
 }
 
-/// `output = max(0, input)` of about `bytes`.
+/// The plan of `output = max(0, input)` for about `bytes`.
 fn copy(bytes: u64) -> Plan {
     let rows = u32::try_from(bytes / 4 / u64::from(COPIED)).unwrap_or(u32::MAX).max(1);
     let bytes = u64::from(rows) * u64::from(COPIED) * 4;

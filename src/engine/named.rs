@@ -1,13 +1,14 @@
-//! Runs by name: tensors by the names of the model's ports, in and out.
+//! Runs by name: tensors in and out, by the names of the model's ports.
 
 use super::Engine;
 use crate::error::Result;
 use crate::named::{NamedTensors, Values, read_input};
 
 impl Engine {
-    /// What the model gives for `tensors`, by the names and axes of its [`ports`](crate::Model::ports), in their order.
+    /// Runs the model on `tensors`, by the names and axes of its
+    /// [`ports`](crate::Model::ports). Returns the outputs in the order of the ports.
     ///
-    /// Weights among `tensors` are passed over: an engine's are those that it was made with, which
+    /// Weights among `tensors` are ignored: an engine uses the weights that it was made with, which
     /// [`Model::named_weights`](crate::Model::named_weights) completes.
     ///
     /// # Errors
@@ -21,7 +22,7 @@ impl Engine {
     /// use ndarray::{Array3, array};
     ///
     /// let model = Model::new().layer(Gru::new(8, 32));
-    /// let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+    /// let engine = Engine::new(&model, &Weights::random(&model, 0)?, Device::Cpu)?;
     ///
     /// let mut tensors = NamedTensors::new();
     /// tensors.insert("x".into(), Array3::<f32>::zeros((2, 5, 8)).into());
@@ -36,7 +37,7 @@ impl Engine {
         let output = self.run(&read_input(self.model(), tensors)?)?;
         self.model().named_output(&output)
     }
-    /// [`run_named`](Self::run_named), without blocking on a GPU.
+    /// [`run_named`](Self::run_named), without blocking, as [`run_async`](Self::run_async).
     ///
     /// # Errors
     ///

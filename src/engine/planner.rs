@@ -1,6 +1,7 @@
-//! Shape → plan on an open device: the batch in tiles that fit it, what is said where none does, the plans that are kept.
+//! Shape → plan on an open device. Cuts the batch into tiles that fit, says
+//! what would fit if none does, and keeps plans.
 //!
-//! Needs a model and a device's limits, and no weights: what would run can be told before there is memory for it.
+//! Needs a model and a device's limits, but no weights: a plan can be shown before there is memory for its weights.
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
@@ -17,28 +18,28 @@ use crate::plan::tune::Tuning;
 use crate::plan::{Goal, Gradients, Limits, Plan, Shape, Strategy, lower};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
+use crate::platform::compute;
 
-use super::Options;
+use super::EngineBuilder;
 use super::cache::Cache;
 use super::device::DeviceInfo;
 use super::executor::Machine;
-use super::lesson::loss_term;
+use super::training_io::loss_term;
 
-/// Plans that are kept: a server sees a few shapes again and again.
+/// How many plans are kept: a server sees a few shapes again and again.
 const PLANS: usize = 16;
 
-/// What is planned, and the strategy that it is held to.
+/// What is planned, and the strategy that the plan must use.
 type Key = (Shape, Goal, Option<Strategy>);
 
-/// A model on a device without its weights: it plans, and runs nothing.
-#[doc(hidden)]
+/// A model on a device, without its weights: it makes plans and runs nothing.
 pub struct Planner {
     pub(super) model: Model,
-    /// What its outputs are, the first one first.
+    /// The kinds of its outputs, the first output first.
     pub(super) flows: Vec<Flow>,
-    /// The clocks that they go by; none of one without a time axis.
+    /// The clocks of its outputs; `None` for one without a time axis.
     pub(super) output_clocks: Vec<Option<usize>>,
-    /// Those of the model.
+    /// All clocks of the model.
     pub(super) clocks: Clocks,
     pub(super) layout: Layout,
     pub(super) limits: Limits,
@@ -46,35 +47,37 @@ pub struct Planner {
     /// The most rows of a tile.
     tile_rows: usize,
     pub(super) device: DeviceInfo,
-    /// Whether workgroups of the device have waited for each other in vain.
+    /// Whether workgroups of the device have stalled.
     stalled: Arc<AtomicBool>,
     plans: Mutex<Cache<Key, Arc<Plan>>>,
 }
 
 impl Planner {
-    /// A planner of `model` on the device that `options` mean.
+    /// Makes a planner of `model` on the device that `options` choose.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the layers do not fit each other; `Device`, where there is no such device.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the layers do not fit each other, or
+    /// of kind [`ErrorKind::Device`](crate::ErrorKind::Device) if there is no such device.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn new(model: Model, options: &Options) -> Result<Self> {
+    pub fn new(model: Model, options: &EngineBuilder) -> Result<Self> {
         let layout = super::layout(&model, options)?;
         let (machine, device) = block_on(Machine::open(options))?;
         Self::on(model, layout, &machine, device, options)
     }
 
-    /// A planner on an open device.
+    /// Makes a planner on an open device.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the layers do not fit each other; `Device`, where the device failed the self-check of the strategy asked for.
+    /// Returns an error of kind `ErrorKind::Model` if the layers do not fit each other, or of kind `ErrorKind::Device`
+    /// if the device failed the self-check of the requested strategy.
     pub(super) fn on(
         model: Model,
         layout: Layout,
         machine: &Machine,
         device: DeviceInfo,
-        options: &Options,
+        options: &EngineBuilder,
     ) -> Result<Self> {
         log::info!("device {device}: {}", device.reason());
         let (limits, tuning) = (machine.limits(options), machine.tuning(options)?);
@@ -87,20 +90,22 @@ impl Planner {
         Ok(Self { model, flows, output_clocks, clocks, layout, limits, tuning, tile_rows, device, stalled, plans })
     }
 
-    /// The plan of a call of `shape`, or of the tile of it that fits.
+    /// Returns the plan of a call of `shape`, or of the largest tile of it that fits.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where `shape` has no steps or no rows; `Limits`, where not even one sequence fits the device.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if `shape` has no steps or no rows, or of
+    /// kind [`ErrorKind::Limits`](crate::ErrorKind::Limits) if not even one sequence fits the device.
     pub fn plan(&self, shape: Shape) -> Result<Arc<Plan>> {
         self.plan_to(Goal::Outputs, shape)
     }
 
-    /// The same for `goal`.
+    /// [`plan`](Self::plan) for another `goal`.
     ///
     /// # Errors
     ///
-    /// As [`plan`](Self::plan); kind `Model`, where `goal` is to draw tokens and the model gives no number for each.
+    /// As [`plan`](Self::plan). Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if `goal` is to
+    /// draw tokens and the model's output is not one number for each token.
     pub fn plan_to(&self, goal: Goal, shape: Shape) -> Result<Arc<Plan>> {
         if shape.all_steps().any(|steps| steps.time == 0) || shape.batch == 0 {
             return Err(Error::new(
@@ -108,21 +113,39 @@ impl Planner {
                 format!("plan: expected at least one step and one row, got T = {}, B = {}", shape.time, shape.batch),
             ));
         }
-        let key = (shape, goal, self.tuning_for(goal).held_to());
-        if let Some(plan) = self.plans().get(&key) {
+        if let Some(plan) = self.known(goal, shape) {
             return Ok(plan);
         }
         let plan = Arc::new(self.lower_tile(goal, shape)?);
-        self.plans().put(key, Arc::clone(&plan));
+        self.plans().put(self.key(goal, shape), Arc::clone(&plan));
         Ok(plan)
     }
 
-    /// The sizes of a call of `batch` rows without a mask: `time` steps, and so many of the inputs that `times` name, where
-    /// they have their own.
+    /// [`plan_to`](Self::plan_to). If the polling thread must not block, a new plan is made in another thread.
+    pub(super) async fn planned(self: &Arc<Self>, goal: Goal, shape: Shape) -> Result<Arc<Plan>> {
+        if let Some(plan) = self.known(goal, shape) {
+            return Ok(plan);
+        }
+        let planner = Arc::clone(self);
+        compute(move || planner.plan_to(goal, shape)).await?
+    }
+
+    /// The plan for `goal` and `shape`, if it is kept.
+    fn known(&self, goal: Goal, shape: Shape) -> Option<Arc<Plan>> {
+        self.plans().get(&self.key(goal, shape))
+    }
+
+    fn key(&self, goal: Goal, shape: Shape) -> Key {
+        (shape, goal, self.tuning_for(goal).fixed_strategy())
+    }
+
+    /// The sizes of a call of `batch` rows without a mask. It has `time` steps; `times` gives
+    /// other numbers for inputs with steps of their own, by name.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the model has no such input, or it shares its steps with an earlier one.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the model has no such input, or if
+    /// that input shares its steps with an earlier one.
     pub fn shape(&self, time: usize, batch: usize, times: &[(String, usize)]) -> Result<Shape> {
         let (clocks, main) = (&self.clocks, self.model.main_input());
         let has_own = |(index, _): &(usize, &ModelInput)| *index != main && clocks.leader(*index) == Some(*index);
@@ -142,11 +165,11 @@ impl Planner {
         Ok(Shape::of_model(&self.model, of, batch, Mask::All))
     }
 
-    /// The call that `input` makes of the model.
+    /// Checks `input` against the model, and returns the call.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the input does not fit the model.
+    /// Returns an error of kind `ErrorKind::Shape` if the input does not fit the model.
     pub(super) fn call<'a>(&'a self, input: &'a Input) -> Result<Call<'a>> {
         input.check_by(&self.model, Cow::Borrowed(&self.clocks))
     }
@@ -156,22 +179,22 @@ impl Planner {
         self.layout.bytes()
     }
 
-    /// Where is planned for, and why there.
+    /// Returns the device that plans are made for, and why it was chosen.
     pub fn device(&self) -> &DeviceInfo {
         &self.device
     }
 
-    /// What runs in the place of `plan`, whose run ended in `error`: the same by steps, where workgroups that share a layer
-    /// have waited for each other in vain.
+    /// Returns the fallback for `plan`, whose run ended in `error`: the same call by
+    /// steps, if workgroups that share a layer have stalled.
     ///
     /// # Errors
     ///
-    /// `error`, where that is not so.
-    pub(super) fn instead_of(&self, plan: &Plan, error: Error) -> Result<Arc<Plan>> {
-        if plan.exchange().is_none() || !self.has_stalled() {
+    /// Returns `error` if none has stalled.
+    pub(super) fn fallback_plan(&self, plan: &Plan, error: Error) -> Result<Arc<Plan>> {
+        if plan.mailbox().is_none() || !self.has_stalled() {
             return Err(error);
         }
-        // Steps need less memory: the batch that was a tile still is one.
+        // Steps need less memory, so a batch that was one tile still is.
         self.plan(plan.shape).ok().filter(|by_steps| by_steps.shape == plan.shape).ok_or(error)
     }
 
@@ -179,10 +202,10 @@ impl Planner {
         self.stalled.load(Ordering::Relaxed)
     }
 
-    /// The choices for `goal`: workgroups share no layer once they have waited in vain, nor where the states that a run
-    /// begins with are gone after it.
+    /// The tuning for `goal`. Workgroups do not share a layer once they have stalled, nor
+    /// if a run overwrites the states that it began with.
     fn tuning_for(&self, goal: Goal) -> Tuning {
-        match self.tuning.held_to() {
+        match self.tuning.fixed_strategy() {
             Some(Strategy::Persistent) if goal == Goal::Frames || self.has_stalled() => {
                 self.tuning.with_strategy(Some(Strategy::Step))
             }
@@ -190,14 +213,14 @@ impl Planner {
         }
     }
 
-    /// As many rows of `shape` as are to be computed at once, where they fit the device.
+    /// Cuts `shape` to as many rows as should be computed at once, if they fit the device.
     fn tile(&self, shape: Shape) -> Shape {
         Shape { batch: shape.batch.min(self.tile_rows), ..shape }
     }
 
-    /// The plan of `shape`, its batch halved until it fits the device.
+    /// Makes the plan of `shape`, with its batch halved until it fits the device.
     fn lower_tile(&self, goal: Goal, shape: Shape) -> Result<Plan> {
-        // Streams and drawing keep the states of all rows in one buffer: their rows are not parted by choice.
+        // Streams and drawing keep the states of all rows in one buffer, so their rows are only cut if they must be.
         let mut tile = if goal == Goal::Outputs { self.tile(shape) } else { shape };
         loop {
             match self.lower(goal, tile) {
@@ -222,16 +245,17 @@ impl Planner {
         lower(&self.model, &self.layout, shape, &self.limits, &self.tuning_for(goal))
     }
 
-    /// Why one sequence does not fit, and how long a sequence would.
+    /// The error of a sequence that does not fit; it says how long a sequence would.
     fn too_long(&self, goal: Goal, shape: Shape, why: Error) -> Error {
         if matches!(goal, Goal::Tokens(_)) {
-            // Whoever draws can draw fewer at a time, and `why` says so.
+            // A caller that draws can draw fewer tokens at a time, and `why` says so.
             return self.device.explain(why.at(format!("{} steps on {}", shape.time, self.device)));
         }
         self.none_fits(shape, why, |shape| self.lower(goal, shape), "")
     }
 
-    /// Why no plan of one sequence fits, and how long a sequence would by `lower`. `what` is said of the sequence.
+    /// The error if no plan of one sequence fits; it says how long a sequence would fit by
+    /// `lower`. `what` is added to the sequence's description.
     fn none_fits(&self, shape: Shape, why: Error, lower: impl Fn(Shape) -> Result<Plan>, what: &str) -> Error {
         let mut fits = None;
         let halves = std::iter::successors(Some(shape.time / 2), |time| Some(time / 2)).take_while(|&time| time > 0);
@@ -258,38 +282,39 @@ impl Planner {
     }
 
     fn plans(&self) -> MutexGuard<'_, Cache<Key, Arc<Plan>>> {
-        // A plan goes in whole or not at all: a panic elsewhere left nothing half done.
+        // A plan goes in whole or not at all, so a panic elsewhere left nothing half done.
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Plans of training.
 impl Planner {
-    /// A planner of the losses and gradients of `model` on the device that `options` mean.
+    /// Makes a planner of the losses and gradients of `model` on the device that `options` choose.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn for_training(model: Model, options: &Options) -> Result<Self> {
+    pub fn for_training(model: Model, options: &EngineBuilder) -> Result<Self> {
         Ok(block_on(Self::open_for_training(model, options))?.0)
     }
 
-    /// The same, with the open device.
-    pub(super) async fn open_for_training(model: Model, options: &Options) -> Result<(Self, Machine)> {
+    /// [`for_training`](Self::for_training), which also returns the open device.
+    pub(super) async fn open_for_training(model: Model, options: &EngineBuilder) -> Result<(Self, Machine)> {
         let layout = Layout::for_training(&model)?;
         let (machine, device) = Machine::open_to_train(options).await?;
         let mut planner = Self::on(model, layout, &machine, device, options)?;
-        // Updates write matrices, which they could not in a texture: plans copy them there.
+        // Updates write matrices, which they cannot do in a texture; plans copy them there.
         planner.layout = planner.layout.with_medium(Medium::Buffer);
         Ok((planner, machine))
     }
 
-    /// The plan of what a call of `shape` loses by `objective`, and of the gradients of the weights.
+    /// Makes the plan of the loss of a call of `shape` by `objective`, and of the gradients of the weights.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where a loss does not fit the last layer; `Limits`, where not even one row fits the device.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if a loss does not fit the last layer, or
+    /// of kind [`ErrorKind::Limits`](crate::ErrorKind::Limits) if not even one row fits the device.
     pub fn plan_gradients(&self, objective: &Objective, shape: Shape) -> Result<Plan> {
         let measured = objective.measured(&self.model)?;
         let losses = objective.terms().iter().zip(&measured).map(loss_term);
@@ -299,7 +324,7 @@ impl Planner {
         )
     }
 
-    /// The plan of `gradients` of a call of `shape`, its batch halved until it fits the device.
+    /// Makes the plan of `gradients` of a call of `shape`, with its batch halved until it fits the device.
     pub(super) fn lower_gradients(&self, shape: Shape, gradients: &Gradients) -> Result<Plan> {
         let Self { model, layout, limits, tuning, .. } = self;
         let lower = |shape| lower::lower_gradients(model, layout, shape, limits, tuning, gradients);

@@ -1,24 +1,25 @@
-//! How far loading is, told to whoever wants to show it.
+//! Progress of loading, for callers that want to show it.
 
 use std::fmt;
 use std::sync::Arc;
 
 /// How far the weights of a model are on their way to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loading {
-    /// Bytes that are there.
+    /// Bytes loaded so far.
     pub done_bytes: u64,
     /// Bytes in all.
     pub total_bytes: u64,
 }
 
-/// Who is told how far loading is: at its beginning and after each buffer. [`Options::progress`](super::Options::progress)
-/// makes one; by default it is nobody.
+/// A callback for the progress of loading, at its beginning and after each buffer.
+/// [`EngineBuilder::progress`](super::EngineBuilder::progress) makes one; by default there is none.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(Loading) + Send + Sync>>);
+pub(super) struct Progress(Option<Arc<dyn Fn(Loading) + Send + Sync>>);
 
 impl Progress {
-    /// `tell` is told.
+    /// Calls `tell`.
     pub(super) fn to(tell: impl Fn(Loading) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(tell)))
     }
@@ -37,7 +38,7 @@ impl fmt::Debug for Progress {
 }
 
 impl PartialEq for Progress {
-    /// Whether the same one is told.
+    /// Whether both call the same function.
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,

@@ -1,29 +1,31 @@
-//! One push of streams as a plan's caller: frames laid out at their steps and rows, results cut out for each frame.
+//! One push of streams as the host's side of a plan: frames written at their
+//! steps and rows, and results read for each frame.
 //!
 //! Knows frames, steps and rows; knows no state and no device.
 
 use std::ops::Range;
 
-use crate::call::Own;
+use crate::call::OwnMask;
 use crate::error::Result;
-use crate::feed::{Order, seen, unpad_row};
+use crate::feed::{StepOrder, started, unpad_row};
 use crate::kernel::padded;
-use crate::plan::{Caller, Feed, Fetch, Read, Write};
+use crate::plan::{Feed, Fetch, HostIo, Read, Write};
 
-use super::forward::{Forward, Given};
+use super::forward::{Forward, OutputPart};
 use super::streams::Slot;
 
-/// What a frame has of one input of a model.
+/// The value of one input of a model in a frame.
 ///
 /// # Example
 ///
 /// ```
-/// use gatewave::FrameValue;
+/// use gatewave::stream::FrameValue;
 ///
 /// let frame = [("words", FrameValue::Token(3)), ("sensor", FrameValue::Features(&[0.5, 1.0]))];
 /// # drop(frame);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum FrameValue<'a> {
     /// Features.
     Features(&'a [f32]),
@@ -31,19 +33,19 @@ pub enum FrameValue<'a> {
     Token(i64),
 }
 
-/// The frames of a push, by number.
+/// The frames of a push, by index.
 pub(super) enum Frames<'a> {
-    /// Features of the one input.
+    /// The features of the one input.
     Features(&'a (dyn Fn(usize) -> &'a [f32] + Sync)),
-    /// Tokens of the one input.
+    /// The tokens of the one input.
     Tokens(&'a (dyn Fn(usize) -> i64 + Sync)),
-    /// What a frame has of an input, by its place among the model's.
+    /// The value of an input, by its index among the model's.
     Named(&'a (dyn Fn(usize, usize) -> FrameValue<'a> + Sync)),
 }
 
-/// Where a frame goes.
+/// The place of a frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct FramePos {
     /// The step, counted from the first of the push.
     pub(super) step: usize,
     /// The row of the batch.
@@ -53,30 +55,30 @@ pub(super) struct Place {
 /// Some steps and rows of a push.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    /// The first step, and how many.
+    /// The first step, and the number of steps.
     pub(super) first: usize,
     pub(super) time: usize,
-    /// Where the frames of these steps are in the push's order.
+    /// The range of their frames in the push's order.
     pub(super) frames: Range<usize>,
     pub(super) rows: Range<usize>,
 }
 
-/// A part of a push, and what it is given.
+/// A part of a push, as the host's side of a plan.
 pub(super) struct Push<'a, 'f> {
     pub(super) frames: &'a Frames<'f>,
-    pub(super) places: &'a [Place],
-    /// The frames, those of a part side by side.
+    pub(super) places: &'a [FramePos],
+    /// The order of the frames, in which those of a part are side by side.
     pub(super) order: &'a [usize],
     pub(super) slots: &'a [Slot],
     pub(super) forward: &'a Forward,
-    /// What each row of the batch was given once, `[rows][features]`.
+    /// The features that each row of the batch was given once, `[rows][features]`.
     pub(super) once: &'a [f32],
     pub(super) part: Part,
     /// `[frames][features]` of each output.
     pub(super) outputs: &'a mut [f32],
 }
 
-/// Which output of the model `fetch` is, counted from 0 among those that are no final states.
+/// Which output of the model `fetch` reads, counted from 0 among those that are no final states.
 pub(super) fn output_of(fetch: Fetch) -> Option<usize> {
     match fetch {
         Fetch::Output => Some(0),
@@ -87,29 +89,35 @@ pub(super) fn output_of(fetch: Fetch) -> Option<usize> {
         | Fetch::Weights(_)
         | Fetch::Input(_)
         | Fetch::InitialHidden { .. }
-        | Fetch::InitialMemory { .. }
+        | Fetch::InitialCell { .. }
         | Fetch::Hidden { .. }
         | Fetch::HiddenPart { .. }
-        | Fetch::Memory { .. } => None,
+        | Fetch::Cell { .. } => None,
     }
 }
 
 impl Part {
-    /// Where a frame is in `[T][B]`, if it is here.
-    fn find(&self, place: Place) -> Option<usize> {
+    /// The index of a frame in `[T][B]`, if it is in this part.
+    fn find(&self, place: FramePos) -> Option<usize> {
         let step = place.step.checked_sub(self.first).filter(|&step| step < self.time)?;
         self.rows.contains(&place.row).then(|| step * self.rows.len() + place.row - self.rows.start)
     }
 
-    /// Cuts what the frames that are here give out of `data`, which a plan gave as output `given`: `[frames][features]` of
-    /// each output.
-    pub(super) fn cut(&self, data: &[f32], (places, order): (&[Place], &[usize]), given: &Given, outputs: &mut [f32]) {
+    /// Copies the results of this part's frames from `data`, output `given` of a plan,
+    /// to `outputs`: `[frames][features]` of each output.
+    pub(super) fn cut(
+        &self,
+        data: &[f32],
+        (places, order): (&[FramePos], &[usize]),
+        given: &OutputPart,
+        outputs: &mut [f32],
+    ) {
         let features = given.features;
         let width = features.parts * padded(features.size);
         let outputs = &mut outputs[places.len() * given.first..];
         for &frame in &order[self.frames.clone()] {
             if let Some(at) = self.find(places[frame]) {
-                // What has no time axis is one row for all steps.
+                // An output without a time axis is one row for all steps.
                 let at = if given.is_row { at % self.rows.len() } else { at };
                 unpad_row(&data[at * width..], features, &mut outputs[frame * features.len()..][..features.len()]);
             }
@@ -118,7 +126,7 @@ impl Part {
 }
 
 impl Frames<'_> {
-    /// The features that frame `frame` has of input `input`.
+    /// The features of frame `frame` for input `input`.
     fn features(&self, frame: usize, input: usize) -> &[f32] {
         match self {
             Self::Features(features) => features(frame),
@@ -130,7 +138,7 @@ impl Frames<'_> {
         }
     }
 
-    /// The token that frame `frame` has of input `input`.
+    /// The token of frame `frame` for input `input`.
     fn token(&self, frame: usize, input: usize) -> i64 {
         match self {
             Self::Tokens(token) => token(frame),
@@ -142,53 +150,54 @@ impl Frames<'_> {
         }
     }
 
-    /// Whether frame `frame` is a step to the model, as far as `own` says.
-    pub(super) fn is_live(&self, own: &[(usize, Own)], frame: usize) -> bool {
+    /// Whether frame `frame` is a live step, as far as the masks `own` say.
+    pub(super) fn is_live(&self, own: &[(usize, OwnMask)], frame: usize) -> bool {
         own.iter().all(|&(input, own)| match own {
-            Own::Value(_) => own.keeps(self.features(frame, input)),
-            Own::Token(_) => own.keeps_token(self.token(frame, input)),
+            OwnMask::Value(_) => own.keeps(self.features(frame, input)),
+            OwnMask::Token(_) => own.keeps_token(self.token(frame, input)),
         })
     }
 }
 
 impl Push<'_, '_> {
-    /// How many frames of these steps, in whatever row, are steps by clock `clock` of the model.
+    /// The number of frames of these steps, in any row, that are live steps by clock `clock`.
     pub(super) fn live_frames(&self, clock: usize) -> usize {
         let frames = self.order[self.part.frames.clone()].iter();
         frames.filter(|&&frame| self.frames.is_live(&self.forward.own[clock], frame)).count()
     }
 
-    /// The frames of the part: each with its number, and where it is in `[T][B]`.
+    /// The frames of the part: the index of each, and its place in `[T][B]`.
     fn here(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let frames = self.order[self.part.frames.clone()].iter();
         frames.filter_map(|&frame| Some((frame, self.part.find(self.places[frame])?)))
     }
 
-    /// `[T][B]`: 1 where there is a step by clock `clock`.
+    /// Fills `[T][B]`: 1 at a live step by clock `clock`.
     fn live(&self, clock: usize, words: &mut [u32]) {
         words.fill(0);
         let own = &self.forward.own[clock];
         self.here().for_each(|(frame, at)| words[at] = u32::from(self.frames.is_live(own, frame)));
     }
 
-    /// `[2][T][B]`: as [`Feed::Seen`] says, in the first half; a stream has been seen where an earlier push saw it.
-    fn seen(&self, clock: usize, words: &mut [u32]) {
+    /// Fills `[2][T][B]`: the first half as [`Feed::Started`] says. A stream
+    /// has also started if an earlier push says so.
+    fn started(&self, clock: usize, words: &mut [u32]) {
         let batch = self.part.rows.len();
         let (up, down) = words.split_at_mut(self.part.time * batch);
-        // A forward stack looks at the first half alone; the second holds the steps meanwhile.
+        // A forward stack reads the first half only; until then the second holds the live steps.
         self.live(clock, down);
         let before = |b: usize| self.slots[self.part.rows.start + b].has_lived(clock);
-        seen(up, batch, Order::Kept, before, |t, b| down[t * batch + b] != 0);
+        started(up, batch, StepOrder::Forward, before, |t, b| down[t * batch + b] != 0);
     }
 
-    /// `[T][B][padded features]` of input `input`.
+    /// Fills `[T][B][padded features]` of input `input`.
     fn features(&self, input: usize, words: &mut [u32]) {
         let data: &mut [f32] = bytemuck::cast_slice_mut(words);
         data.fill(0.0);
         let width = data.len() / (self.part.time * self.part.rows.len());
         let unread = self.forward.unread(input);
         for (frame, at) in self.here() {
-            // As at every dead step, features are 0 where the model itself takes the step out.
+            // As at every dead step, features are 0 if the model itself takes the step out.
             if self.frames.is_live(unread, frame) {
                 let features = self.frames.features(frame, input);
                 data[at * width..][..features.len()].copy_from_slice(features);
@@ -196,7 +205,7 @@ impl Push<'_, '_> {
         }
     }
 
-    /// `[T][B]` of input `input`.
+    /// Fills `[T][B]` of input `input`.
     fn tokens(&self, input: usize, words: &mut [u32]) {
         words.fill(0);
         for (frame, at) in self.here() {
@@ -206,8 +215,8 @@ impl Push<'_, '_> {
 }
 
 impl Forward {
-    /// Lays out what rows `rows` of the batch were given once as input `input`, if that has no time axis; `once` is
-    /// `[rows][features]`.
+    /// Writes what rows `rows` of the batch were given once as input `input`, and returns whether that input has no
+    /// time axis. `once` is `[rows][features]`.
     pub(super) fn give_row(&self, input: usize, once: &[f32], rows: &Range<usize>, words: &mut [u32]) -> bool {
         let Some(row) = self.rows.iter().find(|row| row.input == input) else { return false };
         let data: &mut [f32] = bytemuck::cast_slice_mut(words);
@@ -220,8 +229,8 @@ impl Forward {
     }
 }
 
-impl Caller for Push<'_, '_> {
-    fn give(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
+impl HostIo for Push<'_, '_> {
+    fn write(&mut self, write: Write, words: &mut [u32]) -> Result<()> {
         match write.feed {
             Feed::Features => self.features(self.forward.main, words),
             Feed::Tokens => self.tokens(self.forward.main, words),
@@ -235,7 +244,7 @@ impl Caller for Push<'_, '_> {
                 }
             }
             Feed::Live(clock) => self.live(clock, words),
-            Feed::Seen(clock) => self.seen(clock, words),
+            Feed::Started(clock) => self.started(clock, words),
             Feed::Draws => unreachable!("a push draws no tokens"),
             Feed::Targets(_)
             | Feed::Scale(_)
@@ -247,13 +256,13 @@ impl Caller for Push<'_, '_> {
             | Feed::Squares => {
                 unreachable!("a push has no losses")
             }
-            Feed::LiveBackwards(_) | Feed::SeenBackwards(_) => unreachable!("streams go forward"),
-            Feed::Hidden { .. } | Feed::Memory { .. } => unreachable!("states stay where they are"),
+            Feed::LiveBackwards(_) | Feed::StartedReversed(_) => unreachable!("streams go forward"),
+            Feed::Hidden { .. } | Feed::Cell { .. } => unreachable!("states stay where they are"),
         }
         Ok(())
     }
 
-    fn take(&mut self, read: Read, data: &[f32]) {
+    fn read(&mut self, read: Read, data: &[f32]) {
         if let Some(output) = output_of(read.fetch) {
             self.part.cut(data, (self.places, self.order), &self.forward.outputs[output], self.outputs);
         }

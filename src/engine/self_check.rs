@@ -1,9 +1,9 @@
 //! The known-answer self-check: whether a device computes what the host computes.
 //!
-//! Drivers have been wrong without saying so. Before a GPU serves an engine, a small model runs through its executor and
-//! every slot is compared with the CPU executor's, on one plan: it is the device that is in doubt here, not the
-//! plan, which the conformance table compares with the oracle. Knows plans and executors; knows no wgpu. `training` and
-//! `update` have the calls of what serves a trainer.
+//! Some drivers are silently wrong. So before a GPU serves an engine, a small model runs through its
+//! executor, and every slot is compared with the CPU executor's. Both run one plan: the device is in doubt
+//! here, not the plan. (The conformance table compares plans with the oracle.) `training` and `update` have
+//! the calls for trainers. Knows plans and executors; knows no wgpu.
 
 mod training;
 mod update;
@@ -19,32 +19,34 @@ use crate::cell::Cell;
 use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::feed::encode;
-use crate::kernel::{Access, LANES, Mask, POISON, Storage};
+use crate::kernel::{Access, LANES, Mask, POISON};
 use crate::layout::Layout;
 use crate::model::{Gru, Lstm, Model, Rnn};
 use crate::pack::{Packed, pack};
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{FeedData, Limits, Listed, Plan, Shape, SlotId, Strategy, Write, lower};
+use crate::plan::{FeedData, Limits, ListedIo, Plan, Shape, SlotId, Strategy, Write, lower};
+use crate::precision::Precision;
 use crate::weights::Weights;
 
-/// What may lie between two executors, for each unit of an element and of the largest one of its slot: some tens of times
-/// what the order of sums and a driver's `exp` explain in a few steps, and a hundredth of what a wrong kernel shows.
+/// The largest difference between two executors, per unit of the element and of the largest element
+/// of its slot. It is some tens of times what the order of sums and a driver's `exp` explain in a
+/// few steps. It is a hundredth of the error of a wrong kernel.
 const TOLERANCE: f32 = 1e-4;
 
-/// What the largest element of a slot counts as: a slot of less is what is left of sums that cancel, and that of more has
-/// elements of its own size.
+/// The bounds of a slot's largest element, for the tolerance. A slot with only smaller elements is what is left of sums
+/// that cancel. In a slot with larger ones, each element is judged by its own size.
 const LARGEST: RangeInclusive<f32> = 1e-3..=1.0;
 
 const TIME: usize = 5;
-/// Two rows share each weight; more of them only make the kernels longer, and slow drivers slower to compile them.
+/// Two rows share each weight. More rows only make the kernels longer, and slow drivers compile those slower.
 const BATCH: usize = 2;
 const INPUT: usize = 5;
 /// One more than two panels.
 const HIDDEN: usize = 33;
-/// So few that a scan holds the weights of a GRU.
+/// Few enough that a scan holds the weights of a GRU.
 const FEW: usize = 15;
 
-/// A call whose every slot is known.
+/// A call with the right contents of every slot.
 pub(super) struct KnownAnswer {
     /// Where the weights go.
     pub(super) layout: Layout,
@@ -52,41 +54,42 @@ pub(super) struct KnownAnswer {
     pub(super) packed: Packed,
     /// The plan, made as an engine on the device would make it.
     pub(super) plan: Arc<Plan>,
-    /// What the plan writes.
+    /// What the host writes.
     pub(super) feeds: Vec<FeedData>,
     expected: Vec<(SlotId, Vec<f32>)>,
 }
 
 impl KnownAnswer {
-    /// The call that checks `strategy` on a device of this kind: both directions of an LSTM, or three layers of one; a GRU
-    /// of one layer, or two, or one of few units; rows that end early, states that are not zero, sizes that fill no tile.
+    /// Makes the call that checks `strategy` on a device of this kind: an LSTM of both directions or of three layers,
+    /// and a GRU of one or two layers or of few units. Rows end early, states are not zero, and sizes fill no tile.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where the device takes not even this.
+    /// Returns an error of kind `ErrorKind::Limits` if the device cannot run even this.
     pub(super) fn of(strategy: Strategy, target: Target, limits: &Limits) -> Result<Self> {
         let (first, second) = match strategy {
             Strategy::Step => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, HIDDEN)),
             Strategy::Scan => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, FEW)),
             Strategy::Persistent => (Lstm::new(INPUT, HIDDEN).bidirectional(), Gru::new(2 * HIDDEN, 2 * FEW)),
-            Strategy::Diagonal => (Lstm::new(INPUT, HIDDEN).num_layers(3), Gru::new(HIDDEN, HIDDEN).num_layers(2)),
+            Strategy::Wavefront => (Lstm::new(INPUT, HIDDEN).num_layers(3), Gru::new(HIDDEN, HIDDEN).num_layers(2)),
         };
         Self::of_model(&Model::new().layer(first).layer(second), strategy, target, limits)
     }
 
-    /// The call whose workgroups meet, as many as `limits` take to run side by side: an RNN of a panel for each.
+    /// Makes the call whose workgroups meet, as many as `limits` assumes to run
+    /// side by side: an RNN with one panel for each.
     ///
     /// # Errors
     ///
     /// As [`of`](Self::of).
     pub(super) fn of_meeting(target: Target, limits: &Limits) -> Result<Self> {
-        let model = Model::new().layer(Rnn::new(INPUT, LANES * limits.resident_workgroups as usize));
+        let model = Model::new().layer(Rnn::new(INPUT, LANES * limits.co_resident_workgroups as usize));
         Self::of_model(&model, Strategy::Persistent, target, limits)
     }
 
     fn of_model(model: &Model, strategy: Strategy, target: Target, limits: &Limits) -> Result<Self> {
         let tuning = Tuning::of(target).with_strategy(Some(strategy));
-        let layout = Layout::of(model, Storage::F32)?.with_medium(tuning.medium());
+        let layout = Layout::of(model, Precision::F32)?.with_medium(tuning.medium());
         let packed = pack(&Weights::random(model, 0)?, model, &layout)?;
         let shape = Shape::new(TIME, BATCH, Mask::Live);
         let plan = lower::lower(model, &layout, shape, limits, &tuning)?;
@@ -99,7 +102,7 @@ impl KnownAnswer {
         Self::of_plan(layout, packed, plan, feed)
     }
 
-    /// The call of `plan`, with what `give` gives it.
+    /// Makes the call of `plan`, with the feeds that `give` returns.
     fn of_plan(
         layout: Layout,
         packed: Packed,
@@ -112,19 +115,19 @@ impl KnownAnswer {
             Ok(FeedData::U32(words))
         };
         let feeds = plan.writes.iter().map(&mut feed).collect::<Result<Vec<_>>>()?;
-        let expected = Cpu::new(packed.clone())?.trace(&plan, &mut Listed::of(&plan, &feeds)?)?;
+        let expected = Cpu::new(packed.clone())?.trace(&plan, &mut ListedIo::of(&plan, &feeds)?)?;
         Ok(Self { layout, packed, plan: Arc::new(plan), feeds, expected })
     }
 
-    /// The first element that is not what it should be, in words: of the slot that is written first, with the kernels that
-    /// write it.
+    /// Describes the first wrong element, and the kernels that write its slot.
+    /// It is in the wrong slot that is written first.
     pub(super) fn fault(&self, got: &[(SlotId, Vec<f32>)]) -> Option<String> {
         if got.len() != self.expected.len() {
             return Some(format!("expected {} slots, got {}", self.expected.len(), got.len()));
         }
         let writers = self.writers();
         let mut slots: Vec<_> = self.expected.iter().zip(got).collect();
-        // What the host writes comes first.
+        // Slots that the host writes come first.
         slots.sort_by_key(|((slot, _), _)| writers.get(slot).map(|(first, _)| *first));
         slots.into_iter().find_map(|((slot, expected), (_, got))| {
             let fault = slot_fault(&self.plan.slots[*slot].dims, expected, got)?;
@@ -133,7 +136,7 @@ impl KnownAnswer {
         })
     }
 
-    /// Of each slot that dispatches write the first of these, and their kernels.
+    /// For each slot that dispatches write: the index of the first of them, and the kernels of all.
     fn writers(&self) -> BTreeMap<SlotId, (usize, Vec<&'static str>)> {
         let mut writers = BTreeMap::new();
         for (index, step) in self.plan.steps.iter().enumerate() {
@@ -152,7 +155,7 @@ impl KnownAnswer {
     }
 }
 
-/// The first element of a slot of `dims` that is not what it should be, in words.
+/// Describes the first wrong element of a slot of `dims`.
 fn slot_fault(dims: &[usize], expected: &[f32], got: &[f32]) -> Option<String> {
     if got.len() != expected.len() {
         return Some(format!(": expected {} elements, got {}", expected.len(), got.len()));
@@ -162,7 +165,7 @@ fn slot_fault(dims: &[usize], expected: &[f32], got: &[f32]) -> Option<String> {
     Some(format!(" {:?}: expected {}, got {}", index(at, dims), expected[at], got[at]))
 }
 
-/// What nobody wrote agrees with the same; any other NaN with nothing.
+/// Whether two elements agree. What nobody wrote (the poison) agrees only with itself, and any other NaN with nothing.
 fn agree(a: f32, b: f32, largest: f32) -> bool {
     (a.to_bits(), b.to_bits()) == (POISON, POISON) || (a - b).abs() <= TOLERANCE * (largest + a.abs())
 }
@@ -182,7 +185,7 @@ fn index(mut at: usize, dims: &[usize]) -> Vec<usize> {
     index
 }
 
-/// Numbers between -1 and 1 without a pattern that a wrong index would fit.
+/// Numbers between -1 and 1 without a pattern that a wrong index could match.
 fn numbers<Sh: ShapeBuilder<Dim = D>, D: Dimension>(shape: Sh) -> Array<f32, D> {
     let mut n = 0.0_f32;
     Array::from_shape_simple_fn(shape, || {
@@ -191,13 +194,13 @@ fn numbers<Sh: ShapeBuilder<Dim = D>, D: Dimension>(shape: Sh) -> Array<f32, D> 
     })
 }
 
-fn input(model: &Model) -> Input {
+fn input(model: &Model) -> Input<'static> {
     let live = Array2::from_shape_fn((BATCH, TIME), |(b, t)| t + 2 * b < TIME);
     with_states(model, Input::features(numbers((BATCH, TIME, INPUT))).mask(live))
 }
 
-/// `input`, each stack of which begins at states that are not zero.
-fn with_states(model: &Model, input: Input) -> Input {
+/// Sets states that are not zero for each stack.
+fn with_states(model: &Model, input: Input<'static>) -> Input<'static> {
     model.stacks().enumerate().fold(input, |input, (index, stack)| {
         let of = |size: usize| numbers((stack.num_layers * stack.directions(), BATCH, size));
         let h = of(stack.state_size());
@@ -216,7 +219,7 @@ mod tests {
         KnownAnswer::of(Strategy::Step, Target::Gpu, &Limits::WEBGPU).unwrap()
     }
 
-    /// What `answer` says of its own numbers after `spoil` had them.
+    /// The fault that `answer` finds in its own numbers after `spoil` changed them.
     fn fault(answer: &KnownAnswer, spoil: impl FnOnce(&mut Vec<(SlotId, Vec<f32>)>)) -> Option<String> {
         let mut got = answer.expected.clone();
         spoil(&mut got);
@@ -283,16 +286,16 @@ mod tests {
             let answer = KnownAnswer::of(Strategy::Step, target, &Limits::WEBGPU).unwrap();
             let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel()).collect();
             assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Step).count(), 2, "{kernels:?}");
-            assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Project).count(), 2, "{kernels:?}");
+            assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Gemm).count(), 2, "{kernels:?}");
         }
     }
 
     #[test]
-    fn every_target_runs_the_kernel_of_a_diagonal() {
+    fn every_target_runs_the_kernel_of_a_wavefront() {
         for target in [Target::Software, Target::Gpu] {
-            let answer = KnownAnswer::of(Strategy::Diagonal, target, &Limits::WEBGPU).unwrap();
+            let answer = KnownAnswer::of(Strategy::Wavefront, target, &Limits::WEBGPU).unwrap();
             let kernels: Vec<_> = answer.plan.programs.iter().map(|program| program.kernel()).collect();
-            assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Diagonal).count(), 2, "{kernels:?}");
+            assert_eq!(kernels.iter().filter(|&&kernel| kernel == Kernel::Wavefront).count(), 2, "{kernels:?}");
             assert!(!kernels.contains(&Kernel::Step), "{kernels:?}");
         }
     }

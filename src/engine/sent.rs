@@ -1,21 +1,21 @@
-//! What a step of training was made of, on its way from a GPU.
+//! The numbers of a training step, on their way from a GPU.
 
-use super::resident::Flight;
+use super::device_states::PendingRead;
 
-/// The numbers of a step, which a GPU may bring later.
+/// The numbers of a step, which may arrive later from a GPU.
 #[derive(Default)]
 pub(crate) struct Sent {
-    /// What the model lost.
+    /// The loss.
     pub(crate) loss: f64,
     /// The square of the norm of all gradients.
     pub(crate) norm: f32,
-    pub(super) flights: Vec<Flight>,
+    pub(super) reads: Vec<PendingRead>,
 }
 
 impl Sent {
-    /// Forgets all but its memory.
+    /// Forgets everything but its memory.
     pub(crate) fn clear(&mut self) {
-        self.flights.clear();
+        self.reads.clear();
         (self.loss, self.norm) = (0.0, f32::NAN);
     }
 }

@@ -1,8 +1,8 @@
-//! Many independent streams in one batch, frame by frame, their states where the engine computes.
+//! Many independent streams in one batch, frame by frame. Their states stay where the engine computes.
 //!
-//! Which row is whose, who has frames this time and who waits stand here; the rows themselves are `resident`'s, what a plan
-//! is given and gives for one push is `push`'s, the ways to give frames are in `frames`, what streams begin with is in
-//! `begin`, results that are fetched later are `later`'s, and streams that draw their own next tokens are `generate`'s.
+//! Tracks which stream owns which row, and which frames come in a push. The rest is elsewhere: the states in
+//! `device_states`, one push's IO in `push`, the ways to give frames in `frames`, initial states in `begin`, deferred
+//! results in `pending`, and drawing tokens in `generate`.
 
 use std::fmt;
 use std::ops::Deref;
@@ -16,21 +16,21 @@ use crate::plan::{Goal, Results, Shape, Steps};
 
 use super::Engine;
 use super::begin::Begun;
-use super::executor::Wait;
+use super::device_states::DeviceStates;
 use super::forward::Forward;
-use super::later::Later;
-use super::push::{Frames, Part, Place, Push};
-use super::resident::Resident;
+use super::pending::Pending;
+use super::push::{FramePos, Frames, Part, Push};
+use super::tiles::{Tile, Tiles};
 
 /// Many independent streams of one model in one batch: microphones, sensors, sessions.
 ///
-/// Each has states of its own, which stay on the engine's device from one [`push`](Self::push) to the next. Streams join,
-/// leave and are reset at any time; those that are given nothing in a push keep their states. What a stream gives is what
-/// one call of [`Engine::run`] over all its frames would give: on the CPU bit for bit, on a GPU within rounding.
+/// Each has its own states, which stay on the engine's device from one [`push`](Self::push) to the next. Streams join,
+/// leave and are reset at any time. A stream that gets no frame in a push keeps its states. A stream gives the same
+/// results as one call of [`Engine::run`] over all its frames: on the CPU bit for bit, on a GPU within rounding.
 ///
-/// A push computes all rows of the batch, whoever is given frames: streams that come at the same pace belong together.
-/// Room for twice as many is made where one joins and none is free. A push at a number of frames and rows that was seen
-/// before takes no memory.
+/// A push computes all rows of the batch, even those without frames, so streams that come at the same pace belong
+/// together. If a stream joins and no row is free, room for twice as many is made. A push with a number of frames and
+/// rows that was seen before allocates no memory.
 ///
 /// # Example
 ///
@@ -38,7 +38,7 @@ use super::resident::Resident;
 /// use gatewave::{Device, Engine, Gru, Linear, Model, Results, Streams, Weights};
 ///
 /// let model = Model::new().layer(Gru::new(3, 16)).layer(Linear::new(16, 1));
-/// let engine = Engine::new(model.clone(), &Weights::random(&model, 0)?, Device::Cpu)?;
+/// let engine = Engine::new(&model, &Weights::random(&model, 0)?, Device::Cpu)?;
 ///
 /// let mut streams = Streams::new(&engine, 100)?; // an `Arc<Engine>` will do as well
 /// let (a, b) = (streams.join(), streams.join());
@@ -53,34 +53,35 @@ use super::resident::Resident;
 /// ```
 pub struct Streams<E> {
     pub(super) engine: E,
-    /// What is known of the model.
+    /// How the model runs frame by frame.
     pub(super) forward: Arc<Forward>,
     /// What streams were given once.
     pub(super) begun: Begun,
     /// By row of the batch.
     pub(super) slots: Vec<Slot>,
-    /// Rows that no stream has, the next to be given last.
+    /// The rows that no stream has; the last one is taken first.
     free: Vec<usize>,
-    /// Rows that `slots` counts, but for those that joined since the last push; none before the first.
-    pub(super) states: Option<Resident>,
-    /// The rows of `states`.
+    /// The states of the first `rows` rows of the batch; `None` before the first push.
+    pub(super) states: Option<DeviceStates>,
+    /// The number of rows in `states`. Rows that joined since the last push are missing.
     rows: usize,
-    /// Of the push under way: where each frame goes, the frames with those of each run side by side, and what each gave.
-    pub(super) places: Vec<Place>,
+    /// For the push under way: the place of each frame, the order of the frames
+    /// (those of a run side by side), and their outputs.
+    pub(super) places: Vec<FramePos>,
     order: Vec<usize>,
     pub(super) outputs: Vec<f32>,
-    /// Pushes whose results are for later.
-    pub(super) later: Later,
-    /// The tokens that were drawn last, and the output that they are drawn from.
+    /// Pushes whose results are deferred.
+    pub(super) pending: Pending,
+    /// The tokens that were drawn last, and the output that tokens are drawn from.
     pub(super) drawn: Vec<i64>,
     pub(super) drawn_from: usize,
 }
 
-/// One of the [`Streams`] that made it, until it leaves.
+/// Identifies a stream to the [`Streams`] that made it, until the stream leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
     row: usize,
-    /// How many streams had the row before.
+    /// How many streams had the row before this one.
     turn: u64,
 }
 
@@ -89,15 +90,15 @@ pub struct StreamId {
 pub(super) struct Slot {
     turn: u64,
     is_taken: bool,
-    /// Whether its states may be other than zero.
+    /// Whether its states may differ from zero.
     pub(super) is_used: bool,
-    /// By which clocks of the model its stream has had a live step, a bit for each.
+    /// The clocks by which its stream has had a live step, one bit for each.
     pub(super) lived: u8,
-    /// Whether values of the model have begun its stacks.
+    /// Whether the initial states that are values of the model are in place.
     pub(super) has_begun: bool,
     /// Its frames in the push under way.
     frames: usize,
-    /// How many frames it has been given since it began, modulo 2³².
+    /// How many frames its stream has had since it began, modulo 2³².
     pub(super) position: u32,
 }
 
@@ -116,13 +117,17 @@ impl Slot {
 }
 
 impl<E: Deref<Target = Engine>> Streams<E> {
-    /// No streams yet, with room for `capacity` of them.
+    /// Makes a batch with room for `capacity` streams, and no streams yet.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where something in the model needs later frames: a stack that looks at later steps too (it is
-    /// bidirectional, or goes from the last step to the first), a stack that begins where another one ended, steps that are
-    /// sliced or joined, or what is known after the last step and meets each of them.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model)
+    /// if something in the model needs later frames:
+    ///
+    /// - a stack that is bidirectional, or that goes from the last step to the first;
+    /// - a stack that begins where another one ended;
+    /// - steps that are sliced or joined;
+    /// - a value that is known only after the last step, but is used at every step.
     pub fn new(engine: E, capacity: usize) -> Result<Self> {
         let (forward, capacity) = (Arc::new(Forward::of(engine.model())?), capacity.max(1));
         let mut streams = Self {
@@ -136,7 +141,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
             places: Vec::new(),
             order: Vec::new(),
             outputs: Vec::new(),
-            later: Later::default(),
+            pending: Pending::default(),
             drawn: Vec::new(),
             drawn_from: 0,
         };
@@ -144,7 +149,8 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(streams)
     }
 
-    /// A new stream, which begins at zero, or with what values of the model begin it. Where there is no room, the next push makes twice as much.
+    /// Adds a stream. It begins at zero, or with the initial states that the model computes.
+    /// If there is no room, the next push makes twice as much.
     pub fn join(&mut self) -> StreamId {
         let row = self.free.pop().unwrap_or_else(|| {
             self.extend(2 * self.slots.len());
@@ -154,11 +160,11 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         StreamId { row, turn: self.slots[row].turn }
     }
 
-    /// The stream is over; its row is free for another.
+    /// Ends a stream; its row is free for another.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where it has left already.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the stream has already left.
     pub fn leave(&mut self, stream: StreamId) -> Result<()> {
         self.reset(stream)?;
         self.begun.forget(stream.row, &self.forward);
@@ -168,11 +174,11 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(())
     }
 
-    /// The stream begins anew, as one that has just joined; rows that were set for it stay.
+    /// Restarts a stream as if it had just joined. Rows that were set for it stay.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where it has left.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the stream has left.
     pub fn reset(&mut self, stream: StreamId) -> Result<()> {
         let slot = self.slot(stream)?;
         let was_used = slot.is_used;
@@ -184,29 +190,29 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(())
     }
 
-    /// How many streams there are.
+    /// Returns the number of streams.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no streams.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many streams there is room for.
+    /// Returns the number of streams that there is room for.
     pub fn capacity(&self) -> usize {
         self.slots.len()
     }
 
-    /// Finds each frame its step and row.
+    /// Finds the step and the row of each frame.
     pub(super) fn place(&mut self, streams: impl Iterator<Item = StreamId> + Clone) -> Result<()> {
         for (frame, stream) in streams.clone().enumerate() {
             self.slot(stream).map_err(|e| e.at(format!("frame {frame}")))?;
         }
         self.places.clear();
         for StreamId { row, .. } in streams.clone() {
-            self.places.push(Place { step: self.slots[row].frames, row });
+            self.places.push(FramePos { step: self.slots[row].frames, row });
             self.slots[row].frames += 1;
         }
         streams.clone().for_each(|stream| self.slots[stream.row].frames = 0);
@@ -214,16 +220,16 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     }
 
     /// Computes the frames that were placed.
-    pub(super) async fn walk(&mut self, frames: Frames<'_>, results: Results, wait: Wait) -> Result<()> {
-        if results == Results::Later {
-            self.later.begin()?;
+    pub(super) async fn run_push(&mut self, frames: Frames<'_>, results: Results) -> Result<()> {
+        if results == Results::Deferred {
+            self.pending.begin()?;
         }
         let wanted = if results == Results::Unwanted { 0 } else { self.places.len() * self.forward.output_width() };
         self.outputs.resize(wanted, 0.0);
         if let Some(last) = self.places.iter().map(|place| place.step).max() {
-            // What is known after the last step is one row a run: each frame is a run then.
+            // A value that is known after the last step is one row for each run. So each frame must be a run.
             let (time, rounds) = if self.forward.one_by_one { (1, last + 1) } else { (last + 1, 1) };
-            self.settle(Goal::Frames, time, wait).await?;
+            self.settle(Goal::Frames, time).await?;
             self.order.clear();
             self.order.extend(0..self.places.len());
             if rounds > 1 {
@@ -235,36 +241,36 @@ impl<E: Deref<Target = Engine>> Streams<E> {
                 let of = self.order[begin..].partition_point(|&frame| self.places[frame].step < first + time);
                 let part = Part { first, time, frames: begin..begin + of, rows: 0..0 };
                 begin += of;
-                self.round(&frames, part, results, wait).await?;
+                self.round(&frames, part, results).await?;
             }
         }
-        if results == Results::Later {
-            self.later.push(&mut self.places, &mut self.order, &mut self.outputs);
+        if results == Results::Deferred {
+            self.pending.push(&mut self.places, &mut self.order, &mut self.outputs);
         }
         Ok(())
     }
 
-    /// Makes the states, or room for those that joined; those that begin are given what they begin with.
-    pub(super) async fn settle(&mut self, goal: Goal, time: usize, wait: Wait) -> Result<()> {
+    /// Makes the states, or room for those of new streams; then gives beginning streams their initial states.
+    pub(super) async fn settle(&mut self, goal: Goal, time: usize) -> Result<()> {
         let (engine, rows) = (&*self.engine, self.slots.len());
         let explain = |e| engine.device().explain(e);
         match &mut self.states {
             None => {
-                let plan = engine.planner.plan_to(goal, Shape::new(time, rows, Mask::Live))?;
+                let plan = engine.planner.planned(goal, Shape::new(time, rows, Mask::Live)).await?;
                 self.begun.know(&plan);
-                self.states = Some(engine.executor.resident(&plan, rows).await.map_err(explain)?);
+                self.states = Some(engine.executor.new_states(&plan, rows).await.map_err(explain)?);
             }
             Some(states) if self.rows < rows => engine.executor.grow(states, rows).await.map_err(explain)?,
             Some(_) => {}
         }
         self.rows = rows;
-        self.begin(wait).await
+        self.begin().await
     }
 
     /// One run of the steps of `part`, in all rows.
-    async fn round(&mut self, frames: &Frames<'_>, part: Part, results: Results, wait: Wait) -> Result<()> {
+    async fn round(&mut self, frames: &Frames<'_>, part: Part, results: Results) -> Result<()> {
         let here = &self.order[part.frames.clone()];
-        // Whatever becomes of the run: a row that begins anew is cleared.
+        // However the run ends, a row that begins anew is cleared.
         here.iter().for_each(|&frame| self.slots[self.places[frame].row].is_used = true);
         let engine = &*self.engine;
         let states = self.states.as_mut().expect("they have been made");
@@ -281,12 +287,12 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         };
         let mask = |clock| if push.live_frames(clock) == time * batch { Mask::All } else { Mask::Live };
         let steps = (0..push.forward.own.len()).map(|clock| Steps { time, mask: mask(clock) });
-        for tile in engine.tiles_of(Goal::Frames, Shape::of_clocks(batch, steps)) {
-            let tile = tile?;
-            push.part.rows = tile.rows.clone();
-            let run = engine.executor.run_on(&tile.plan, &mut push, (&mut *states, tile.rows.start), results, wait);
-            if let Some(flight) = run.await.map_err(|e| engine.device().explain(e))? {
-                self.later.add(flight, push.part.clone());
+        let mut tiles = Tiles::to(&engine.planner, Goal::Frames, Shape::of_clocks(batch, steps));
+        while let Some(Tile { rows, plan }) = tiles.next().await? {
+            push.part.rows = rows.clone();
+            let run = engine.executor.run_on(&plan, &mut push, (&mut *states, rows.start), results);
+            if let Some(pending) = run.await.map_err(|e| engine.device().explain(e))? {
+                self.pending.add(pending, push.part.clone());
             }
         }
         for &frame in here {
@@ -299,12 +305,12 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         Ok(())
     }
 
-    /// What the last push gave.
+    /// The first output of the last push.
     pub(super) fn view(&self) -> ArrayView2<'_, f32> {
         self.view_of(0)
     }
 
-    /// The same of output `output`.
+    /// Output `output` of the last push.
     pub(super) fn view_of(&self, output: usize) -> ArrayView2<'_, f32> {
         let frames = self.outputs.len() / self.forward.output_width();
         let (given, features) = (&self.forward.outputs[output], self.forward.outputs[output].features.len());
@@ -317,7 +323,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         slot.ok_or_else(|| shape(format!("stream {stream}: it has left, or is of other streams")))
     }
 
-    /// Rows up to `capacity`, free.
+    /// Adds free rows, up to `capacity`.
     fn extend(&mut self, capacity: usize) {
         self.free.extend((self.slots.len()..capacity).rev());
         self.slots.resize(capacity, Slot::default());

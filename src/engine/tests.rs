@@ -1,4 +1,4 @@
-//! What happens where a call does not fit the device: the batch in tiles, and the message where one row is too long.
+//! Calls that do not fit the device: the batch in tiles, and the message if one row is too long.
 
 mod windows;
 
@@ -8,14 +8,16 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::kernel::Mask;
 use crate::model::{Axes, Lstm, Select};
-use crate::plan::Limits;
+use crate::plan::{Goal, Limits, Shape, Strategy};
 
-/// An engine on the CPU that takes no binding of more than `binding_bytes`.
+/// An engine on the CPU that refuses bindings of more than `binding_bytes`.
 fn small(model: &Model, binding_bytes: u64) -> Engine {
     let weights = Weights::random(model, 1).unwrap();
-    let mut engine = Engine::new(model.clone(), &weights, Device::Cpu).unwrap();
-    engine.planner.limits = Limits { binding_bytes, buffer_bytes: binding_bytes, ..Limits::WEBGPU };
+    let mut engine = Engine::new(model, &weights, Device::Cpu).unwrap();
+    Arc::get_mut(&mut engine.planner).unwrap().limits =
+        Limits { binding_bytes, buffer_bytes: binding_bytes, ..Limits::WEBGPU };
     engine
 }
 
@@ -39,7 +41,8 @@ fn a_batch_that_does_not_fit_runs_in_tiles_of_one_size_and_a_rest() {
             let tiled = small(&model, 64 << 10);
             let call = input.check(&model).unwrap();
             let sizes = |engine: &Engine| -> Vec<_> {
-                engine.tiles(&call).map(|tile| tile.unwrap().plan.shape.batch).collect()
+                let mut tiles = Tiles::of(&engine.planner, &call);
+                std::iter::from_fn(|| block_on(tiles.next()).unwrap()).map(|tile| tile.plan.shape.batch).collect()
             };
             assert_eq!(sizes(&whole), [19]);
             let tiles = sizes(&tiled);
@@ -104,9 +107,9 @@ fn a_reset_while_a_call_computes_is_a_reset_after_it() {
     let model = Model::new().layer(Lstm::new(16, 16).stateful());
     let engine = small(&model, 1 << 30);
     let input = Input::features(features((2, 3, 16)));
-    let memory = engine.memory.as_ref().expect("a stateful stack");
+    let states = engine.states.as_ref().expect("a stateful stack");
     let form = input.check(&model).unwrap().form;
-    let turn = block_on(memory.turn(&input, &model, form)).unwrap();
+    let turn = block_on(states.turn(&input, &model, form)).unwrap();
     engine.reset_states();
     let output = small(&model, 1 << 30).run(&input).unwrap();
     turn.keep(&output, &model, form);
@@ -114,15 +117,15 @@ fn a_reset_while_a_call_computes_is_a_reset_after_it() {
     assert!(engine.run(&input).unwrap() != output, "and on from there");
 }
 
-/// wgpu's validator runs no workgroup: none that waits for another is ever answered.
+/// wgpu's validator runs no workgroup, so a workgroup that waits for another waits in vain.
 #[cfg(feature = "gpu")]
 #[test]
-fn a_call_whose_workgroups_wait_in_vain_runs_by_steps_and_streams_never_wait() {
+fn a_call_whose_workgroups_stall_runs_by_steps_and_streams_never_wait() {
     let model = Model::new().layer(Lstm::new(3, 40));
-    let options = Options { resident_workgroups: Some(8), ..Options::default().strategy(Strategy::Persistent) };
+    let options = Engine::builder().strategy(Strategy::Persistent).co_resident_workgroups(8);
     let engine = Engine::on_validator(model.clone(), &Weights::random(&model, 1).unwrap(), options).unwrap();
     let shape = Shape::new(5, 2, Mask::All);
-    let is_shared = |goal| engine.planner.plan_to(goal, shape).unwrap().exchange().is_some();
+    let is_shared = |goal| engine.planner.plan_to(goal, shape).unwrap().mailbox().is_some();
     assert!(is_shared(Goal::Outputs) && !is_shared(Goal::Frames));
     engine.run(&Input::features(Array3::zeros((2, 5, 3)))).expect("steps take its place");
     assert!(!is_shared(Goal::Outputs), "it would wait again");

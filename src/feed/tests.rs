@@ -21,9 +21,9 @@ fn indices(call: &Call<'_>, model: &Model, rows: Range<usize>, feed: Feed) -> Ve
     let state = |size| rows.len() * stack.directions() * padded(size);
     let len = match feed {
         Feed::Features => steps * padded(model.input().unwrap().features().len()),
-        Feed::Seen(0) => 2 * steps,
+        Feed::Started(0) => 2 * steps,
         Feed::Hidden { .. } => state(stack.state_size()),
-        Feed::Memory { .. } => state(stack.hidden_size),
+        Feed::Cell { .. } => state(stack.hidden_size),
         _ => steps,
     };
     let mut words = vec![u32::MAX; len];
@@ -94,9 +94,9 @@ fn what_a_blank_goes_by_comes_in_the_order_of_the_outputs() {
     let of = |rows, feed| indices(&call, &model, rows, feed);
     assert_eq!(of(0..3, Feed::Live(0)), [1, 0, 0, 1, 1, 0, 1, 0, 0]);
     assert_eq!(of(0..2, Feed::Live(0)), [1, 0, 1, 1, 1, 0]);
-    assert_eq!(of(0..2, Feed::Seen(0)), [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], "forward, then reverse");
-    assert_eq!(of(0..2, Feed::SeenBackwards(0)), [1, 0, 1, 1, 1, 1], "the last step first");
-    assert_eq!(of(2..3, Feed::Seen(0)), [0; 6], "a row without steps");
+    assert_eq!(of(0..2, Feed::Started(0)), [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], "forward, then reverse");
+    assert_eq!(of(0..2, Feed::StartedReversed(0)), [1, 0, 1, 1, 1, 1], "the last step first");
+    assert_eq!(of(2..3, Feed::Started(0)), [0; 6], "a row without steps");
     let mask = ndarray::array![[true, false, false], [true, true, false]];
     let input = Input::features(counted((2, 3, 1))).mask(mask);
     let call = input.check(&model).unwrap();
@@ -109,7 +109,7 @@ fn without_a_mask_all_steps_are_live_and_seen() {
     let input = Input::features(counted((3, 2, 1)));
     let call = input.check(&model).unwrap();
     for (feed, len) in
-        [(Feed::Live(0), 6), (Feed::LiveBackwards(0), 6), (Feed::Seen(0), 12), (Feed::SeenBackwards(0), 6)]
+        [(Feed::Live(0), 6), (Feed::LiveBackwards(0), 6), (Feed::Started(0), 12), (Feed::StartedReversed(0), 6)]
     {
         assert_eq!(indices(&call, &model, 0..3, feed), vec![1; len], "{feed}");
     }
@@ -158,8 +158,8 @@ fn states_come_back_from_any_tiles_as_they_went_in() {
             for layer in 0..3 {
                 let h = floats(&call, &model, rows.clone(), Feed::Hidden { stack: 0, layer });
                 decode(&mut decoder, Fetch::Hidden { stack: 0, layer }, rows.clone(), &h);
-                let c = floats(&call, &model, rows.clone(), Feed::Memory { stack: 0, layer });
-                decode(&mut decoder, Fetch::Memory { stack: 0, layer }, rows.clone(), &c);
+                let c = floats(&call, &model, rows.clone(), Feed::Cell { stack: 0, layer });
+                decode(&mut decoder, Fetch::Cell { stack: 0, layer }, rows.clone(), &c);
             }
         }
         assert_eq!(decoder.finish().states, std::slice::from_ref(&states), "tiles of {tile}");

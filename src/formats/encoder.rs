@@ -1,6 +1,6 @@
-//! A decoder and the encoder that begins it, which a file holds as two models: both as one graph.
+//! Joins an encoder and a decoder, which a file holds as two models, into one graph.
 //!
-//! The encoder's layers come first, and its inputs after the decoder's. Knows models and ports; knows no file.
+//! The encoder's layers come first, and its inputs after those of the decoder. Knows models and ports; knows no file.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use crate::model::{
     InputPort, InputValue, LayerKind, Model, ModelInput, OutputPort, OutputValue, Pin, Ports, State, Value,
 };
 
-/// What the standard names of an encoder's inputs begin with.
+/// The beginning of the usual names of an encoder's inputs.
 pub(super) const PREFIX: &str = "encoder_";
 
-/// The ports of `model`. Usual names of its inputs begin with `prefix`.
+/// Returns the ports of `model`. The usual names of its inputs begin with `prefix`.
 pub(super) fn ports(model: &Model, prefix: &str) -> Ports {
     let mut ports = model.all_ports().into_owned();
     if model.ports.inputs.is_empty() {
@@ -22,12 +22,14 @@ pub(super) fn ports(model: &Model, prefix: &str) -> Ports {
     ports
 }
 
-/// `decoder` with its stacks beginning where those of `encoder` end: each pair is a stack of the encoder, and the one of the
-/// decoder that begins there. What the two take is called as `ports` say, of the decoder and of the encoder.
+/// Begins stacks of `decoder` at the final states of stacks of `encoder`. Each
+/// pair of `states` is a stack of the encoder, and the stack of the decoder that
+/// begins there. The ports name the inputs of the decoder and of the encoder.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where there is no such stack, or one would begin twice; the model is not checked otherwise.
+/// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if there is
+/// no such stack, or if one would begin twice. The model is not checked otherwise.
 pub(super) fn begin(
     decoder: Model,
     encoder: Model,
@@ -47,7 +49,14 @@ pub(super) fn begin(
     let inputs = inputs(&decoder, &encoder)?;
     let count = decoder.inputs.len().max(1);
     let main = count + encoder.main_input();
-    let mut model = Model { inputs, outputs: Vec::new(), layers: encoder.layers, ..decoder.clone() };
+    let mut model = Model {
+        inputs,
+        outputs: Vec::new(),
+        layers: encoder.layers,
+        input_layer: None,
+        steps: Vec::new(),
+        ..decoder.clone()
+    };
     for layer in &mut model.layers {
         let values = layer.from.iter_mut().chain(layer.initial.iter_mut().flatten());
         values.for_each(|value| *value = shifted(*value, count, 0));
@@ -93,7 +102,7 @@ pub(super) fn begin(
     Ok(model)
 }
 
-/// The inputs of both, each name once.
+/// Returns the inputs of both, each name once.
 fn inputs(decoder: &Model, encoder: &Model) -> Result<Vec<ModelInput>> {
     let mut inputs = decoder.all_inputs()?;
     let names: HashSet<String> = inputs.iter().map(|input| input.name.clone()).collect();
@@ -106,7 +115,7 @@ fn inputs(decoder: &Model, encoder: &Model) -> Result<Vec<ModelInput>> {
     Ok(inputs)
 }
 
-/// `value` behind so many inputs and layers.
+/// Returns `value` with its index moved by a number of inputs and layers.
 fn shifted(value: Value, inputs: usize, layers: usize) -> Value {
     match value {
         Value::Input(input) => Value::Input(inputs + input),
@@ -114,7 +123,7 @@ fn shifted(value: Value, inputs: usize, layers: usize) -> Value {
     }
 }
 
-/// A port of the decoder, whose layers and stacks stand behind others.
+/// Moves a port of the decoder, whose layers and stacks come after the encoder's.
 fn after(port: InputPort, stacks: usize, layers: usize) -> InputPort {
     let value = match port.value {
         InputValue::State { stack, state, first } => InputValue::State { stack: stacks + stack, state, first },
@@ -134,7 +143,7 @@ fn given_after(port: OutputPort, stacks: usize) -> OutputPort {
     OutputPort { value, ..port }
 }
 
-/// A port of the encoder, whose inputs stand behind others; `main` is its main one then.
+/// Moves a port of the encoder, whose inputs come after the decoder's. `main` is the new index of its main input.
 fn behind(port: InputPort, inputs: usize, main: usize) -> Result<InputPort> {
     let value = match port.value {
         InputValue::Sequence => InputValue::Input(main),

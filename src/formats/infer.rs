@@ -1,4 +1,4 @@
-//! The sizes that tensors tell, and their agreement with those that a description tells.
+//! The sizes that can be inferred from tensors, and their agreement with those of a description.
 //!
 //! Knows names and shapes; reads no element.
 
@@ -11,9 +11,9 @@ use crate::weights::Tensors;
 use crate::weights::dialect::{BIAS, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
 use crate::weights::spelling::Spelling;
 
-/// A size, and the tensor that tells it.
+/// A size, and the tensor that it comes from.
 #[derive(Clone, Debug)]
-pub(super) struct Seen<T> {
+pub(super) struct Inferred<T> {
     pub(super) value: T,
     pub(super) told_by: String,
 }
@@ -24,42 +24,42 @@ pub(super) struct Under<'a> {
     pub(super) prefix: &'a str,
 }
 
-/// What the tensors tell of a stack of recurrent layers.
-pub(super) struct SeenStack {
-    pub(super) input_size: Seen<usize>,
-    pub(super) hidden_size: Seen<usize>,
-    pub(super) num_layers: Seen<usize>,
-    pub(super) direction: Seen<Direction>,
-    pub(super) bias: Seen<Bias>,
-    /// 0: not projected.
-    pub(super) proj_size: Seen<usize>,
-    pub(super) peepholes: Seen<Peepholes>,
-    pub(super) initial: Seen<Initial>,
+/// The sizes and options of a stack of recurrent layers, inferred from its tensors.
+pub(super) struct InferredStack {
+    pub(super) input_size: Inferred<usize>,
+    pub(super) hidden_size: Inferred<usize>,
+    pub(super) num_layers: Inferred<usize>,
+    pub(super) direction: Inferred<Direction>,
+    pub(super) bias: Inferred<Bias>,
+    /// 0 if the stack is not projected.
+    pub(super) proj_size: Inferred<usize>,
+    pub(super) peepholes: Inferred<Peepholes>,
+    pub(super) initial: Inferred<Initial>,
 }
 
-impl<T> Seen<T> {
+impl<T> Inferred<T> {
     fn new(value: T, told_by: impl Into<String>) -> Self {
         Self { value, told_by: told_by.into() }
     }
 }
 
 impl Under<'_> {
-    /// Rows and columns of a matrix, if it is there.
-    pub(super) fn matrix(&self, local: &str) -> Result<Option<[Seen<usize>; 2]>> {
+    /// Returns the rows and columns of a matrix, if it is there.
+    pub(super) fn matrix(&self, local: &str) -> Result<Option<[Inferred<usize>; 2]>> {
         let name = format!("{}{local}", self.prefix);
         match self.tensors.shape(&name) {
             None => self.has(local).map(|_| None),
             Some(&[rows, columns]) => {
                 let told_by = format!("{name} [{rows}, {columns}]");
-                Ok(Some([rows, columns].map(|n| Seen::new(n, told_by.clone()))))
+                Ok(Some([rows, columns].map(|n| Inferred::new(n, told_by.clone()))))
             }
             Some(shape) => Err(Error::new(ErrorKind::Weights, format!("{name}: expected a matrix, got {shape:?}"))),
         }
     }
 
-    /// What the tensors tell of a stack, if it is there. A stack that goes one way is `said` to go back; nothing in a
-    /// tensor tells a reverse one from one that runs backwards.
-    pub(super) fn stack(&self, said: Option<Direction>) -> Result<Option<SeenStack>> {
+    /// Infers a stack from its tensors, if it is there. For a stack in one direction, `said`
+    /// gives the direction: no tensor distinguishes a reverse stack from one that goes backwards.
+    pub(super) fn stack(&self, said: Option<Direction>) -> Result<Option<InferredStack>> {
         let (way, other) = match said {
             Some(Direction::Reverse | Direction::Backwards) => (Way::Reverse, Way::Forward),
             Some(Direction::Forward | Direction::Both) | None => (Way::Forward, Way::Reverse),
@@ -74,7 +74,7 @@ impl Under<'_> {
         };
         let (hidden_size, proj_size) = match self.matrix(&name(Part::WR))? {
             Some([rows, columns]) => (columns, rows),
-            None => (state_size, Seen::new(0, self.absent(&name(Part::WR)))),
+            None => (state_size, Inferred::new(0, self.absent(&name(Part::WR)))),
         };
         let mut layers = 1;
         while self.has(&cell_tensor(Part::WX, layers, way))? {
@@ -85,17 +85,17 @@ impl Under<'_> {
         let last = spelling.of(&last);
         let direction = match spelling {
             Spelling::Stack => self.either(&cell_tensor(Part::WX, 0, other), Direction::Both, one_way)?,
-            Spelling::Cell => Seen::new(one_way, format!("{}{last} is a cell's", self.prefix)),
+            Spelling::Cell => Inferred::new(one_way, format!("{}{last} is a cell's", self.prefix)),
         };
         let bias = match (self.has(&name(Part::BX))?, self.has(&name(Part::BH))?) {
-            (false, _) => Seen::new(Bias::None, self.absent(&name(Part::BX))),
-            (true, false) => Seen::new(Bias::One, self.absent(&name(Part::BH))),
-            (true, true) => Seen::new(Bias::Two, format!("{}{}", self.prefix, name(Part::BH))),
+            (false, _) => Inferred::new(Bias::None, self.absent(&name(Part::BX))),
+            (true, false) => Inferred::new(Bias::One, self.absent(&name(Part::BH))),
+            (true, true) => Inferred::new(Bias::Two, format!("{}{}", self.prefix, name(Part::BH))),
         };
-        Ok(Some(SeenStack {
+        Ok(Some(InferredStack {
             input_size,
             hidden_size,
-            num_layers: Seen::new(layers, format!("the last is {}{last}", self.prefix)),
+            num_layers: Inferred::new(layers, format!("the last is {}{last}", self.prefix)),
             direction,
             bias,
             proj_size,
@@ -104,7 +104,7 @@ impl Under<'_> {
         }))
     }
 
-    /// Refuses tensors of a layer past the first gap: a file that lost a layer must not be read as a shallower one.
+    /// Refuses tensors of a layer after the first gap. A file that lost a layer must not be read as a shallower stack.
     fn no_layer_past(&self, layers: usize) -> Result<()> {
         let stem = format!("{}weight_ih_l", self.prefix);
         let index = |name: &str| name.strip_prefix(&stem)?.trim_end_matches("_reverse").parse::<usize>().ok();
@@ -117,7 +117,8 @@ impl Under<'_> {
         }
     }
 
-    /// Which of the first layer's products is not there, by its name: the recurrent one, where the other is.
+    /// Returns which product of the first layer is missing, and
+    /// its name: the recurrent one if the input product is there.
     pub(super) fn lacking(&self, way: Way) -> Result<(Part, String)> {
         let spelling = Spelling::under(self.prefix, self.tensors)?;
         let name = |part| spelling.of(&cell_tensor(part, 0, way)).to_owned();
@@ -125,14 +126,14 @@ impl Under<'_> {
         Ok((part, name(part)))
     }
 
-    /// The bias of a linear layer.
-    pub(super) fn linear_bias(&self) -> Result<Seen<Bias>> {
+    /// Infers the bias of a linear layer.
+    pub(super) fn linear_bias(&self) -> Result<Inferred<Bias>> {
         self.either(BIAS, Bias::One, Bias::None)
     }
 
-    /// The error for a size that is left out where no tensor tells it.
+    /// Returns the error if a size is left out and cannot be inferred, because tensor `local` is missing.
     pub(super) fn untold(&self, key: &str, local: &str) -> Error {
-        // The bias beside it tells how many rows it has.
+        // The length of a bias with the same name would be the number of rows.
         let bias = self.tensors.shape(&format!("{}{}", self.prefix, local.replacen("weight", "bias", 1)));
         let fits = |shape: &[usize]| shape.len() == 2 && bias.is_none_or(|bias| bias == &shape[..1]);
         let hint = self.tensors.hint(self.prefix, local, fits);
@@ -140,12 +141,12 @@ impl Under<'_> {
         Error::new(ErrorKind::Weights, message)
     }
 
-    /// The error for a size that is left out where `weight` is not there to tell it.
+    /// Returns the error if a size is left out and cannot be inferred, because `weight` is missing.
     pub(super) fn untold_by_weight(&self, key: &str) -> Error {
         self.untold(key, WEIGHT)
     }
 
-    /// Whether the tensor is there. A file that says of which tensor it is the name, and lacks that one, is damaged.
+    /// Whether the tensor is there. It is an error if the file lists the name without having the tensor.
     fn has(&self, local: &str) -> Result<bool> {
         let name = format!("{}{local}", self.prefix);
         match self.tensors.trouble(&name) {
@@ -161,19 +162,19 @@ impl Under<'_> {
         format!("there is no {}{local}", self.prefix)
     }
 
-    fn either<T>(&self, local: &str, there: T, absent: T) -> Result<Seen<T>> {
+    fn either<T>(&self, local: &str, there: T, absent: T) -> Result<Inferred<T>> {
         Ok(match self.has(local)? {
-            true => Seen::new(there, format!("{}{local}", self.prefix)),
-            false => Seen::new(absent, self.absent(local)),
+            true => Inferred::new(there, format!("{}{local}", self.prefix)),
+            false => Inferred::new(absent, self.absent(local)),
         })
     }
 }
 
-/// What the description says, or else what the tensors tell; they must agree where both are there.
+/// Returns the description's value, or else the one inferred from the tensors. If there are both, they must agree.
 pub(super) fn agree<T: PartialEq, W: Display>(
     key: &str,
     said: Option<T>,
-    seen: Option<Seen<T>>,
+    seen: Option<Inferred<T>>,
     word: impl Fn(&T) -> W,
 ) -> Result<Option<T>> {
     match (said, seen) {

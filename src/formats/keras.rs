@@ -1,11 +1,13 @@
-//! Keras files: `.keras` archives (Keras 3, and 2 from 2.12 on) and `.h5` files (Keras 2 and 3) → a `Model` and named
-//! tensors in canonical order.
+//! Keras files: `.keras` archives (Keras 3, and 2 from 2.12 on) and `.h5`
+//! files (Keras 2 and 3) → a `Model` and named tensors in canonical order.
 //!
-//! `archive` and `hdf5` read containers where they lie, `graph` finds layers and their calls, `config` takes a layer's keys
-//! one by one as the table in `attributes` allows, `run` calls the layers, `builder` holds the model that grows (`values`: what is known of tensors),
-//! `layers`, `joins`, `operations` and `recurrent` say what each layer means, `masks`, `laid` and `states` what comes with its input,
-//! `outputs` names what the model gives, `variables` finds the numbers. Tensors stay in the file until they are asked for. Knows models; knows no layout
-//! and no device.
+//! `archive` and `hdf5` read containers, leaving the data in the file. `graph` finds layers and their
+//! calls. `config` takes a layer's keys one by one, as the table in `attributes` allows. `run` calls the
+//! layers, and `builder` holds the growing model, with what is known of tensors in `values`. `layers`,
+//! `joins`, `operations` and `recurrent` translate the layers. `masks`, `laid` and `states` handle what
+//! comes with a layer's input. `outputs` names the model's results, and `variables` finds the weights.
+//!
+//! Tensors stay in the file until they are asked for. Knows models; knows no layout and no device.
 
 mod activations;
 mod archive;
@@ -48,28 +50,32 @@ use crate::weights::Tensors;
 pub use activations::NAMES as ACTIVATIONS;
 pub use attributes::ATTRIBUTES;
 
-/// Reads a model and its weights from a `.keras` archive or an `.h5` file: what it is, its first bytes tell.
+/// Reads a model and its weights from a `.keras` archive or an `.h5` file; its first bytes tell which.
 ///
 /// The weights stay in the file: each is read when it is asked for.
 ///
 /// # Errors
 ///
-/// Kind `Io` where the file cannot be read; `Model` where it describes what is not read here, and the error names the
-/// layer; `Weights` where it is damaged, or a weight is missing or of another shape than the description says.
-pub fn read(path: &Path) -> Result<(Model, Tensors)> {
+/// Returns an error of one of these kinds:
+///
+/// - [`ErrorKind::Io`] if the file cannot be read,
+/// - [`ErrorKind::Model`] if the file describes something unsupported; the error names the layer,
+/// - [`ErrorKind::Weights`] if it is damaged, or a weight is missing or has another shape than in the description.
+pub fn read(path: impl AsRef<Path>) -> Result<(Model, Tensors)> {
+    let path = path.as_ref();
     Source::open(path).and_then(|source| open(&source)).map_err(|e| e.at(path.display()))
 }
 
-/// Reads a file that is in memory: a copy of it is kept, as by [`read_shared`].
+/// Reads a file in memory, and keeps a copy of it. [`read_shared`] does so without a copy.
 ///
 /// # Errors
 ///
-/// As [`read`], but for kind `Io`.
+/// As [`read`], except for kind [`ErrorKind::Io`].
 pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
     read_shared(bytes.into())
 }
 
-/// Reads a file that is in memory. Its weights stay in `bytes`, and are read from there each time they are asked for.
+/// Reads a file in memory. Its weights stay in `bytes`, and are read from there each time they are asked for.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! JSON taken apart key by key: every error names its key, and a key that nobody took, or that stands twice, is one.
+//! Takes JSON apart key by key. Every error names its key; a key that is not taken or occurs twice is an error.
 //!
 //! Knows JSON; knows no model. A key that is `null` counts as left out.
 
@@ -10,17 +10,17 @@ use serde_json::{Map, Value};
 use crate::cell::Constant;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The value that `json` is.
+/// Parses `json`.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where it is no JSON, or an object in it has a key twice.
+/// Returns an error of kind [`ErrorKind::Model`] if it is no JSON, or if an object in it has a key twice.
 pub(super) fn parse(json: &str) -> Result<Value> {
     let once: Once = serde_json::from_str(json).map_err(|e| wrong(format!("expected JSON, got {e}")).because(e))?;
     Ok(once.0)
 }
 
-/// A value whose objects have each key once: of two, serde takes the last without a word.
+/// A value whose objects have each key only once. Of two, serde would silently take the last.
 struct Once(Value);
 
 impl<'de> Deserialize<'de> for Once {
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for OnceVisitor {
     }
 }
 
-/// The keys of an object that are not yet taken.
+/// The keys of an object that have not been taken yet.
 pub(super) struct Keys {
     left: Map<String, Value>,
     known: Vec<&'static str>,
@@ -96,7 +96,7 @@ impl Keys {
         }
     }
 
-    /// What stands under `key`.
+    /// Takes the value of `key`.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         self.left.remove(key).filter(|value| !value.is_null())
@@ -106,12 +106,12 @@ impl Keys {
         self.convert(key, "a whole number", |value| value.as_u64().and_then(|n| usize::try_from(n).ok()))
     }
 
-    /// As [`size`](Self::size), where the key may not be left out.
+    /// Takes a size like [`size`](Self::size); the key is required.
     pub(super) fn needed_size(&mut self, key: &'static str) -> Result<usize> {
         self.size(key)?.ok_or_else(|| wrong(format!("{key}: expected a whole number, got nothing")))
     }
 
-    /// A number that is one of f32, or "inf" or "-inf".
+    /// Takes a finite number that an f32 can hold, or "inf" or "-inf".
     pub(super) fn number(&mut self, key: &'static str) -> Result<Option<Constant>> {
         self.convert(key, "a number", |value| {
             let number = match value {
@@ -125,7 +125,7 @@ impl Keys {
         .map(|number| number.map(Constant::new))
     }
 
-    /// A whole number, which may be negative.
+    /// Takes a whole number, which may be negative.
     pub(super) fn whole(&mut self, key: &'static str) -> Result<Option<i64>> {
         self.convert(key, "a whole number", Value::as_i64)
     }
@@ -138,7 +138,7 @@ impl Keys {
         self.convert(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
-    /// As [`text`](Self::text), where the key may not be left out.
+    /// Takes a string like [`text`](Self::text); the key is required.
     pub(super) fn needed_text(&mut self, key: &'static str) -> Result<String> {
         self.text(key)?.ok_or_else(|| wrong(format!("{key}: expected a string, got nothing")))
     }
@@ -147,12 +147,12 @@ impl Keys {
         self.take(key).map(|value| list_of(key, value)).transpose()
     }
 
-    /// As [`list`](Self::list), where the key may not be left out.
+    /// Takes a list like [`list`](Self::list); the key is required.
     pub(super) fn needed_list(&mut self, key: &'static str) -> Result<Vec<Value>> {
         self.list(key)?.ok_or_else(|| wrong(format!("{key}: expected a list, got nothing")))
     }
 
-    /// One of `words`: each is what the JSON says, and what it means.
+    /// Takes one of `words`: each is the word in JSON, and its meaning.
     pub(super) fn word<W: Into<Value> + Clone, T: Copy>(
         &mut self,
         key: &'static str,
@@ -161,7 +161,7 @@ impl Keys {
         self.take(key).map(|value| word_of(&value, words).map_err(|e| e.at(key))).transpose()
     }
 
-    /// As [`word`](Self::word), where the key may not be left out.
+    /// Takes a word like [`word`](Self::word); the key is required.
     pub(super) fn needed_word<W: Into<Value> + Clone, T: Copy>(
         &mut self,
         key: &'static str,
@@ -170,7 +170,7 @@ impl Keys {
         self.word(key, words)?.ok_or_else(|| wrong(format!("{key}: expected one of {}, got nothing", listed(words))))
     }
 
-    /// No key may be left.
+    /// Checks that no key is left.
     pub(super) fn finish(self) -> Result<()> {
         match self.left.keys().next() {
             None => Ok(()),
@@ -194,7 +194,7 @@ impl Keys {
     }
 }
 
-/// The list that stands under `key`.
+/// Returns the list that `value` is, the value of `key`.
 fn list_of(key: &str, value: Value) -> Result<Vec<Value>> {
     match value {
         Value::Array(list) => Ok(list),
@@ -202,7 +202,7 @@ fn list_of(key: &str, value: Value) -> Result<Vec<Value>> {
     }
 }
 
-/// What `value` means, which is one of `words`.
+/// Returns the meaning of `value`, which is one of `words`.
 pub(super) fn word_of<W: Into<Value> + Clone, T: Copy>(value: &Value, words: &[(W, T)]) -> Result<T> {
     let meaning = words.iter().find(|(word, _)| word.clone().into() == *value).map(|&(_, meaning)| meaning);
     meaning.ok_or_else(|| wrong(format!("expected one of {}, got {value}", listed(words))))
@@ -212,7 +212,7 @@ fn listed<W: Into<Value> + Clone, T>(words: &[(W, T)]) -> String {
     words.iter().map(|(word, _)| word.clone().into().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// A description that is wrong.
+/// Returns the error of a wrong description.
 pub(super) fn wrong(message: String) -> Error {
     Error::new(ErrorKind::Model, message)
 }

@@ -1,9 +1,11 @@
 //! Formats: readers and writers of model files.
 //!
-//! Every reader ends in the same two nouns: a `Model`, and [`Tensors`] by its names. [`read`] and [`read_bytes`] give both, whatever
-//! the file's format is; [`open`] reads every element besides; [`write()`] is the way back. Knows models, cells and weights;
-//! knows no layout and no device.
+//! Every reader gives a `Model` and its [`Tensors`] by name. [`read`] and [`read_bytes`] read files of
+//! every format; [`open`] also reads all elements. [`write()`] writes a file, and [`describe()`] drafts a
+//! description of tensors that have none. Knows models, cells and weights; knows no layout and no device.
 
+pub mod content;
+mod describe;
 pub mod description;
 mod encoder;
 mod infer;
@@ -19,38 +21,75 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, fs, io};
 
+pub use content::Content;
+pub use describe::{Draft, Unplaced, describe, places};
 pub use safetensors::Metadata;
 
+#[cfg(not(all(feature = "keras", feature = "onnx")))]
+use crate::error::not_built;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
+use crate::precision::Precision;
 use crate::weights::named::{self, supplied};
-use crate::weights::{Precision, Tensor, Tensors, Weights};
+use crate::weights::{Tensor, Tensors, Weights};
 
-/// Reads a model and its weights from a file: [`read`], and every element.
+/// Reads a model and its weights from a file, like [`read`], with all elements.
 ///
 /// # Errors
 ///
-/// As [`read`], and what reading the tensors gives; `Weights`, where the caller of the model supplies some.
-pub fn open(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
-    let (model, tensors) = read(path, description)?;
+/// As [`read`], or any error of reading the tensors. Returns an error of kind
+/// [`ErrorKind::Weights`] if the caller of the model supplies some of the weights.
+pub fn open(path: impl AsRef<Path>) -> Result<(Model, Weights)> {
+    weighed(path.as_ref(), None)
+}
+
+/// Reads a `.safetensors` file like [`open`], with the model described by the file `description`.
+///
+/// # Errors
+///
+/// As [`open`] and [`read_with`].
+pub fn open_with(path: impl AsRef<Path>, description: impl AsRef<Path>) -> Result<(Model, Weights)> {
+    weighed(path.as_ref(), Some(description.as_ref()))
+}
+
+fn weighed(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
+    let (model, tensors) = read_at(path, description)?;
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
     Ok((model, weights))
 }
 
-/// Reads a model from a file, and the names and shapes of its tensors. Their elements stay in the file:
-/// [`Engine::from_tensors`](crate::Engine::from_tensors) loads them from there.
+/// Reads a model from a file, and the names and shapes of its tensors. Their elements stay
+/// in the file: [`EngineBuilder::load`](crate::EngineBuilder::load) loads them from there.
 ///
-/// The name's ending says what the file is: `.safetensors`, whose model is described by the file `description`, or else
-/// by its own metadata; `.onnx`; `.keras`, `.h5` or `.hdf5`.
+/// The extension decides the format: `.safetensors`, whose metadata describes the model;
+/// `.onnx`; `.keras`, `.h5` or `.hdf5`. [`read_with`] takes the description from another file.
 ///
-/// Weights that the caller supplies ([`Ports::takes_weights`](crate::Ports::takes_weights)) are among the
-/// tensors by name and shape; to read them is an error.
+/// Weights that the caller supplies ([`Ports::takes_weights`](crate::interface::Ports::takes_weights))
+/// are among the tensors by name and shape; reading their elements is an error.
 ///
 /// # Errors
 ///
-/// Kind `Io` where a file cannot be read, or is of a format that is not read; `Model` where there is no description, or
-/// it is wrong; `Weights` where the file is damaged, or its tensors are not those of the model.
-pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
+/// Returns an error of one of these kinds:
+///
+/// - [`ErrorKind::Io`] if a file cannot be read, or its format is not supported,
+/// - [`ErrorKind::Model`] if there is no description, or it is wrong,
+/// - [`ErrorKind::Weights`] if the file is damaged, or its tensors are not those of the model.
+pub fn read(path: impl AsRef<Path>) -> Result<(Model, Tensors)> {
+    read_at(path.as_ref(), None)
+}
+
+/// Reads a `.safetensors` file like [`read`], with the model described by the file
+/// `description`. It is JSON, as in `docs/model-format.md` in the repository.
+///
+/// # Errors
+///
+/// As [`read`]. Returns an error of kind [`ErrorKind::Model`] if
+/// `path` is of another format, which has its own description.
+pub fn read_with(path: impl AsRef<Path>, description: impl AsRef<Path>) -> Result<(Model, Tensors)> {
+    read_at(path.as_ref(), Some(description.as_ref()))
+}
+
+fn read_at(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     let format = Format::of(path)?;
     if let (Some(file), true) = (description, format != Format::Safetensors) {
         let message = format!("expected no description beside {}, which brings its own", path.display());
@@ -71,15 +110,16 @@ pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)>
     complete(model, tensors).map_err(|e| e.at(path.display()))
 }
 
-/// Reads a model from a file that is in memory, and the names and shapes of its tensors: [`read`], where there is no file
-/// system. Their elements stay in `bytes`, which the tensors keep; an `Arc<[u8]>` is not copied.
+/// Reads a model from a file in memory, and the names and shapes of its tensors: [`read`] without a
+/// file system. Their elements stay in `bytes`, which the tensors keep; an `Arc<[u8]>` is not copied.
 ///
-/// `description` is the text that the description of a `.safetensors` file holds; without one, the file's own metadata has
-/// it. [`Format::of`] tells the format by a name.
+/// `description` is the text of a description for a `.safetensors` file; without it,
+/// the file's own metadata is used. [`Format::of`] finds the format from a name.
 ///
 /// # Errors
 ///
-/// As [`read`]; kind `Model`, where an ONNX file names files of external data, which are in no memory.
+/// As [`read`]. Returns an error of kind [`ErrorKind::Model`] if an
+/// ONNX file names files of external data, which are not in memory.
 ///
 /// # Example
 ///
@@ -87,14 +127,14 @@ pub fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)>
 /// use std::path::Path;
 ///
 /// use gatewave::formats::{self, Format};
-/// use gatewave::{Device, Engine, Options};
+/// use gatewave::{Device, Engine};
 ///
 /// # fn main() -> gatewave::Result<()> {
 /// let name = Path::new("models/shakespeare/shakespeare.safetensors");
 /// let bytes = std::fs::read(name).expect("it is there"); // in a browser: what `fetch` gave
 /// let json = std::fs::read_to_string("models/shakespeare/model.json").expect("it is there");
 /// let (model, tensors) = formats::read_bytes(bytes, Format::of(name)?, Some(&json))?;
-/// let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu))?;
+/// let engine = Engine::builder().device(Device::Cpu).load(model, &tensors)?;
 /// # drop(engine);
 /// # Ok(())
 /// # }
@@ -122,7 +162,7 @@ pub fn read_bytes(bytes: impl Into<Arc<[u8]>>, format: Format, description: Opti
     read().map_err(|e| e.at(format_args!("{format} file in memory")))
 }
 
-/// The tensors that were read, and those that the caller supplies, checked against the model.
+/// Adds the tensors that the caller supplies, and checks all tensors against the model.
 fn complete(model: Model, mut tensors: Tensors) -> Result<(Model, Tensors)> {
     tensors.extend([supplied(&model)]);
     named::check(&model, &tensors)?;
@@ -133,56 +173,62 @@ fn complete(model: Model, mut tensors: Tensors) -> Result<(Model, Tensors)> {
 ///
 /// # Errors
 ///
-/// As [`Weights::to_tensors`], and kind `Io` where the file cannot be written.
-pub fn save(path: &Path, model: &Model, weights: &Weights) -> Result<()> {
+/// As [`Weights::to_tensors`]. Returns an error of kind [`ErrorKind::Io`] if the file cannot be written.
+pub fn save(path: impl AsRef<Path>, model: &Model, weights: &Weights) -> Result<()> {
     write(path, model, weights.to_tensors(model)?, Precision::F32)
 }
 
-/// Writes a model and those of `tensors` that it needs to a `.safetensors` file that [`read`] reads. Tensors that
-/// are in a file are read one by one; those that the caller of the model supplies are left out.
+/// Writes a model, and those of `tensors` that it needs, to a `.safetensors` file that [`read`] reads.
+/// Tensors in a file are read one by one. Tensors that the caller of the model supplies are left out.
 ///
 /// # Errors
 ///
-/// Kind `Model` where the layers do not fit each other; `Weights` where a tensor is missing, of another shape, or holds
-/// an element that is too large for `precision`; `Io` where the file cannot be written; and what reading a tensor gives.
-pub fn write(path: &Path, model: &Model, tensors: Tensors, precision: Precision) -> Result<()> {
+/// Returns any error of reading a tensor, or an error of one of these kinds:
+///
+/// - [`ErrorKind::Model`] if the layers do not fit each other,
+/// - [`ErrorKind::Weights`] if a tensor is missing, of another
+///   shape, or has an element that is too large for `precision`,
+/// - [`ErrorKind::Io`] if the file cannot be written.
+pub fn write(path: impl AsRef<Path>, model: &Model, tensors: Tensors, precision: Precision) -> Result<()> {
     write_with(path, model, tensors, precision, &Metadata::new())
 }
 
-/// [`write()`], with what the file says beside the model: [`metadata`] gives it back.
+/// Writes a file like [`write()`], with metadata besides the model. [`metadata`] reads it back.
 ///
 /// # Errors
 ///
-/// As [`write()`]; kind `Model`, where a key does not begin with `gatewave.`, or is that of the model or of a training.
+/// As [`write()`]. Returns an error of kind [`ErrorKind::Model`] if a key
+/// does not begin with `gatewave.`, or is that of the model or of a training.
 pub fn write_with(
-    path: &Path,
+    path: impl AsRef<Path>,
     model: &Model,
     tensors: Tensors,
     precision: Precision,
     metadata: &Metadata,
 ) -> Result<()> {
     check_keys(metadata)?;
-    write_beside(path, model, tensors, precision, (metadata, Tensors::new()))
+    write_beside(path.as_ref(), model, tensors, precision, (metadata, Tensors::new()))
 }
 
-/// What the model file at `path` says beside its model, by key: a `.safetensors` file has it in its metadata, files of other
-/// formats have none.
+/// Reads the metadata besides the model in the file at `path`, by key. A
+/// `.safetensors` file may have some; files of other formats have none.
 ///
 /// # Errors
 ///
-/// As [`read`], where the file cannot be read.
-pub fn metadata(path: &Path) -> Result<Metadata> {
+/// As [`read`], if the file cannot be read.
+pub fn metadata(path: impl AsRef<Path>) -> Result<Metadata> {
+    let path = path.as_ref();
     match Format::of(path)? {
         Format::Safetensors => Ok(safetensors::read(path)?.metadata),
         Format::Onnx | Format::Keras => Ok(Metadata::new()),
     }
 }
 
-/// Whether a file can say that beside its model, by whoever calls.
+/// Checks that callers may write `metadata` under these keys.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where it cannot.
+/// Returns an error of kind [`ErrorKind::Model`] if one does not begin with `gatewave.`, or is reserved.
 pub(crate) fn check_keys(metadata: &Metadata) -> Result<()> {
     let own = [safetensors::MODEL_KEY, safetensors::TRAINING_KEY];
     let is_free = |key: &str| key.starts_with(safetensors::OURS) && !own.contains(&key);
@@ -195,7 +241,7 @@ pub(crate) fn check_keys(metadata: &Metadata) -> Result<()> {
     }
 }
 
-/// The same of any texts, with tensors that are no layer's.
+/// Writes a file like [`write_with`], under any keys, and with tensors that belong to no layer.
 pub(crate) fn write_beside(
     path: &Path,
     model: &Model,
@@ -210,7 +256,7 @@ pub(crate) fn write_beside(
     let needed = named::names(model, &tensors);
     tensors.retain(|name| needed.contains(name) && !supplied.contains(name));
     let text = description::to_json(model);
-    // A file that nobody could read is not written.
+    // A description that could not be read back is not written.
     match description::from_json(&text, &tensors) {
         Ok(back) if back == *model => {}
         Ok(_) => return Err(Error::new(ErrorKind::Model, "the description would be read as another model")),
@@ -228,15 +274,15 @@ pub(crate) fn write_beside(
     safetensors::write_each(path, &tensors, &texts, &stored)
 }
 
-/// What a model's file is.
+/// The format of a model's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// Named tensors, and a description in the metadata or beside them.
+    /// Named tensors, with a description in the metadata or in another file.
     Safetensors,
     /// A graph of operators, with its weights.
     Onnx,
-    /// A `.keras` archive or an `.h5` file: which of them, its first bytes tell.
+    /// A `.keras` archive or an `.h5` file; its first bytes tell which.
     Keras,
 }
 
@@ -251,12 +297,16 @@ impl fmt::Display for Format {
 }
 
 impl Format {
-    /// What a file of this name is, by the name's ending.
+    /// Finds the format of a file by the extension of its name.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where it is of a format that is not read.
-    pub fn of(path: &Path) -> Result<Self> {
+    /// Returns an error of kind [`ErrorKind::Io`] if the extension is not that of a supported format.
+    pub fn of(path: impl AsRef<Path>) -> Result<Self> {
+        Self::of_name(path.as_ref())
+    }
+
+    fn of_name(path: &Path) -> Result<Self> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         let got = match extension.as_deref() {
             Some("safetensors") => return Ok(Self::Safetensors),
@@ -274,9 +324,28 @@ impl Format {
         let message = format!("expected a .safetensors, .onnx, .keras or .h5 file, got {got}{hint}");
         Err(Error::new(ErrorKind::Io, message).at(path.display()))
     }
+
+    /// Finds the format of a file by its first bytes, if it came without a name.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`ErrorKind::Io`] if they are not those of a supported format.
+    pub fn of_bytes(begin: &[u8]) -> Result<Self> {
+        match Content::of(begin) {
+            Some(Content::Safetensors) => Ok(Self::Safetensors),
+            Some(Content::Onnx) => Ok(Self::Onnx),
+            Some(Content::Hdf5 | Content::Zip) => Ok(Self::Keras),
+            other => {
+                let got = other.map_or_else(|| "other bytes".to_owned(), |content| content.to_string());
+                let message =
+                    format!("expected a .safetensors, .onnx, .keras or .h5 file by its first bytes, got {got}");
+                Err(Error::new(ErrorKind::Io, message))
+            }
+        }
+    }
 }
 
-/// The model of a `.safetensors` file, and its tensors.
+/// Reads the model and the tensors of a `.safetensors` file.
 fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     let contents = safetensors::read(path)?;
     let Some(file) = description else { return described(contents, None).map_err(|e| e.at(path.display())) };
@@ -291,7 +360,7 @@ fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     described(contents, Some(&json)).map_err(|e| e.at(file.display()))
 }
 
-/// The model that `description` describes, or else the file's own metadata.
+/// Builds the model from `description`, or else from the file's own metadata.
 fn described(contents: safetensors::Contents, description: Option<&str>) -> Result<(Model, Tensors)> {
     let Some(json) = description.or(contents.description.as_deref()) else {
         let message = format!(
@@ -303,14 +372,4 @@ fn described(contents: safetensors::Contents, description: Option<&str>) -> Resu
     };
     let model = description::from_json(json, &contents.tensors)?;
     Ok((model, contents.tensors))
-}
-
-/// The error for a format whose reader is left out of this build.
-#[cfg(not(all(feature = "keras", feature = "onnx")))]
-fn not_built(feature: &str) -> Error {
-    let message = format!(
-        "this format is not read: gatewave was built without the feature `{feature}`; in Cargo.toml, add it to the features \
-         of gatewave"
-    );
-    Error::new(ErrorKind::Io, message)
 }

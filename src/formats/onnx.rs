@@ -1,12 +1,14 @@
-//! ONNX files: a graph of operators → the layers that it turns out to be, their tensors, and the graph's names.
+//! ONNX files: a graph of operators → layers, their tensors, and the names of the graph.
 //!
-//! The file's messages (`skim`, `proto`) and tensors (`constant`, `source`) become values; `graph` evaluates the nodes
-//! symbolically, so that each value gets a meaning (`value`): a weight, a number of a shape, or parts of what links give,
-//! its axes in some order. `flow` makes that of inputs (`uses` knows what for), whose axes `roles` and `times` hold together. The operators
-//! (`operators` lists them; `recurrent`, `states`, `dense`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`,
-//! `branch`) add `links` or change axes; `rewrite` knows what several links are together; `assemble` makes layers of the
-//! links that the outputs need, and `ports` names their inputs and outputs. What does not fit is an error that names
-//! the node. Knows no engine.
+//! `skim` and `proto` read the file's messages, `constant` and `source` its tensors. `graph`
+//! evaluates the nodes symbolically, so that each value gets a meaning (`value`). A value is a
+//! weight, a number of a shape, or parts of what links give, with its axes in some order. `flow` does
+//! so for inputs (`uses` knows what they are for). `roles` and `times` unify the axes of inputs.
+//!
+//! The operators add `links` or change axes. `operators` lists them; they are in `recurrent`, `states`,
+//! `dense`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order` and `branch`. `rewrite` recognizes
+//! several links as one layer. `assemble` makes layers of the links that the outputs need, and `ports`
+//! names their inputs and outputs. Anything unsupported is an error that names the node. Knows no engine.
 
 mod assemble;
 mod axes;
@@ -57,13 +59,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
 use crate::weights::Tensors;
 
-/// Reads a file. Its larger tensors, and those in files of external data beside it, are read when they are asked for.
+/// Reads a file. Its larger tensors, and those in files of external data, are read when they are asked for.
 ///
 /// # Errors
 ///
-/// Kind `Io` where a file cannot be read; `Model` where it is no ONNX file, or its graph has what no layer here does: the
-/// error names the first node that does not fit; `Weights` where a tensor is damaged.
-pub fn read(path: &Path) -> Result<(Model, Tensors)> {
+/// Returns an error of one of these kinds:
+///
+/// - [`ErrorKind::Io`] if a file cannot be read,
+/// - [`ErrorKind::Model`] if it is no ONNX file, or no layer computes
+///   what its graph does; the error names the first such node,
+/// - [`ErrorKind::Weights`] if a tensor is damaged.
+pub fn read(path: impl AsRef<Path>) -> Result<(Model, Tensors)> {
+    read_at(path.as_ref())
+}
+
+fn read_at(path: &Path) -> Result<(Model, Tensors)> {
     let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
     let read = || {
         let file = File::open(path).map_err(unreadable)?;
@@ -75,7 +85,7 @@ pub fn read(path: &Path) -> Result<(Model, Tensors)> {
     read().map_err(|e| e.at(path.display()))
 }
 
-/// Reads a file that is in memory: a copy of it is kept, as by [`read_shared`].
+/// Reads a file in memory, and keeps a copy of it. [`read_shared`] does so without a copy.
 ///
 /// # Errors
 ///
@@ -84,8 +94,8 @@ pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
     read_shared(bytes.into())
 }
 
-/// Reads a file that is in memory. Its larger tensors stay in `bytes`, and are read from there each time they are asked for.
-/// It may name no files of external data.
+/// Reads a file in memory. Its larger tensors stay in `bytes`, and are read from
+/// there each time they are asked for. The file may not name files of external data.
 ///
 /// # Errors
 ///
@@ -106,7 +116,7 @@ fn read_from(source: impl BufRead + Seek, length: u64, sources: Sources) -> Resu
     ports::finish(graph, &outputs)
 }
 
-/// What a graph does that this reader has no meaning for.
+/// Returns the error of a graph that does something unsupported.
 fn misfit(text: String) -> Error {
     Error::new(ErrorKind::Model, text)
 }

@@ -1,8 +1,9 @@
 //! `.safetensors` files: bytes → named tensors and the description in their metadata, and back.
 //!
-//! The header is read here, not by the `safetensors` crate (which writes it): its errors name neither tensor nor sizes,
-//! it refuses a file for a type that the model does not need, and it wants the whole file in memory. Here a tensor of a
-//! file stays there until its elements are asked for, and is written without any other in memory. Knows no model.
+//! The header is read here and not by the `safetensors` crate, which only writes it. The
+//! crate's errors name neither tensor nor sizes. It refuses a file for a type that the model
+//! does not need, and it wants the whole file in memory. Here, a tensor stays in its file until
+//! its elements are asked for, and is written without any other in memory. Knows no model.
 
 mod write;
 
@@ -17,52 +18,57 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::content::{self, BEGIN_BYTES, Content, MOST_HEADER_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::Scale;
 use crate::weights::{Tensor, Tensors};
 pub(super) use write::{KeyedTexts, write_each};
 pub use write::{to_bytes, write};
 
-/// The key of the metadata under which the description of the model stands.
+/// The key of the model's description in the metadata.
 pub const MODEL_KEY: &str = "gatewave.model";
 
-/// The key under which a trainer's state stands beside the model.
+/// The key of a trainer's state in the metadata.
 pub const TRAINING_KEY: &str = "gatewave.training";
 
-/// What each of our keys begins with; other keys are those of whoever wrote the file.
+/// The beginning of each of our keys. Other keys belong to other writers of the file.
 pub(super) const OURS: &str = "gatewave.";
 
-/// What a file says beside its model, by key. Keys begin with `gatewave.`.
+/// The metadata besides the model, by key. Keys begin with `gatewave.`.
 pub type Metadata = BTreeMap<String, String>;
 
 const _: () = assert!(cfg!(target_endian = "little"), "elements are read in place, as the file has them");
 
-/// What the name of a tensor of scales ends in, after the name of the tensor that they are of.
+/// The end of the name of a tensor of scales, after the name of the tensor that is scaled.
 const SCALE: &str = "_scale";
 
-/// The longest header, as the format has it.
-const MOST_HEADER_BYTES: u64 = 100_000_000;
-
-/// Tensors, and what the metadata says of them.
+/// The contents of a file: tensors and metadata.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Contents {
-    /// The tensors: F32 as they are, F16 and BF16 widened, F64 rounded to the nearest, I8 times the scales of its rows.
+    /// The tensors: F32 as they are, F16 and BF16 widened, F64 rounded
+    /// to the nearest, I8 multiplied by the scales of its rows.
     pub tensors: Tensors,
     /// The description of the model, if there is one.
     pub description: Option<String>,
-    /// What stands beside it under keys of ours: the state of a training, the tokenizer and the labels of a model that reads
-    /// text.
+    /// Other metadata under our keys: the state of a training, or
+    /// the tokenizer and the labels of a model that reads text.
     pub metadata: Metadata,
 }
 
-/// Reads the header of a file. The elements stay in the file, which is kept open, and are read from there each time
-/// they are asked for.
+/// Reads the header of a file. The elements stay in the file, which is
+/// kept open, and are read from there each time they are asked for.
 ///
 /// # Errors
 ///
-/// Kind `Io` where the file cannot be read, `Weights` where it is cut off or its header contradicts itself. Reading a
-/// tensor of a file that has become shorter since is an error of kind `Io`.
-pub fn read(path: &Path) -> Result<Contents> {
+/// Returns an error of kind [`ErrorKind::Io`] if the file cannot be read. Returns an error
+/// of kind [`ErrorKind::Weights`] if it is cut off or its header contradicts itself. Reading
+/// a tensor is an error of kind [`ErrorKind::Io`] if the file has become shorter since.
+pub fn read(path: impl AsRef<Path>) -> Result<Contents> {
+    read_at(path.as_ref())
+}
+
+fn read_at(path: &Path) -> Result<Contents> {
     let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
     let open = || -> Result<Contents> {
         let file = File::open(path).map_err(unreadable)?;
@@ -79,17 +85,49 @@ pub fn read(path: &Path) -> Result<Contents> {
     open().map_err(|e| e.at(path.display()))
 }
 
-/// Reads a file that is in memory: a copy of it is kept, as by [`read_shared`].
+/// A tensor in the list of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedIo {
+    /// The tensor's name.
+    pub name: String,
+    /// The type of its elements, as the format writes it: `F32`.
+    pub dtype: String,
+    /// The length of each axis.
+    pub shape: Vec<usize>,
+}
+
+/// Lists the tensors of a file by name, including those of unsupported types.
 ///
 /// # Errors
 ///
-/// Kind `Weights`, where the file is cut off or its header contradicts itself.
+/// As [`read`].
+pub fn list(path: &Path) -> Result<Vec<ListedIo>> {
+    let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
+    let open = || -> Result<Vec<ListedIo>> {
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let header = read_header(BufReader::new(&file), length)?;
+        let listed =
+            |(name, declared): (String, Declared)| ListedIo { name, dtype: declared.dtype, shape: declared.shape };
+        let mut listed: Vec<_> = header.tensors.into_iter().map(listed).collect();
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(listed)
+    };
+    open().map_err(|e| e.at(path.display()))
+}
+
+/// Reads a file in memory, and keeps a copy of it. [`read_shared`] does so without a copy.
+///
+/// # Errors
+///
+/// Returns an error of kind [`ErrorKind::Weights`] if the file is cut off or its header contradicts itself.
 pub fn read_bytes(bytes: &[u8]) -> Result<Contents> {
     read_shared(bytes.into())
 }
 
-/// Reads the header of a file that is in memory. The elements stay in `bytes`, and are read from there each time they are
-/// asked for.
+/// Reads the header of a file in memory. The elements stay in
+/// `bytes`, and are read from there each time they are asked for.
 ///
 /// # Errors
 ///
@@ -112,7 +150,7 @@ struct Declared {
     data_offsets: [u64; 2],
 }
 
-/// Tensors by name, in the order of their data, which leaves no holes.
+/// Tensors by name, in the order of their data, which has no gaps.
 type Declarations = Vec<(String, Declared)>;
 
 /// The texts of the metadata, by key.
@@ -121,13 +159,19 @@ type Texts = BTreeMap<String, String>;
 struct Header {
     tensors: Declarations,
     metadata: Texts,
-    /// Where the data begins in the file.
+    /// The offset of the data in the file.
     data: u64,
 }
 
 /// Reads the header from the beginning of a file of `length` bytes, and checks it against that length.
 fn read_header(mut source: impl Read, length: u64) -> Result<Header> {
     let wrong = |message: String| Err(Error::new(ErrorKind::Weights, message));
+    let mut begin = Vec::with_capacity(BEGIN_BYTES);
+    source.by_ref().take(BEGIN_BYTES as u64).read_to_end(&mut begin).map_err(cut_off)?;
+    if let Some(text) = content::mistaken(&begin, Content::Safetensors) {
+        return wrong(text);
+    }
+    let mut source = begin.as_slice().chain(source);
     if length < 8 {
         return wrong(format!(
             "expected at least 8 bytes (the header's length), got {length}; is this a .safetensors file?"
@@ -157,7 +201,7 @@ fn read_header(mut source: impl Read, length: u64) -> Result<Header> {
     Ok(Header { tensors, metadata, data })
 }
 
-/// The tensors that a header declares, and the texts of its metadata.
+/// Returns the tensors that a header declares, and the texts of its metadata.
 fn parse_header(header: &[u8]) -> Result<(Declarations, Texts)> {
     let wrong = |message: String| Error::new(ErrorKind::Weights, message);
     let mut entries: BTreeMap<String, Value> = serde_json::from_slice(header).map_err(|e| {
@@ -191,8 +235,8 @@ fn parse_header(header: &[u8]) -> Result<(Declarations, Texts)> {
     Ok((tensors, metadata.collect()))
 }
 
-/// The tensors that are `declared`, those of a type that is read made by `make`, and what `metadata` tells: the description,
-/// and other names of tensors.
+/// Returns the contents of a file. `make` makes the tensors of supported types
+/// among `declared`. `metadata` holds the description, and other names of tensors.
 fn contents(
     declared: Declarations,
     mut metadata: Texts,
@@ -204,10 +248,12 @@ fn contents(
         if name.strip_suffix(SCALE).is_some_and(|of| scales.contains_key(of)) {
             continue;
         }
-        match Elements::of(&declared, scales.get(&name).copied()).map_err(|e| e.at(format!("tensor {name}")))? {
+        match Elements::of(&declared, scales.get(&name).copied())
+            .map_err(|e| e.of_tensor(&name).at(format!("tensor {name}")))?
+        {
             Some(elements) => {
                 let integers = matches!(elements.kind, ElementKind::I8 { .. });
-                let tensor = make(elements).map_err(|e| e.at(format!("tensor {name}")))?;
+                let tensor = make(elements).map_err(|e| e.of_tensor(&name).at(format!("tensor {name}")))?;
                 tensors.insert(name, tensor.with_integers(integers));
             }
             None if declared.dtype == "I8" => {
@@ -225,56 +271,56 @@ fn contents(
     Ok(Contents { tensors, description, metadata: ours })
 }
 
-/// The name of the tensor that holds the scales of the rows of `name`.
+/// Returns the name of the tensor with the scales of the rows of `name`.
 fn scale_name(name: &str) -> String {
     format!("{name}{SCALE}")
 }
 
-/// Where the scales of each tensor of integers begin that has some: a float for each row.
+/// Returns the offset of the scales of each tensor of integers that has some: one float for each row.
 fn scales(declared: &Declarations) -> HashMap<String, u64> {
     let by_name: HashMap<&str, &Declared> = declared.iter().map(|(name, declared)| (name.as_str(), declared)).collect();
     let integers = declared.iter().filter(|(_, declared)| declared.dtype == "I8");
     let scaled = integers.filter_map(|(name, integers)| {
         let scales = by_name.get(scale_name(name).as_str())?;
         let fit = scales.dtype == "F32" && scales.shape == integers.shape.get(..1)?;
-        // Where their bytes contradict their shape, the tensor is an error by itself.
+        // If their bytes contradict their shape, reading that tensor is an error of its own.
         let begin = Elements::of(scales, None).ok()??.begin;
         fit.then(|| (name.clone(), begin))
     });
     scaled.collect()
 }
 
-/// A file that is open.
+/// An open file.
 struct Stored {
     path: PathBuf,
     file: Mutex<File>,
 }
 
 impl Stored {
-    /// Elements `range` of the tensor `elements`.
+    /// Reads the elements in `range` of the tensor `elements`.
     fn elements(&self, data: u64, elements: &Elements, range: Range<usize>) -> Result<Vec<f32>> {
-        // A panic elsewhere leaves no more than a position, which every read sets.
+        // A panic elsewhere changes only the position, which every read sets.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         elements.read(&mut *file, data, range)
     }
 }
 
-/// The elements of a tensor of a file: what they are and where.
+/// The elements of a tensor in a file: their type and place.
 struct Elements {
     kind: ElementKind,
     shape: Vec<usize>,
-    /// Their first byte, counted from where the data begins.
+    /// Their first byte, counted from the beginning of the data.
     begin: u64,
 }
 
-/// The types of elements that are read.
+/// The supported types of elements.
 #[derive(Clone, Copy)]
 enum ElementKind {
     F64,
     F32,
     F16,
     Bf16,
-    /// Integers of rows whose scales begin at this byte of the data.
+    /// Integers whose rows have scales, which begin at this byte of the data.
     I8 {
         scales: u64,
     },
@@ -292,7 +338,8 @@ impl ElementKind {
 }
 
 impl Elements {
-    /// What `declared` declares; none where they are of a type that is not read, or integers that no `scales` belong to.
+    /// Returns the elements that `declared` declares; `None` if their
+    /// type is not supported, or if they are integers without `scales`.
     fn of(declared: &Declared, scales: Option<u64>) -> Result<Option<Self>> {
         let [begin, end] = declared.data_offsets;
         let kind = match (declared.dtype.as_str(), scales) {
@@ -320,7 +367,7 @@ impl Elements {
         Ok(Some(Self { kind, shape: declared.shape.clone(), begin }))
     }
 
-    /// Elements `range`, from a file whose data begins at `data`.
+    /// Reads the elements in `range`, from a file whose data begins at `data`.
     fn read(&self, source: &mut (impl Read + Seek), data: u64, range: Range<usize>) -> Result<Vec<f32>> {
         let at = data + self.begin + range.start as u64 * self.kind.bytes();
         source.seek(SeekFrom::Start(at)).map_err(cut_off)?;

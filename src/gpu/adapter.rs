@@ -1,7 +1,7 @@
 //! The adapters of this machine as plain data, and the one that a caller's choice means.
 //!
-//! Comes before any device is opened. Choosing is pure, so that it is tested without a driver; only `find` asks
-//! wgpu. Knows of a plan its `Limits` alone.
+//! This comes before any device is opened. Choosing is pure, so that tests
+//! need no driver; only `find` asks wgpu. Knows only `Limits` of a plan.
 
 use super::info::{AdapterInfo, AdapterKind, Choice};
 use crate::error::{Error, ErrorKind, Result};
@@ -9,23 +9,29 @@ use crate::plan::Limits;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
-/// An adapter of wgpu, and what we say of it.
+/// An adapter of wgpu, and our description of it.
 pub(super) struct Found {
     pub(super) adapter: wgpu::Adapter,
     pub(super) info: AdapterInfo,
 }
 
-/// Every adapter that wgpu sees, each name through one backend only.
+/// Returns every adapter that wgpu sees, each name through only one backend.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn adapters() -> Vec<AdapterInfo> {
     block_on(find(&Choice::Auto { rank: 0 })).into_iter().map(|found| found.info).collect()
 }
 
-/// The adapter that `choice` means; `None` where `Choice::Auto` finds no GPU of its rank.
+/// Lists the adapters in words.
+pub(crate) async fn listed() -> String {
+    let found = find(&Choice::Auto { rank: 0 }).await;
+    list(&found.iter().map(|found| &found.info).collect::<Vec<_>>())
+}
+
+/// Returns the adapter that `choice` means, or `None` if `Choice::Auto` or `Choice::Gpu` finds no GPU of its rank.
 ///
 /// # Errors
 ///
-/// Kind `Device`, where no adapter has the name asked for.
+/// Returns an error of kind `Device` if no adapter has the name that was asked for.
 pub(super) async fn choose(choice: &Choice) -> Result<Option<Found>> {
     let mut found = find(choice).await;
     let infos: Vec<_> = found.iter().map(|found| &found.info).collect();
@@ -37,11 +43,11 @@ pub(super) async fn choose(choice: &Choice) -> Result<Option<Found>> {
     Ok(picked.map(|index| found.swap_remove(index)))
 }
 
-/// Asks wgpu: `Choice::Noop` for the noop adapter, every other choice for the real ones.
+/// Asks wgpu for adapters: for the noop adapter if the choice is `Choice::Noop`, else for the real ones.
 async fn find(choice: &Choice) -> Vec<Found> {
     let backends = match choice {
         Choice::Noop => wgpu::Backends::NOOP,
-        Choice::Auto { .. } | Choice::Named(_) => {
+        Choice::Auto { .. } | Choice::Gpu { .. } | Choice::Named(_) => {
             wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12 | wgpu::Backends::BROWSER_WEBGPU
         }
     };
@@ -90,10 +96,10 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     }
 }
 
-/// wgpu's limits as a plan's.
+/// Returns wgpu's limits as a plan's.
 ///
-/// The iterations of loops are no limit of wgpu's. They are the same for all, though only some drivers fail past
-/// them: so no list of such drivers has to be kept.
+/// wgpu has no limit of loop iterations. Ours is the same for all drivers,
+/// though only some fail past it. So no list of such drivers is needed.
 pub(super) fn limits(limits: &wgpu::Limits, features: wgpu::Features, info: &wgpu::AdapterInfo) -> Limits {
     let subgroups = features.contains(wgpu::Features::SUBGROUP);
     Limits {
@@ -103,25 +109,22 @@ pub(super) fn limits(limits: &wgpu::Limits, features: wgpu::Features, info: &wgp
         invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         loop_iterations: Limits::WEBGPU.loop_iterations,
-        // No interface tells: the self-check of the strategy that needs it finds out.
-        resident_workgroups: Limits::WEBGPU.resident_workgroups,
+        // No interface reports this: the self-check of the strategy that needs it measures it.
+        co_resident_workgroups: Limits::WEBGPU.co_resident_workgroups,
         subgroup_lanes: if subgroups { info.subgroup_min_size } else { 1 },
     }
 }
 
-/// Whether both are one GPU, seen through two backends. Two GPUs of one name on one backend are two.
+/// Whether both are one GPU, seen through two backends. Two GPUs with one name on one backend are two.
 fn same_on_another_backend(a: &AdapterInfo, b: &AdapterInfo) -> bool {
     a.name == b.name && a.kind == b.kind && a.backend != b.backend
 }
 
-/// The index of the adapter that `choice` means.
+/// Returns the index of the adapter that `choice` means.
 fn pick(choice: &Choice, infos: &[&AdapterInfo]) -> Result<Option<usize>> {
     match choice {
-        Choice::Auto { rank } => {
-            let mut gpus: Vec<_> = (0..infos.len()).filter(|&index| is_gpu(infos[index])).collect();
-            gpus.sort_by_key(|&index| infos[index].kind);
-            Ok(gpus.get(*rank).copied())
-        }
+        Choice::Auto { rank } => Ok(best(infos, is_gpu).get(*rank).copied()),
+        Choice::Gpu { rank } => Ok(best(infos, |info| info.kind != AdapterKind::Software).get(*rank).copied()),
         Choice::Noop => Ok((!infos.is_empty()).then_some(0)),
         Choice::Named(name) => {
             let wanted = name.to_lowercase();
@@ -141,7 +144,15 @@ fn pick(choice: &Choice, infos: &[&AdapterInfo]) -> Result<Option<usize>> {
     }
 }
 
-/// Whether `Choice::Auto` may take it. A browser does not say what its adapters are, only that one is software.
+/// Returns the indices of the adapters that `may_be` accepts, best first.
+fn best(infos: &[&AdapterInfo], may_be: impl Fn(&AdapterInfo) -> bool) -> Vec<usize> {
+    let mut gpus: Vec<_> = (0..infos.len()).filter(|&index| may_be(infos[index])).collect();
+    gpus.sort_by_key(|&index| infos[index].kind);
+    gpus
+}
+
+/// Whether `Choice::Auto` may take the adapter. A browser does
+/// not say what its adapters are, only whether one is software.
 fn is_gpu(info: &AdapterInfo) -> bool {
     match info.kind {
         AdapterKind::Discrete | AdapterKind::Integrated => true,
@@ -187,6 +198,19 @@ mod tests {
         assert_eq!(auto(&[&software, &integrated]), Some(1));
         assert_eq!(auto(&[&software]), None);
         assert_eq!(auto(&[]), None);
+    }
+
+    #[test]
+    fn gpu_takes_what_auto_takes_then_any_other_and_never_software() {
+        let infos = [
+            info("llvmpipe", "Vulkan", AdapterKind::Software),
+            info("virtio", "Vulkan", AdapterKind::Virtual),
+            info("Arc", "Vulkan", AdapterKind::Discrete),
+        ];
+        let infos: Vec<_> = infos.iter().collect();
+        let ranks = [0, 1, 2].map(|rank| pick(&Choice::Gpu { rank }, &infos).unwrap());
+        assert_eq!(ranks, [Some(2), Some(1), None]);
+        assert_eq!(pick(&Choice::Auto { rank: 1 }, &infos).unwrap(), None);
     }
 
     #[test]

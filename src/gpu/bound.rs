@@ -1,17 +1,16 @@
 //! A plan bound to a device: its slots, params, bind groups and readback, made once and used call after call.
 //!
-//! Obeys the plan to the letter and decides nothing: what runs, in which order and on which windows stands there.
+//! It obeys the plan and decides nothing: the plan says what runs, in which order and on which windows.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::buffers::{self, Held, Weights};
+use super::buffers::{self, GpuSlot, Weights};
 use super::clock::{self, Clock};
 use super::device::Device;
-use super::info::Wait;
 use super::pipelines::{Pipeline, Pipelines, STORAGE_ALIGN};
-use super::readback::{Landing, Readback, Source};
+use super::readback::{PendingReadback, Readback, Source};
 use super::staging::Staging;
 use super::states::States;
 use super::texture::Texture;
@@ -19,27 +18,27 @@ use super::tune::SUBMIT;
 use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{EMPTY, Params};
-use crate::plan::{Caller, Dispatch, Plan, Read, Results, SlotId, SlotKind, Spent, Window};
+use crate::plan::{Dispatch, HostIo, Plan, Read, Results, SlotId, SlotKind, Spent, Window};
 
-/// What is read after a run. Where states stay on the device, they are not written before it either.
+/// What is read after a run. If states stay on the device, they are not written before it either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// The plan's reads.
     Reads,
-    /// The same, and what each program took.
+    /// The plan's reads, and the time of each program.
     Clocked,
-    /// The slots of `traced`, in full.
+    /// All of the slots of `traced`.
     Slots,
-    /// The output alone: states stay on the device.
+    /// Only the output: states stay on the device.
     Output,
 }
 
-/// What slots hold before a run.
+/// The contents of slots before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fill {
     /// What the last run left.
     Kept,
-    /// NaNs, but for what is fed.
+    /// NaNs, except in what is fed.
     Poison,
 }
 
@@ -48,22 +47,22 @@ pub(super) struct Bound {
     pub(super) plan: Arc<Plan>,
     pub(super) want: Want,
     upload: Upload,
-    slots: Vec<Held>,
+    slots: Vec<GpuSlot>,
     pipelines: Vec<Arc<Pipeline>>,
     groups: Vec<wgpu::BindGroup>,
     calls: Vec<Call>,
     /// The calls of each pass.
     passes: Vec<Range<usize>>,
-    /// What is wanted, then whether workgroups waited in vain, where they wait for each other, and the ticks of the clock.
+    /// The wanted reads, then the stall flag if workgroups wait for each other, then the ticks of the clock.
     readback: Readback,
-    /// Where it is asked for: every pass is a lap of it.
+    /// The clock, if times are wanted: every pass is a lap of it.
     clock: Option<Clock>,
 }
 
-/// What a run is given, and what becomes of it.
+/// The input of a run, and what happens to its results.
 pub(super) struct Run<'a> {
-    pub(super) caller: &'a mut dyn Caller,
-    /// Where states stay on the device: these, rows from here on.
+    pub(super) io: &'a mut dyn HostIo,
+    /// The states that stay on the device, and the first of their rows.
     pub(super) states: Option<(&'a mut States, usize)>,
     pub(super) fill: Fill,
     pub(super) results: Results,
@@ -71,13 +70,13 @@ pub(super) struct Run<'a> {
 
 /// The staging of a run.
 pub(super) struct Turn {
-    /// Of what it uploads.
+    /// The staging of its uploads.
     up: Staging,
-    /// Of its results, where they are wanted.
+    /// The staging of its results, if they are wanted.
     down: Option<Staging>,
 }
 
-/// One dispatch, with indices into the vectors of its [`Bound`].
+/// A dispatch, as indices into the vectors of its [`Bound`].
 struct Call {
     pipeline: usize,
     group: usize,
@@ -85,24 +84,24 @@ struct Call {
     grid: [u32; 3],
 }
 
-/// The ids of the f32 slots that are not weights.
+/// Returns the ids of the f32 slots that are not weights.
 pub(super) fn traced(plan: &Plan) -> impl Iterator<Item = SlotId> + '_ {
     let is_traced = |kind| matches!(kind, SlotKind::Input | SlotKind::Scratch | SlotKind::Output);
     (0..plan.slots.len()).filter(move |&slot| is_traced(plan.slots[slot].kind))
 }
 
-/// The reads of a plan that are wanted, in the order in which they are read.
+/// Returns the reads of a plan that are wanted, in the order in which they are read.
 pub(super) fn wanted(plan: &Plan, want: Want) -> impl Iterator<Item = &Read> + '_ {
     plan.reads.iter().filter(move |read| want != Want::Output || !read.fetch.is_state())
 }
 
 impl Bound {
-    /// Compiles what `plan` needs and makes its buffers.
+    /// Compiles what `plan` needs, and makes its buffers.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where they do not fit the device; `Weights`, where the plan is another model's; `Device`,
-    /// where wgpu refuses.
+    /// Returns an error of kind `Limits` if they do not fit the device, of kind `Weights` if the plan belongs to
+    /// another model, or of kind `Device` if wgpu refuses.
     pub(super) async fn new(
         device: &Device,
         pipelines: &Pipelines,
@@ -116,12 +115,12 @@ impl Bound {
         device.guard(&plan.title, || Self::make(device, compiled, weights, plan, stride, want)).await?
     }
 
-    /// Whether it is that of `plan`, or of an equal one, for `want`.
+    /// Whether this is bound to `plan`, or to an equal one, for `want`.
     pub(super) fn is_of(&self, plan: &Arc<Plan>, want: Want) -> bool {
         self.want == want && (Arc::ptr_eq(&self.plan, plan) || self.plan == *plan)
     }
 
-    /// Makes everything of a plan that was checked.
+    /// Makes everything of a plan that has been checked.
     fn make(
         device: &Device,
         pipelines: Vec<Arc<Pipeline>>,
@@ -135,10 +134,10 @@ impl Bound {
             .iter()
             .map(|slot| match slot.kind {
                 SlotKind::Weights(index) => weights.get(index).expect("checked: the weights are there").clone(),
-                SlotKind::Kept(index) => weights.kept(index).expect("checked: it is kept").clone(),
-                SlotKind::Texture => Held::Texture(Texture::scratch(device, &slot.name, slot.bytes)),
-                SlotKind::Input | SlotKind::Index | SlotKind::Exchange | SlotKind::Scratch | SlotKind::Output => {
-                    Held::Buffer(buffers::storage(device, &slot.name, slot.bytes))
+                SlotKind::TrainState(index) => weights.kept(index).expect("checked: it is kept").clone(),
+                SlotKind::Texture => GpuSlot::Texture(Texture::scratch(device, &slot.name, slot.bytes)),
+                SlotKind::Input | SlotKind::Index | SlotKind::Mailbox | SlotKind::Scratch | SlotKind::Output => {
+                    GpuSlot::Buffer(buffers::storage(device, &slot.name, slot.bytes))
                 }
             })
             .collect();
@@ -166,49 +165,49 @@ impl Bound {
             }
             Want::Slots => traced(plan).map(|slot| source(slot, 0, plan.slots[slot].bytes)).collect(),
         };
-        sources.extend(plan.exchange().map(|exchange| source(exchange, 0, 4)));
+        sources.extend(plan.mailbox().map(|mailbox| source(mailbox, 0, 4)));
         sources.extend(clock.as_ref().map(Clock::source));
         let readback = Readback::new(device, &plan.title, sources);
         let upload = Upload::new(device, plan, |write| want != Want::Output || !write.feed.is_state());
         Ok(Self { plan: plan.clone(), want, upload, slots, pipelines, groups, calls, passes, readback, clock })
     }
 
-    /// Fills all buffers but the weights' with NaNs. What is in a texture is in a buffer too.
+    /// Fills all buffers except the weights' with NaNs. The contents of a texture are in a buffer too.
     fn poison(&self, queue: &wgpu::Queue) {
         let own = self.plan.slots.iter().zip(&self.slots);
-        for (_, held) in own.filter(|(slot, _)| slot.kind.is_own() && slot.kind != SlotKind::Texture) {
-            buffers::poison(queue, held.buffer());
+        for (_, slot) in own.filter(|(slot, _)| slot.kind.is_own() && slot.kind != SlotKind::Texture) {
+            buffers::poison(queue, slot.buffer());
         }
     }
 
-    /// Staging for the next run.
+    /// Returns staging for the next run.
     ///
     /// # Errors
     ///
-    /// As [`Upload::turn`] and [`Readback::turn`].
-    pub(super) async fn turn(&mut self, device: &Device, results: Results, wait: Wait) -> Result<Turn> {
+    /// Returns the errors of [`Upload::turn`] and [`Readback::turn`].
+    pub(super) async fn turn(&mut self, device: &Device, results: Results) -> Result<Turn> {
         let down = match results {
             Results::Unwanted => None,
-            Results::Wanted | Results::Later => Some(self.readback.turn(device).await?),
+            Results::Wanted | Results::Deferred => Some(self.readback.turn(device).await?),
         };
-        Ok(Turn { up: self.upload.turn(device, wait).await?, down })
+        Ok(Turn { up: self.upload.turn(device).await?, down })
     }
 
-    /// Records the uploads, all dispatches and the readback, and submits them: at once, but for very long plans. What lands
-    /// later is the results, where they are wanted. To be called inside a guard.
+    /// Records the uploads, all dispatches and the readback, and submits them: at once, unless the plan
+    /// is very long. Returns the results to come, if they are wanted. Must be called inside a guard.
     ///
     /// # Errors
     ///
-    /// Those of the run's caller; kind `Device`, where the staging is not mapped.
-    pub(super) fn submit(&mut self, device: &Device, turn: Turn, run: Run<'_>) -> Result<Option<Landing>> {
-        let Run { caller, mut states, fill, .. } = run;
+    /// Returns the errors of the run's `io`, or an error of kind `Device` if the staging is not mapped.
+    pub(super) fn submit(&mut self, device: &Device, turn: Turn, run: Run<'_>) -> Result<Option<PendingReadback>> {
+        let Run { io, mut states, fill, .. } = run;
         let Turn { up, down } = turn;
         if fill == Fill::Poison {
             self.poison(&device.queue);
         }
         let label = Some(self.plan.title.as_str());
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
-        self.upload.fill(&up, caller, &self.slots, &mut encoder)?;
+        self.upload.fill(&up, io, &self.slots, &mut encoder)?;
         if let Some((states, first)) = &mut states {
             states.load(&self.plan, *first, &self.slots, &mut encoder);
         }
@@ -253,60 +252,61 @@ impl Bound {
         }
     }
 
-    /// How many of the sources of the readback are wanted.
+    /// Returns how many of the readback's sources are wanted reads.
     fn wanted(&self) -> usize {
-        self.readback.len() - usize::from(self.clock.is_some()) - usize::from(self.plan.exchange().is_some())
+        self.readback.len() - usize::from(self.clock.is_some()) - usize::from(self.plan.mailbox().is_some())
     }
 
-    /// Whether workgroups waited for each other in vain, once all has landed.
+    /// Returns whether workgroups stalled, once everything is mapped.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where the answer is not mapped.
-    pub(super) fn has_stalled(&self, landing: &Landing) -> Result<bool> {
-        match self.plan.exchange() {
-            Some(_) => landing.read(self.wanted(), |first: &[u32]| first != [EMPTY]),
+    /// Returns an error of kind `Device` if the answer is not mapped.
+    pub(super) fn has_stalled(&self, pending: &PendingReadback) -> Result<bool> {
+        match self.plan.mailbox() {
+            Some(_) => pending.read(self.wanted(), |first: &[u32]| first != [EMPTY]),
             None => Ok(false),
         }
     }
 
-    /// Hands what is wanted to `take`, first to last, once all has landed: what each program took, where there is a clock.
+    /// Hands the wanted reads to `take`, first to last, once everything
+    /// is mapped. Returns the time of each program if there is a clock.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where something is not mapped, or the clock is no use.
+    /// Returns an error of kind `Device` if something is not mapped, or if the clock is useless.
     pub(super) fn read(
         &self,
-        landing: &Landing,
+        pending: &PendingReadback,
         queue: &wgpu::Queue,
         mut take: impl FnMut(usize, &[f32]),
     ) -> Result<Spent> {
-        (0..self.wanted()).try_for_each(|index| landing.read(index, |data| take(index, data)))?;
+        (0..self.wanted()).try_for_each(|index| pending.read(index, |data| take(index, data)))?;
         let period = queue.get_timestamp_period();
         match &self.clock {
-            Some(clock) => landing.read(self.readback.len() - 1, |ticks| clock.spent(ticks, period))?,
+            Some(clock) => pending.read(self.readback.len() - 1, |ticks| clock.spent(ticks, period))?,
             None => Ok(Spent::new()),
         }
     }
 
-    /// The size of its buffers, weights aside.
+    /// Returns the size of its buffers, without weights.
     pub(super) fn bytes(&self) -> u64 {
         let slots = self.plan.bytes(SlotKind::is_own);
         slots + self.upload.bytes() + self.readback.bytes()
     }
 }
 
-/// Whether the plan's buffers fit the device and its weights are the loaded ones.
+/// Checks that the plan's buffers fit the device, and that its weights are the loaded ones.
 fn check(device: &Device, weights: &Weights, plan: &Plan, stride: u64) -> Result<()> {
     for slot in &plan.slots {
         match slot.kind {
-            SlotKind::Kept(index) if weights.kept(index).map_or(0, Held::bytes) < slot.bytes => {
+            SlotKind::TrainState(index) if weights.kept(index).map_or(0, GpuSlot::bytes) < slot.bytes => {
                 let text = format!("slot `{}`: expected {} bytes that are kept, got fewer", slot.name, slot.bytes);
                 return Err(Error::internal(text).at(&plan.title));
             }
-            SlotKind::Kept(_) => {}
+            SlotKind::TrainState(_) => {}
             SlotKind::Weights(index) => {
-                let held = weights.get(index).map_or(0, Held::bytes);
+                let held = weights.get(index).map_or(0, GpuSlot::bytes);
                 if held < slot.bytes {
                     return Err(Error::new(
                         ErrorKind::Weights,
@@ -335,7 +335,7 @@ fn check(device: &Device, weights: &Weights, plan: &Plan, stride: u64) -> Result
     device.fits("params", bytes)
 }
 
-/// The params of all dispatches, `stride` bytes apart.
+/// Makes the buffer of the params of all dispatches, `stride` bytes apart.
 fn params(device: &Device, plan: &Plan, stride: u64) -> wgpu::Buffer {
     let stride = usize::try_from(stride).expect("a few hundred bytes");
     let mut bytes = vec![0; (plan.params.len() * stride).max(stride)];
@@ -352,14 +352,14 @@ fn params(device: &Device, plan: &Plan, stride: u64) -> wgpu::Buffer {
     buffer
 }
 
-/// The bind group of a dispatch: `params`, then its windows in the declaration's order.
+/// Makes the bind group of a dispatch: `params`, then its windows in the declaration's order.
 fn group(
     device: &Device,
     plan: &Plan,
     step: &Dispatch,
     pipeline: &Pipeline,
     params: &wgpu::Buffer,
-    slots: &[Held],
+    slots: &[GpuSlot],
 ) -> wgpu::BindGroup {
     let program = &plan.programs[step.program];
     let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -368,12 +368,12 @@ fn group(
         size: wgpu::BufferSize::new(size_of::<Params>() as u64),
     });
     let windows = step.windows.iter().map(|window| match &slots[window.slot] {
-        Held::Buffer(buffer) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        GpuSlot::Buffer(buffer) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer,
             offset: window.offset,
             size: wgpu::BufferSize::new(window.bytes.next_multiple_of(STORAGE_ALIGN)),
         }),
-        Held::Texture(texture) => wgpu::BindingResource::TextureView(&texture.view),
+        GpuSlot::Texture(texture) => wgpu::BindingResource::TextureView(&texture.view),
     });
     let entries: Vec<_> = program
         .bindings()
@@ -393,7 +393,7 @@ mod tests {
     use crate::cell::Activation;
     use crate::gpu::{Choice, Gpu, Loaded};
     use crate::kernel::{Mask, Program};
-    use crate::plan::{Feed, FeedData, Fetch, Listed, Shape, Slot, Write};
+    use crate::plan::{Feed, FeedData, Fetch, ListedIo, Shape, Slot, Write};
 
     const BYTES: u64 = 4 * 16;
 
@@ -423,17 +423,17 @@ mod tests {
 
     fn run(gpu: &Gpu, loaded: &Loaded) {
         let (plan, feeds) = (plan(), [FeedData::F32(vec![0.5; 16])]);
-        let mut caller = Listed::of(&plan, &feeds).unwrap();
-        pollster::block_on(gpu.run(loaded, &plan, &mut caller, Wait::Here)).unwrap();
+        let mut io = ListedIo::of(&plan, &feeds).unwrap();
+        pollster::block_on(gpu.run(loaded, &plan, &mut io)).unwrap();
     }
 
-    /// Every object of a bound plan that a call uses.
+    /// Returns every object of a bound plan that a call uses.
     fn objects(
         bound: &Bound,
     ) -> (Vec<wgpu::Buffer>, Vec<wgpu::BindGroup>, Vec<wgpu::ComputePipeline>, Vec<wgpu::Buffer>) {
         let pipelines = bound.pipelines.iter().map(|pipeline| pipeline.pipeline.clone()).collect();
         (
-            bound.slots.iter().map(|held| held.buffer().clone()).collect(),
+            bound.slots.iter().map(|slot| slot.buffer().clone()).collect(),
             bound.groups.clone(),
             pipelines,
             bound.readback.staging(),

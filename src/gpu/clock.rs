@@ -1,6 +1,6 @@
-//! The device's own clock: a tick before and after each run of dispatches of one program, where somebody asks.
+//! The device's own clock, if times are wanted: a tick before and after consecutive dispatches of one program.
 //!
-//! Such a run is a pass of its own, since not every device tells the time inside of one. Knows programs by their number.
+//! Such dispatches are their own pass, since not every device can time parts of a pass. Knows programs by their index.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(super) struct Clock {
     ticks: wgpu::Buffer,
 }
 
-/// The laps of `steps`, each of at most `most` dispatches.
+/// Returns the laps of `steps`, each of at most `most` dispatches.
 pub(super) fn laps(steps: &[Dispatch], most: usize) -> Vec<Lap> {
     let mut laps: Vec<Lap> = Vec::new();
     for (index, step) in steps.iter().enumerate() {
@@ -43,11 +43,11 @@ pub(super) fn laps(steps: &[Dispatch], most: usize) -> Vec<Lap> {
 }
 
 impl Clock {
-    /// A clock of `laps`. To be called inside a guard.
+    /// Creates a clock for `laps`. Must be called inside a guard.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where the device has none.
+    /// Returns an error of kind `Device` if the device has no clock.
     pub(super) fn new(device: &Device, laps: &[Lap]) -> Result<Self> {
         if !device.info.timestamps {
             let text = format!("{}: expected timestamp queries, got a device without a clock", device.info.name);
@@ -68,7 +68,7 @@ impl Clock {
         Ok(Self { programs, sets: laps.chunks(LAPS).map(set).collect(), ticks })
     }
 
-    /// What a pass writes that is lap `lap`.
+    /// Returns the timestamps that the pass of lap `lap` writes.
     pub(super) fn writes(&self, lap: usize) -> wgpu::ComputePassTimestampWrites<'_> {
         let first = u32::try_from(2 * (lap % LAPS)).expect("no more than a set has");
         wgpu::ComputePassTimestampWrites {
@@ -78,7 +78,7 @@ impl Clock {
         }
     }
 
-    /// Records that the ticks go where they are read.
+    /// Records the copy of the ticks to where they are read.
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         for (index, set) in self.sets.iter().enumerate() {
             let count = (self.programs.len() - index * LAPS).min(LAPS);
@@ -87,16 +87,16 @@ impl Clock {
         }
     }
 
-    /// Where the ticks are read.
+    /// Returns where the ticks are read.
     pub(super) fn source(&self) -> Source {
         Source { buffer: self.ticks.clone(), offset: 0, bytes: 2 * TICK_BYTES * self.programs.len() as u64 }
     }
 
-    /// What each program took, by ticks of `period` nanoseconds.
+    /// Returns the time of each program, from ticks of `period` nanoseconds.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where a lap ends before it begins.
+    /// Returns an error of kind `Device` if a lap ends before it begins.
     pub(super) fn spent(&self, ticks: &[u64], period: f32) -> Result<Spent> {
         let mut spent = Spent::new();
         for (&program, ends) in self.programs.iter().zip(ticks.as_chunks::<2>().0) {

@@ -1,45 +1,45 @@
-//! The open device: its limits, its errors and the wait for its work.
+//! The open device: its limits, its errors, and the wait for its work.
 //!
-//! wgpu reports errors out of band; here they come back into band. Whoever creates or submits something does it
-//! inside [`Device::guard`], and whoever waits does it through [`Device::wait`]: both return the first error as ours.
-//! Knows no plan and no kernel.
+//! wgpu reports errors out of band, and this file returns them in band. Objects are
+//! made and work is submitted inside [`Device::guard`], and waits go through
+//! [`Device::wait`]. Both return the first error as ours. Knows no plan and no kernel.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::adapter::{self, Found};
-use super::info::{AdapterInfo, Wait};
+use super::info::AdapterInfo;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Limits;
 use crate::platform;
 
-/// The device of an adapter, its queue, and what went wrong with them.
+/// The device of an adapter, its queue, and their errors.
 pub(super) struct Device {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) info: AdapterInfo,
-    /// Bytes to which the offset of a uniform must be aligned.
+    /// The alignment of a uniform's offset, in bytes.
     pub(super) uniform_align: u64,
-    /// How many objects were made; `objects` counts.
+    /// How many objects were made: `objects` counts them.
     pub(super) objects: AtomicU64,
     faults: Arc<Faults>,
 }
 
-/// What was reported outside of a scope.
+/// Errors that were reported outside of a scope.
 #[derive(Default)]
 struct Faults {
-    /// Why the device was lost: for good.
+    /// The reason why the device was lost, for good.
     lost: OnceLock<String>,
-    /// The first uncaptured error; the next call returns it.
+    /// The first uncaptured error, which the next call returns.
     uncaptured: Mutex<Option<Error>>,
 }
 
 impl Device {
-    /// Opens the device of `found` with all that the adapter can do.
+    /// Opens the device of `found`, with everything that the adapter can do.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where the driver refuses.
+    /// Returns an error of kind `Device` if the driver refuses.
     pub(super) async fn open(Found { adapter, mut info }: Found) -> Result<Self> {
         let limits = adapter.limits();
         let features = adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP);
@@ -72,13 +72,14 @@ impl Device {
         self.info.limits
     }
 
-    /// Does `work` and returns the first error that wgpu reports of it, `place` in front.
+    /// Does `work`, and returns the first error that wgpu reports of it, with `place` in front.
     ///
     /// # Errors
     ///
-    /// Kind `Limits` out of memory, `Lost` where the device is, `Device` for all else.
+    /// Returns an error of kind `Limits` if memory ran out, of kind
+    /// `Lost` if the device is lost, or else of kind `Device`.
     pub(super) fn guard<T>(&self, place: &str, work: impl FnOnce() -> T) -> impl Future<Output = Result<T>> {
-        // The scopes of a thread are a stack: they are popped before anything is awaited.
+        // The scopes of a thread are a stack, so they are popped before anything is awaited.
         let outer = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let middle = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let inner = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -94,11 +95,11 @@ impl Device {
         }
     }
 
-    /// Whether `bytes` fit one buffer.
+    /// Checks that `bytes` fit one buffer.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where they do not.
+    /// Returns an error of kind `Limits` if they do not.
     pub(super) fn fits(&self, name: &str, bytes: u64) -> Result<()> {
         let most = self.limits().buffer_bytes;
         if bytes <= most {
@@ -110,11 +111,11 @@ impl Device {
         ))
     }
 
-    /// Returns what was reported outside of a scope since the last look, or the loss of the device.
+    /// Checks for errors outside of a scope.
     ///
     /// # Errors
     ///
-    /// That.
+    /// Returns the loss of the device, or the error that was reported since the last check.
     pub(super) fn check(&self) -> Result<()> {
         if let Some(why) = self.faults.lost.get() {
             return Err(self.lost(why));
@@ -122,8 +123,8 @@ impl Device {
         lock(&self.faults.uncaptured).take().map_or(Ok(()), |error| Err(error.at(&self.info.name)))
     }
 
-    /// `error`, or the loss of the device where that is behind it: what belongs to a lost device is invalid, and wgpu says
-    /// so before it tells of the loss, which it does only when polled.
+    /// Returns the loss of the device if that caused `error`, else `error` itself. Objects of a lost
+    /// device are invalid. wgpu reports this before the loss, which it reports only when polled.
     pub(super) fn blame(&self, error: Error) -> Error {
         if reports_loss(&self.device) {
             self.faults.lose(REPORTED_LOST.to_owned());
@@ -136,7 +137,7 @@ impl Device {
         self.faults.lost.get().is_some()
     }
 
-    /// The error of work that did not come back.
+    /// Returns the error of work that did not come back.
     pub(super) fn unanswered(&self) -> Error {
         self.check().err().unwrap_or_else(|| self.lost("it did not give back what it computed"))
     }
@@ -145,26 +146,23 @@ impl Device {
         lost(&self.info.name, why)
     }
 
-    /// Waits until the submission is done; its callbacks have then run, or are running in another thread.
+    /// Waits until the submission is done. Its callbacks have then run, or are running in another thread.
     ///
     /// # Errors
     ///
-    /// Kind `Lost`, where it never will be.
+    /// Returns an error of kind `Lost` if it will never be done.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) async fn wait(&self, submission: wgpu::SubmissionIndex, wait: Wait) -> Result<()> {
-        match wait {
-            Wait::Here => poll(&self.device, &self.faults, &self.info.name, &submission),
-            Wait::Aside => {
-                let (device, faults, name) = (self.device.clone(), self.faults.clone(), self.info.name.clone());
-                let waited = platform::aside(move || poll(&device, &faults, &name, &submission)).await?;
-                waited.unwrap_or_else(|| Err(self.unanswered()))
-            }
+    pub(super) async fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        if platform::waits() {
+            return poll(&self.device, &self.faults, &self.info.name, &submission);
         }
+        let (device, faults, name) = (self.device.clone(), self.faults.clone(), self.info.name.clone());
+        platform::begin_aside(move || poll(&device, &faults, &name, &submission))?.ended().await
     }
 
-    /// In a browser the event loop waits.
+    /// Returns at once: in a browser, the event loop waits.
     #[cfg(target_arch = "wasm32")]
-    pub(super) async fn wait(&self, _submission: wgpu::SubmissionIndex, _wait: Wait) -> Result<()> {
+    pub(super) async fn wait(&self, _submission: wgpu::SubmissionIndex) -> Result<()> {
         Ok(())
     }
 
@@ -175,19 +173,19 @@ impl Device {
     }
 }
 
-/// What wgpu 30 panics with in `Device::poll`, in our words.
+/// Our words for wgpu 30's panic in `Device::poll`.
 const REPORTED_LOST: &str = "the driver reports it lost";
 
-/// Whether the driver reports `device` lost: wgpu 30 panics in `Device::poll` then, which is caught here, because a lost
-/// device is an error like any other.
+/// Whether the driver reports `device` lost. wgpu 30 then panics in `Device::poll`.
+/// The panic is caught here, because a lost device is an error like any other.
 fn reports_loss(device: &wgpu::Device) -> bool {
     platform::caught(|| device.poll(wgpu::PollType::Poll)).is_none()
 }
 
 /// Blocks until `submission` is done, in slices, since the loss may be reported to another thread.
 ///
-/// Where a slice runs out just as another thread sees the queue empty, wgpu 30 panics too, with nothing lost: so the
-/// device is asked again, and slices are longer than what work takes.
+/// wgpu 30 also panics, with nothing lost, if a slice runs out just as another thread sees
+/// the queue empty. So the device is asked again, and slices are longer than the work takes.
 #[cfg(not(target_arch = "wasm32"))]
 fn poll(device: &wgpu::Device, faults: &Faults, name: &str, submission: &wgpu::SubmissionIndex) -> Result<()> {
     const SLICE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -214,7 +212,7 @@ impl Faults {
     }
 }
 
-/// Locks `mutex`: what it guards is whole at all times, so that a panic elsewhere does not matter.
+/// Locks `mutex`. Its contents are consistent at all times, so a panic elsewhere does not matter.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! A model on a device: its weights, and the plans of it that are at rest.
+//! A model on a device: its weights, and its idle plans.
 //!
-//! Plans rest with the model and not with the device: equal plans of two models have weights of their own, and what rests
-//! goes with its model. Knows no slot.
+//! Idle plans belong to the model and not to the device. Equal plans of two models
+//! have different weights, and idle plans are dropped with their model. Knows no slot.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,19 +13,19 @@ use crate::plan::{Idle, Plan};
 /// A model's weights on a device, and the buffers of the plans that last ran with them.
 #[derive(Default)]
 pub(crate) struct Loaded {
-    /// What all its plans share.
+    /// The weights, which all plans share.
     pub(super) weights: Weights,
-    /// Plans at rest. A plan that runs is not among them: a second call of it makes a second.
+    /// Idle plans. A running plan is not among them: a second call with it makes a second set.
     idle: Mutex<Idle<Bound>>,
 }
 
 impl Loaded {
-    /// The buffers of `plan` for what is wanted of it, where they are at rest here.
+    /// Takes the idle buffers of `plan` for `want`, if there are any.
     pub(super) fn take(&self, plan: &Arc<Plan>, want: Want) -> Option<Bound> {
         lock(&self.idle).take(|bound| bound.is_of(plan, want))
     }
 
-    /// Puts the buffers of a plan to rest.
+    /// Keeps the buffers of a plan for the next call.
     pub(super) fn put(&self, bound: Bound) {
         let bytes = bound.bytes();
         lock(&self.idle).put(bound, bytes);

@@ -1,12 +1,13 @@
-//! Executor: runs a [`Plan`] on a GPU, dispatch by dispatch. The only importer of wgpu.
+//! The GPU executor: runs a [`Plan`] through wgpu, dispatch by dispatch. Only this module imports wgpu.
 //!
-//! The last stage of the road. It decides nothing: which kernel runs on what stands in the plan, how a kernel is
-//! bound and linked in the kernel's declaration. It knows no model, no cell and no layout of weights.
+//! It is the last stage of a call, and decides nothing. The plan says which kernel runs on what. The
+//! kernel's declaration says how it is bound and linked. Knows no model, no cell and no layout of weights.
 //!
-//! `info` is what is said of them, `adapter` chooses, `device` opens and reports errors, `pipelines` compiles, `buffers` holds the weights, `bound` a
-//! plan's own buffers, `loaded` keeps both for the next call; `upload` brings the input, `readback` the results home, both
-//! by `staging`, `states` what stays; `clock` times programs where that is asked for; `objects` makes and counts what all of
-//! them use; `tune` has the numbers.
+//! - `info` describes adapters, `adapter` chooses one, and `device` opens it and reports its errors.
+//! - `pipelines` compiles programs, and `buffers` holds the weights. `bound`
+//!   has a plan's own buffers, and `loaded` keeps both for the next call.
+//! - `upload` writes the input and `readback` reads the results, both through `staging`. `states` holds device states.
+//! - `clock` times programs on request, `objects` makes and counts all objects, and `tune` has the numbers.
 
 mod adapter;
 mod bound;
@@ -29,29 +30,30 @@ mod upload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
+pub(crate) use adapter::listed;
 use bound::{Bound, Fill, Run, Want};
 use device::Device;
+pub(crate) use info::Choice;
 pub use info::{AdapterInfo, AdapterKind};
-pub(crate) use info::{Choice, Timings, Wait};
 pub(crate) use loaded::Loaded;
 use pipelines::Pipelines;
-use readback::Landing;
+use readback::PendingReadback;
 pub(crate) use states::States;
-pub(crate) use tune::MOST_RESIDENT;
+pub(crate) use tune::MOST_CO_RESIDENT;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Medium;
 use crate::pack::PackedBuffer;
-use crate::plan::{Caller, Limits, Plan, Read, Results, SlotId, Spent, StateRow};
-use crate::platform::Instant;
+use crate::plan::{HostIo, Limits, Plan, Read, Results, SlotId, Spent, StateRow, Stopwatch, Timings};
 
-/// Why `Choice::Auto` may find nothing.
+/// The reason why `Choice::Auto` may find nothing.
 pub(crate) const NONE_HERE: &str = "no discrete or integrated GPU here";
 
-/// An open GPU. It serves several models, and several threads at once.
+/// An open GPU. It serves several models and several threads at once.
 pub(crate) struct Gpu {
     device: Device,
     pipelines: Pipelines,
@@ -60,18 +62,19 @@ pub(crate) struct Gpu {
 }
 
 /// A run whose results are on their way.
-pub(crate) struct Flight {
+pub(crate) struct PendingRead {
     plan: Arc<Plan>,
     want: Want,
-    landing: Landing,
+    readback: PendingReadback,
 }
 
 impl Gpu {
-    /// Opens the GPU that `choice` means; `None` where `Choice::Auto` finds none of its rank.
+    /// Opens the GPU that `choice` means. Returns `None` if `Choice::Auto` or `Choice::Gpu` finds none of its rank.
     ///
     /// # Errors
     ///
-    /// Kind `Device`: none has the name asked for (the message lists what there is), or the driver refuses.
+    /// Returns an error of kind `Device` if no adapter has the name
+    /// (the message lists all adapters), or if the driver refuses.
     pub(crate) async fn open(choice: Choice) -> Result<Option<Self>> {
         let Some(found) = adapter::choose(&choice).await? else { return Ok(None) };
         let device = Device::open(found).await?;
@@ -83,136 +86,126 @@ impl Gpu {
         }))
     }
 
-    /// The adapter, with the limits of the open device.
+    /// Returns the adapter, with the limits of the open device.
     pub(crate) fn info(&self) -> &AdapterInfo {
         &self.device.info
     }
 
-    /// What the device can do.
+    /// Returns the device's limits.
     pub(crate) fn limits(&self) -> Limits {
         self.device.limits()
     }
 
-    /// Uploads the next buffer of a model's weights into `medium`; when this returns, the host may forget it.
+    /// Uploads the next buffer of a model's weights into `medium`. The host may drop it when this returns.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where it does not fit the device.
+    /// Returns an error of kind `Limits` if it does not fit the device.
     pub(crate) async fn add(&self, loaded: &mut Loaded, buffer: PackedBuffer, medium: Medium) -> Result<()> {
         self.device.check()?;
         loaded.weights.add(&self.device, buffer, medium).await
     }
 
-    /// Writes `buffer` over packed buffer `index` of `loaded`, which is as large.
+    /// Overwrites packed buffer `index` of `loaded` with `buffer`, which has the same size.
     ///
     /// # Errors
     ///
-    /// Kind `Lost`, where the device is lost.
+    /// Returns an error of kind `Lost` if the device is lost.
     pub(crate) async fn replace(&self, loaded: &Loaded, index: usize, buffer: &PackedBuffer) -> Result<()> {
         self.device.check()?;
         loaded.weights.replace(&self.device, index, buffer).await
     }
 
-    /// Makes zeros for what `plan` keeps from run to run and is not there yet.
+    /// Makes zeros for what `plan` keeps from run to run, unless they are there already.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where the device has no memory for them.
+    /// Returns an error of kind `Limits` if the device has no memory for them.
     pub(crate) async fn keep(&self, loaded: &mut Loaded, plan: &Plan) -> Result<()> {
         self.device.check()?;
         loaded.weights.keep(&self.device, plan).await
     }
 
-    /// Writes `buffer` over what `loaded` keeps as `index`, which is as large.
+    /// Overwrites what `loaded` keeps as `index` with `buffer`, which has the same size.
     ///
     /// # Errors
     ///
-    /// Kind `Lost`, where the device is lost.
+    /// Returns an error of kind `Lost` if the device is lost.
     pub(crate) async fn replace_kept(&self, loaded: &Loaded, index: usize, buffer: &PackedBuffer) -> Result<()> {
         self.device.check()?;
         loaded.weights.replace_kept(&self.device, index, buffer).await
     }
 
-    /// Runs `plan` with what `caller` gives, and lets it take what the plan reads.
+    /// Runs `plan`: `io` writes the feeds and takes the reads.
     ///
     /// # Errors
     ///
-    /// Those of `caller`; kind `Limits`, where the plan's buffers do not fit the device; `Lost`, where the device is lost
-    /// before the results are here; `Device`, where it refuses.
-    pub(crate) async fn run(
-        &self,
-        loaded: &Loaded,
-        plan: &Arc<Plan>,
-        caller: &mut dyn Caller,
-        wait: Wait,
-    ) -> Result<Timings> {
-        let run = Run { caller, states: None, fill: self.fill(), results: Results::Wanted };
-        Ok(self.reuse(loaded, plan, Want::Reads, run, wait).await?.0)
+    /// Returns the errors of `io`, or an error of kind:
+    ///
+    /// - `Limits` if the plan's buffers do not fit the device;
+    /// - `Lost` if the device is lost before the results are here;
+    /// - `Device` if the device refuses.
+    pub(crate) async fn run(&self, loaded: &Loaded, plan: &Arc<Plan>, io: &mut dyn HostIo) -> Result<Timings> {
+        let run = Run { io, states: None, fill: self.fill(), results: Results::Wanted };
+        Ok(self.reuse(loaded, plan, Want::Reads, run).await?.0)
     }
 
-    /// [`run`](Self::run), and what each program took by the device's own clock.
+    /// Does what [`run`](Self::run) does, and returns the time of each program by the device's own clock.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run); kind `Device`, where the device has no clock.
-    pub(crate) async fn run_clocked(
-        &self,
-        loaded: &Loaded,
-        plan: &Arc<Plan>,
-        caller: &mut dyn Caller,
-        wait: Wait,
-    ) -> Result<Spent> {
-        let run = Run { caller, states: None, fill: self.fill(), results: Results::Wanted };
-        Ok(self.reuse(loaded, plan, Want::Clocked, run, wait).await?.1)
+    /// Returns the errors of [`run`](Self::run), or an error of kind `Device` if the device has no clock.
+    pub(crate) async fn run_clocked(&self, loaded: &Loaded, plan: &Arc<Plan>, io: &mut dyn HostIo) -> Result<Spent> {
+        let run = Run { io, states: None, fill: self.fill(), results: Results::Wanted };
+        Ok(self.reuse(loaded, plan, Want::Clocked, run).await?.1)
     }
 
-    /// Submits `plan`. The device still computes when this returns: what [`land`](Self::land) then waits for is what it reads,
-    /// where that is wanted. On `states` that stay on the device, rows from `first` on, `caller` gives all but them, and the
-    /// output alone is read.
+    /// Submits `plan`, and returns while the device still computes. [`wait_for`](Self::wait_for)
+    /// then waits for the reads, if they are wanted. With `states` that stay on the device, rows
+    /// from `first` on, `io` writes all feeds but them. Then only the output is read.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// Returns the errors of [`run`](Self::run).
     pub(crate) async fn send(
         &self,
         loaded: &Loaded,
         plan: &Arc<Plan>,
-        caller: &mut dyn Caller,
+        io: &mut dyn HostIo,
         states: Option<(&mut States, usize)>,
         results: Results,
-        wait: Wait,
-    ) -> Result<Option<Flight>> {
+    ) -> Result<Option<PendingRead>> {
         self.device.check()?;
         let want = if states.is_some() { Want::Output } else { Want::Reads };
         let mut bound = self.bound(loaded, plan, want).await?;
-        let run = Run { caller, states, fill: self.fill(), results };
-        let (landing, _) = self.submit(&mut bound, run, wait).await?;
+        let run = Run { io, states, fill: self.fill(), results };
+        let (readback, _) = self.submit(&mut bound, run).await?;
         loaded.put(bound);
         self.device.check()?;
-        Ok(landing.map(|landing| Flight { plan: plan.clone(), want, landing }))
+        Ok(readback.map(|readback| PendingRead { plan: plan.clone(), want, readback }))
     }
 
-    /// Waits for the results of a flight, and lets `take` have them. Where the future is dropped before, it may be waited
-    /// for again.
+    /// Waits for the results of a pending read, and hands them to `take`.
+    /// If the future is dropped before, a later call may wait again.
     ///
     /// # Errors
     ///
-    /// Kind `Lost`, where the device is lost before they are here.
-    pub(crate) async fn land(&self, flight: &mut Flight, mut take: impl FnMut(Read, &[f32]), wait: Wait) -> Result<()> {
-        let Flight { plan, want, landing } = flight;
-        landing.landed(&self.device, wait).await?;
+    /// Returns an error of kind `Lost` if the device is lost before the results are here.
+    pub(crate) async fn wait_for(&self, pending: &mut PendingRead, mut take: impl FnMut(Read, &[f32])) -> Result<()> {
+        let PendingRead { plan, want, readback } = pending;
+        readback.wait_mapped(&self.device).await?;
         for (index, read) in bound::wanted(plan, *want).enumerate() {
-            landing.read(index, |data| take(*read, data)).map_err(|error| self.device.blame(error))?;
+            readback.read(index, |data| take(*read, data)).map_err(|error| self.device.blame(error))?;
         }
         // What was reported while the device computed belongs to this run.
         self.device.check()
     }
 
-    /// `rows` rows of the states of `plan`'s model, to stay on the device.
+    /// Makes `rows` rows of the states of `plan`'s model, which stay on the device.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where they do not fit it.
+    /// Returns an error of kind `Limits` if they do not fit the device.
     pub(crate) async fn states(&self, plan: &Plan, rows: usize) -> Result<States> {
         self.device.check()?;
         States::of(&self.device, plan, rows).await
@@ -222,7 +215,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// As [`states`](Self::states).
+    /// Returns the errors of [`states`](Self::states).
     pub(crate) async fn grow(&self, states: &mut States, rows: usize) -> Result<()> {
         self.device.check()?;
         states.grow(&self.device, rows).await
@@ -232,49 +225,50 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// Kind `Device` or `Lost`, where the device fails.
+    /// Returns an error of kind `Device` or `Lost` if the device fails.
     pub(crate) async fn set(&self, states: &mut States, rows: &[StateRow]) -> Result<()> {
         self.device.check()?;
         states.set(&self.device, rows).await
     }
 
-    /// Runs `plan` on fresh, poisoned buffers and returns every f32 slot that is not weights, in full; `None` where its
-    /// workgroups waited for each other in vain.
+    /// Runs `plan` on fresh, poisoned buffers, and returns all of every f32
+    /// slot that is not weights. Returns `None` if its workgroups stalled.
     ///
     /// # Errors
     ///
-    /// Those of [`run`](Self::run).
+    /// Returns the errors of [`run`](Self::run).
     pub(crate) async fn trace(
         &self,
         loaded: &Loaded,
         plan: &Arc<Plan>,
-        caller: &mut dyn Caller,
+        io: &mut dyn HostIo,
     ) -> Result<Option<Vec<(SlotId, Vec<f32>)>>> {
         self.device.check()?;
         let mut bound = Bound::new(&self.device, &self.pipelines, &loaded.weights, plan, Want::Slots).await?;
-        let run = Run { caller, states: None, fill: Fill::Poison, results: Results::Wanted };
+        let run = Run { io, states: None, fill: Fill::Poison, results: Results::Wanted };
         let mut slots = Vec::new();
-        let ended = self.drive(&mut bound, run, Wait::Aside, |_, _, data: &[f32]| slots.push(data.to_vec())).await?;
+        let ended = self.drive(&mut bound, run, |_, _, data: &[f32]| slots.push(data.to_vec())).await?;
         Ok(ended.map(|_| bound::traced(plan).zip(slots).collect()))
     }
 
-    /// Whether workgroups of a run have waited for each other in vain: from then on so, for whoever plans.
+    /// Returns the flag that workgroups of a run have stalled. It stays set, so that planning can read it.
     pub(crate) fn stalled(&self) -> Arc<AtomicBool> {
         self.stalled.clone()
     }
 
-    /// The error of a run whose workgroups waited for each other in vain.
-    pub(crate) fn in_vain(&self) -> Error {
-        let text = format!("{}: workgroups waited in vain for others of their dispatch", self.device.info.name);
+    /// Returns the error of a run whose workgroups stalled.
+    pub(crate) fn stall_error(&self) -> Error {
+        let text =
+            format!("{}: workgroups stalled: others of their dispatch did not run beside them", self.device.info.name);
         Error::new(ErrorKind::Device, text)
     }
 
-    /// How many buffers, bind groups, pipelines and the like were made so far.
+    /// Returns how many objects were made so far: buffers, bind groups, pipelines and the like.
     pub(crate) fn objects(&self) -> u64 {
         self.device.objects()
     }
 
-    /// From now on fills what a plan's kernels write with NaNs before every run: for tests.
+    /// Fills what a plan's kernels write with NaNs before every later run: for tests.
     pub(crate) fn poison(&self) {
         self.poison.store(true, Ordering::Relaxed);
     }
@@ -293,34 +287,30 @@ impl Gpu {
         if self.poison.load(Ordering::Relaxed) { Fill::Poison } else { Fill::Kept }
     }
 
-    /// Runs `plan` on the buffers of an earlier call, where they are at rest. Where its workgroups wait in vain, the caller
-    /// takes nothing, and the device is marked.
-    async fn reuse(
-        &self,
-        loaded: &Loaded,
-        plan: &Arc<Plan>,
-        want: Want,
-        run: Run<'_>,
-        wait: Wait,
-    ) -> Result<(Timings, Spent)> {
+    /// Runs `plan`, on the idle buffers of an earlier call if there are any. If
+    /// its workgroups stall, the host reads nothing, and the device is marked.
+    async fn reuse(&self, loaded: &Loaded, plan: &Arc<Plan>, want: Want, run: Run<'_>) -> Result<(Timings, Spent)> {
         self.device.check()?;
         let mut watch = Stopwatch::start();
         let mut bound = self.bound(loaded, plan, want).await?;
-        let take = |caller: &mut dyn Caller, index: usize, data: &[f32]| {
-            caller.take(*bound::wanted(plan, want).nth(index).expect("a read for each that is wanted"), data);
+        let take = |io: &mut dyn HostIo, index: usize, data: &[f32]| {
+            io.read(*bound::wanted(plan, want).nth(index).expect("a read for each that is wanted"), data);
         };
-        let prepare_us = watch.lap_us();
-        let Some((timings, spent)) = self.drive(&mut bound, run, wait, take).await? else {
+        let prepare = watch.lap();
+        let Some((timings, spent)) = self.drive(&mut bound, run, take).await? else {
             if !self.stalled.swap(true, Ordering::Relaxed) {
-                log::warn!("{}; from now on they share no layer: steps take the place of `persistent`", self.in_vain());
+                log::warn!(
+                    "{}; from now on they share no layer: steps take the place of `persistent`",
+                    self.stall_error()
+                );
             }
-            return Err(self.in_vain());
+            return Err(self.stall_error());
         };
         loaded.put(bound);
-        Ok((Timings { prepare_us, ..timings }, spent))
+        Ok((Timings { prepare, ..timings }, spent))
     }
 
-    /// The buffers of `plan`: those of an earlier call, where they are at rest, else new ones.
+    /// Returns the buffers of `plan`: the idle ones of an earlier call if there are any, else new ones.
     async fn bound(&self, loaded: &Loaded, plan: &Arc<Plan>, want: Want) -> Result<Bound> {
         match loaded.take(plan, want) {
             Some(bound) => Ok(bound),
@@ -328,55 +318,39 @@ impl Gpu {
         }
     }
 
-    /// Uploads and submits: what lands then, where it is wanted, and the microseconds that it took.
-    async fn submit(&self, bound: &mut Bound, run: Run<'_>, wait: Wait) -> Result<(Option<Landing>, f64)> {
+    /// Uploads and submits. Returns the results to come, if they are wanted, and the time that this took.
+    async fn submit(&self, bound: &mut Bound, run: Run<'_>) -> Result<(Option<PendingReadback>, Duration)> {
         let mut watch = Stopwatch::start();
-        let turn = bound.turn(&self.device, run.results, wait).await?;
+        let turn = bound.turn(&self.device, run.results).await?;
         let plan = bound.plan.clone();
-        let landing = self.device.guard(&plan.title, || bound.submit(&self.device, turn, run)).await??;
-        Ok((landing, watch.lap_us()))
+        let readback = self.device.guard(&plan.title, || bound.submit(&self.device, turn, run)).await??;
+        Ok((readback, watch.lap()))
     }
 
-    /// Uploads, submits, waits and reads what is wanted; `None` where workgroups waited for each other in vain, and nothing
-    /// is taken.
+    /// Uploads, submits, waits, and reads what is wanted. Returns `None` if workgroups stalled, and then reads nothing.
     async fn drive(
         &self,
         bound: &mut Bound,
         run: Run<'_>,
-        wait: Wait,
-        mut take: impl FnMut(&mut dyn Caller, usize, &[f32]),
+        mut take: impl FnMut(&mut dyn HostIo, usize, &[f32]),
     ) -> Result<Option<(Timings, Spent)>> {
-        let Run { caller, states, fill, results } = run;
-        let run = Run { caller: &mut *caller, states, fill, results };
-        let (Some(mut landing), upload_us) = self.submit(bound, run, wait).await? else {
+        let Run { io, states, fill, results } = run;
+        let run = Run { io: &mut *io, states, fill, results };
+        let (Some(mut readback), upload) = self.submit(bound, run).await? else {
             unreachable!("its results are wanted");
         };
         let mut watch = Stopwatch::start();
-        landing.landed(&self.device, wait).await?;
-        let compute_us = watch.lap_us();
-        if bound.has_stalled(&landing).map_err(|error| self.device.blame(error))? {
+        readback.wait_mapped(&self.device).await?;
+        let compute = watch.lap();
+        if bound.has_stalled(&readback).map_err(|error| self.device.blame(error))? {
             return Ok(None);
         }
-        let read = bound.read(&landing, &self.device.queue, |index, data| take(&mut *caller, index, data));
+        let read = bound.read(&readback, &self.device.queue, |index, data| take(&mut *io, index, data));
         let spent = read.map_err(|error| self.device.blame(error))?;
-        drop(landing);
+        drop(readback);
         // What was reported while the device computed belongs to this run.
         self.device.check()?;
-        Ok(Some((Timings { prepare_us: 0.0, upload_us, compute_us, readback_us: watch.lap_us() }, spent)))
-    }
-}
-
-/// A clock of laps.
-struct Stopwatch(Instant);
-
-impl Stopwatch {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn lap_us(&mut self) -> f64 {
-        let last = std::mem::replace(&mut self.0, Instant::now());
-        (self.0 - last).as_secs_f64() * 1e6
+        Ok(Some((Timings { prepare: Duration::ZERO, upload, compute, readback: watch.lap() }, spent)))
     }
 }
 

@@ -1,27 +1,27 @@
-//! WGSL text → shader module: the one place where a module is made, and where an error in it gets its file.
+//! WGSL text → shader module: the only place that makes modules, and that finds the file of an error in one.
 //!
-//! The text comes linked from the kernel's catalog. Here nothing is known of what it says.
+//! The text comes linked from the kernel's catalog. This file knows nothing of its contents.
 
 use super::device::Device;
 
-/// The line that the linker puts before each part of a text.
+/// The line that the linker writes before each part of a text.
 const MARKER: &str = "// part: ";
 
-/// The module of `source`.
+/// Makes the module of `source`.
 ///
-/// Made with all of wgpu's checks of bounds and loops; whoever wants them off changes this function alone.
+/// It has all of wgpu's checks of bounds and loops. To turn them off, only this function would have to change.
 pub(super) fn create(device: &Device, label: &str, source: &str) -> wgpu::ShaderModule {
     device.shader(wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) })
 }
 
-/// File and line of the first error in `module`, which was made of `source`.
+/// Returns the file and line of the first error in `module`, which was made of `source`.
 pub(super) async fn error_place(module: &wgpu::ShaderModule, source: &str) -> Option<String> {
     let messages = module.get_compilation_info().await.messages;
     let error = messages.iter().find(|message| message.message_type == wgpu::CompilationMessageType::Error)?;
     place(source, error.location?.line_number as usize)
 }
 
-/// The part that line `line` of `source` lies in, and its line there; both count from 1.
+/// Returns the part that has line `line` of `source`, and its line there. Both count from 1.
 fn place(source: &str, line: usize) -> Option<String> {
     let lines: Vec<_> = source.lines().take(line).collect();
     let marker = lines.iter().rposition(|text| text.starts_with(MARKER))?;

@@ -1,59 +1,59 @@
-//! GPU objects, made and counted: buffers, textures, bind groups, query sets, and what a pipeline is made of.
+//! GPU objects, made and counted: buffers, textures, bind groups, query sets, and the parts of a pipeline.
 //!
-//! Nothing else of `gpu` makes one (a test reads the sources), so that the count tells whether a repeated call made any.
-//! Command encoders are not among them: wgpu takes one for each submit. Knows no plan.
+//! No other file of `gpu` makes one (a test reads the sources), so the count tells whether a repeated
+//! call made any. Command encoders are not counted: wgpu takes one for each submission. Knows no plan.
 
 use std::sync::atomic::Ordering;
 
 use super::device::Device;
 
 impl Device {
-    /// A buffer.
+    /// Makes a buffer.
     pub(super) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> wgpu::Buffer {
         self.counted(|device| device.create_buffer(descriptor))
     }
 
-    /// A texture.
+    /// Makes a texture.
     pub(super) fn texture(&self, descriptor: &wgpu::TextureDescriptor<'_>) -> wgpu::Texture {
         self.counted(|device| device.create_texture(descriptor))
     }
 
-    /// The whole of a texture.
+    /// Makes a view of a whole texture.
     pub(super) fn texture_view(&self, texture: &wgpu::Texture) -> wgpu::TextureView {
         self.counted(|_| texture.create_view(&wgpu::TextureViewDescriptor::default()))
     }
 
-    /// A bind group.
+    /// Makes a bind group.
     pub(super) fn bind_group(&self, descriptor: &wgpu::BindGroupDescriptor<'_>) -> wgpu::BindGroup {
         self.counted(|device| device.create_bind_group(descriptor))
     }
 
-    /// A set of queries.
+    /// Makes a set of queries.
     pub(super) fn query_set(&self, descriptor: &wgpu::QuerySetDescriptor<'_>) -> wgpu::QuerySet {
         self.counted(|device| device.create_query_set(descriptor))
     }
 
-    /// A shader module.
+    /// Makes a shader module.
     pub(super) fn shader(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         self.counted(|device| device.create_shader_module(descriptor))
     }
 
-    /// The layout of a bind group.
+    /// Makes the layout of a bind group.
     pub(super) fn group_layout(&self, descriptor: &wgpu::BindGroupLayoutDescriptor<'_>) -> wgpu::BindGroupLayout {
         self.counted(|device| device.create_bind_group_layout(descriptor))
     }
 
-    /// The layout of a pipeline.
+    /// Makes the layout of a pipeline.
     pub(super) fn pipeline_layout(&self, descriptor: &wgpu::PipelineLayoutDescriptor<'_>) -> wgpu::PipelineLayout {
         self.counted(|device| device.create_pipeline_layout(descriptor))
     }
 
-    /// A compute pipeline.
+    /// Makes a compute pipeline.
     pub(super) fn pipeline(&self, descriptor: &wgpu::ComputePipelineDescriptor<'_>) -> wgpu::ComputePipeline {
         self.counted(|device| device.create_compute_pipeline(descriptor))
     }
 
-    /// Objects made so far.
+    /// Returns how many objects were made so far.
     pub(super) fn objects(&self) -> u64 {
         self.objects.load(Ordering::Relaxed)
     }
@@ -69,10 +69,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// What makes an object that this file does not count.
+    /// Calls that make an object without this file's count.
     const UNCOUNTED: [&str; 3] = [".create_", ".write_buffer", "create_buffer_init"];
 
-    /// Where wgpu may make objects of its own: where weights and params go up for good, and NaNs for tests.
+    /// Whether wgpu may make its own objects there: for uploads of weights and params, which stay, and NaNs for tests.
     fn is_allowed(file: &str, line: &str) -> bool {
         line.contains(".create_command_encoder")
             || file == "objects.rs"

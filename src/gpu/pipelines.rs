@@ -1,7 +1,7 @@
 //! Program → compute pipeline, compiled once and kept.
 //!
-//! Layouts come from the kernel's declaration, never from the shader, so that the two are checked against each
-//! other. Knows programs; knows no plan and no buffer.
+//! Layouts come from the kernel's declaration, never from the shader, so that the
+//! two are checked against each other. Knows programs; knows no plan and no buffer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,13 @@ use crate::error::Result;
 use crate::kernel::{Access, Params, Program, link};
 use crate::platform::each_of;
 
-/// Bytes of the smallest storage binding, one `vec4<f32>`: buffers and bindings are rounded up to a multiple of it.
+/// Bytes of the smallest storage binding, one `vec4<f32>`. Buffers and bindings are rounded up to a multiple of it.
 pub(super) const STORAGE_ALIGN: u64 = 16;
 
 /// A compiled program.
 pub(super) struct Pipeline {
     pub(super) pipeline: wgpu::ComputePipeline,
-    /// Of group 0: `params` at a dynamic offset, then the storage buffers.
+    /// The layout of group 0: `params` at a dynamic offset, then the storage buffers.
     pub(super) layout: wgpu::BindGroupLayout,
 }
 
@@ -27,20 +27,21 @@ pub(super) struct Pipeline {
 pub(super) struct Pipelines(Mutex<HashMap<Program, Arc<Pipeline>>>);
 
 impl Pipelines {
-    /// The pipelines of `programs`, in their order; those that are new are compiled side by side, where there are threads.
+    /// Returns the pipelines of `programs`, in order. New ones are compiled in parallel if there are threads.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Returns the errors of [`get`](Self::get).
     pub(super) async fn all(&self, device: &Device, programs: &[Program]) -> Result<Vec<Arc<Pipeline>>> {
         each_of(programs, |program| self.get(device, program)).await
     }
 
-    /// The pipeline of `program`. Two threads that ask for a new one at the same time both compile it.
+    /// Returns the pipeline of `program`. Two threads that ask for a new one at the same time both compile it.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where the driver or wgpu refuses the kernel; file and line are in front where they are known.
+    /// Returns an error of kind `Device` if the driver or wgpu refuses
+    /// the kernel. Its text begins with file and line if they are known.
     pub(super) async fn get(&self, device: &Device, program: &Program) -> Result<Arc<Pipeline>> {
         let known = lock(&self.0).get(program).cloned();
         if let Some(pipeline) = known {

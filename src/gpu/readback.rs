@@ -1,7 +1,7 @@
-//! Device → host: ranges of buffers, copied behind the work that fills them and mapped when it is done.
+//! Device → host: ranges of buffers, copied after the work that fills them, and mapped when it is done.
 //!
-//! Results that are not waited for at once land while the device goes on: each submit has staging of its own, which comes
-//! back when they were read. Knows buffers and ranges; not what they mean.
+//! Deferred results arrive while the device goes on. Each submission has its own staging, which is
+//! reused after the results were read. Knows buffers and ranges; knows no meaning of their contents.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex};
 use bytemuck::Pod;
 
 use super::device::{Device, lock};
-use super::info::Wait;
-use super::staging::{Place, Staging, side_by_side};
+use super::staging::{Staging, StagingRange, side_by_side};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::MOST_LATER;
+use crate::plan::MAX_PENDING;
 
 /// A range to read.
 pub(super) struct Source {
@@ -25,38 +24,38 @@ pub(super) struct Source {
 pub(super) struct Readback {
     label: String,
     sources: Vec<Source>,
-    places: Arc<[Place]>,
+    places: Arc<[StagingRange]>,
     sizes: Vec<u64>,
     rest: Rest,
 }
 
-/// Staging that no submit uses: as much of it is kept as results may be on their way.
+/// Idle staging. As many are kept as results may be pending.
 type Rest = Arc<Mutex<Vec<Staging>>>;
 
-/// What a submit reads, on its way. Its staging goes back when it is dropped, where it has landed.
-pub(super) struct Landing {
-    places: Arc<[Place]>,
-    /// There until then.
+/// The pending results of a submission. When this is dropped, its staging becomes idle if it is mapped.
+pub(super) struct PendingReadback {
+    places: Arc<[StagingRange]>,
+    /// Present until this is dropped.
     staging: Option<Staging>,
     rest: Rest,
 }
 
 impl Readback {
-    /// Makes staging of `sources` for one submit. To be called inside a guard.
+    /// Makes the staging of `sources` for one submission. Must be called inside a guard.
     pub(super) fn new(device: &Device, label: &str, sources: Vec<Source>) -> Self {
         let bytes = sources.iter().map(|source| source.bytes);
         let (places, sizes) = side_by_side(bytes, device.limits().buffer_bytes);
-        let mut rest = Vec::with_capacity(MOST_LATER);
+        let mut rest = Vec::with_capacity(MAX_PENDING);
         rest.push(staging(device, label, &sizes));
         let rest = Arc::new(Mutex::new(rest));
         Self { label: label.to_owned(), sources, places: places.into(), sizes, rest }
     }
 
-    /// Staging that no submit uses: what is at rest, else new.
+    /// Returns idle staging, or else makes new staging.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where the device has no memory for it.
+    /// Returns an error of kind `Limits` if the device has no memory for it.
     pub(super) async fn turn(&self, device: &Device) -> Result<Staging> {
         let rest = lock(&self.rest).pop();
         match rest {
@@ -79,23 +78,23 @@ impl Readback {
     }
 
     /// Asks for the mappings, after the copies were submitted.
-    pub(super) fn sent(&self, mut staging: Staging, submission: wgpu::SubmissionIndex) -> Landing {
+    pub(super) fn sent(&self, mut staging: Staging, submission: wgpu::SubmissionIndex) -> PendingReadback {
         staging.ask(wgpu::MapMode::Read, submission);
-        Landing { places: self.places.clone(), staging: Some(staging), rest: self.rest.clone() }
+        PendingReadback { places: self.places.clone(), staging: Some(staging), rest: self.rest.clone() }
     }
 
-    /// The size of what no submit uses.
+    /// Returns the size of idle staging.
     pub(super) fn bytes(&self) -> u64 {
         lock(&self.rest).iter().map(Staging::bytes).sum()
     }
 
-    /// What no submit uses.
+    /// Returns the idle staging's buffers.
     #[cfg(test)]
     pub(super) fn staging(&self) -> Vec<wgpu::Buffer> {
         lock(&self.rest).iter().flat_map(|staging| staging.buffers.clone()).collect()
     }
 
-    /// How many sources there are.
+    /// Returns the number of sources.
     pub(super) fn len(&self) -> usize {
         self.sources.len()
     }
@@ -105,24 +104,24 @@ fn staging(device: &Device, label: &str, sizes: &[u64]) -> Staging {
     Staging::new(device, label, sizes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
 }
 
-impl Landing {
-    /// Waits for all of it.
+impl PendingReadback {
+    /// Waits until all sources are mapped.
     ///
     /// # Errors
     ///
-    /// Kind `Lost`, where it never comes.
-    pub(super) async fn landed(&mut self, device: &Device, wait: Wait) -> Result<()> {
+    /// Returns an error of kind `Lost` if they never will be.
+    pub(super) async fn wait_mapped(&mut self, device: &Device) -> Result<()> {
         let staging = self.staging.as_mut().expect("it is there until it is dropped");
-        staging.landed(device, wait).await
+        staging.wait_mapped(device).await
     }
 
-    /// Hands source `index` to `take`, once all have landed.
+    /// Hands source `index` to `take`, once all are mapped.
     ///
     /// # Errors
     ///
-    /// Kind `Device`, where it is not mapped.
+    /// Returns an error of kind `Device` if the source is not mapped.
     pub(super) fn read<T: Pod, R>(&self, index: usize, take: impl FnOnce(&[T]) -> R) -> Result<R> {
-        let Place { buffer, range } = &self.places[index];
+        let StagingRange { buffer, range } = &self.places[index];
         if range.is_empty() {
             return Ok(take(&[]));
         }
@@ -130,18 +129,18 @@ impl Landing {
         let view = staging.buffers[*buffer]
             .get_mapped_range(range.clone())
             .map_err(|error| Error::new(ErrorKind::Device, format!("readback {index}: {error}")).because(error))?;
-        // A browser gives bytes that lie anywhere.
+        // The bytes that a browser gives may have any alignment.
         let data = bytemuck::try_cast_slice(&view)
             .map_or_else(|_| Cow::Owned(bytemuck::pod_collect_to_vec(&view[..])), Cow::Borrowed);
         Ok(take(&data))
     }
 }
 
-impl Drop for Landing {
+impl Drop for PendingReadback {
     fn drop(&mut self) {
         if let Some(staging) = self.staging.take().filter(Staging::is_mapped) {
             let mut rest = lock(&self.rest);
-            if rest.len() < MOST_LATER {
+            if rest.len() < MAX_PENDING {
                 staging.unmap();
                 rest.push(staging);
             }

@@ -1,6 +1,6 @@
-//! Buffers that go to and fro between host and device, a set for each submit under way: mapped while the host has them.
+//! Buffers between host and device, one set for each submission under way. They are mapped while the host has them.
 //!
-//! Knows sizes and submissions; knows not what lies there.
+//! Knows sizes and submissions; knows no contents.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,39 +9,38 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use futures_intrusive::sync::ManualResetEvent;
 
 use super::device::Device;
-use super::info::Wait;
 use crate::error::Result;
 
-/// The buffers of one submit.
+/// The buffers of one submission.
 pub(super) struct Staging {
     pub(super) buffers: Vec<wgpu::Buffer>,
     asked: Arc<Asked>,
-    /// What uses them, until it was waited for.
+    /// The submission that uses them, until it was waited for.
     submission: Option<wgpu::SubmissionIndex>,
 }
 
-/// The mappings that were asked for last: made once, so that asking again takes no memory of ours.
+/// The latest requests of mappings. This is made once, so that new requests allocate no memory of ours.
 struct Asked {
-    /// How many are not answered.
+    /// How many requests have no answer yet.
     left: AtomicUsize,
     failed: AtomicBool,
     over: ManualResetEvent,
 }
 
-/// One of them on its way: wgpu answers it, or drops it where the device is gone. Counts when it is dropped.
+/// A request on its way: wgpu answers it, or drops it if the device is gone. It counts as answered when it is dropped.
 struct Answer {
     asked: Arc<Asked>,
     is_mapped: bool,
 }
 
-/// Where something lies in staging: in which buffer, and where there.
-pub(super) struct Place {
+/// A place in staging: the buffer, and the range in it.
+pub(super) struct StagingRange {
     pub(super) buffer: usize,
     pub(super) range: Range<u64>,
 }
 
 impl Staging {
-    /// Buffers of `sizes`. To be called inside a guard.
+    /// Makes buffers of `sizes`. Must be called inside a guard.
     pub(super) fn new(device: &Device, label: &str, sizes: &[u64], usage: wgpu::BufferUsages) -> Self {
         let mapped_at_creation = usage.contains(wgpu::BufferUsages::MAP_WRITE);
         let make =
@@ -65,40 +64,41 @@ impl Staging {
         }
     }
 
-    /// Whether the host has them.
+    /// Whether the host has the buffers.
     pub(super) fn is_mapped(&self) -> bool {
         self.asked.over.is_set() && !self.asked.failed.load(Ordering::Acquire)
     }
 
-    /// Waits until the host has them.
+    /// Waits until the host has the buffers.
     ///
     /// # Errors
     ///
-    /// Kind `Lost`, where it never will.
-    pub(super) async fn landed(&mut self, device: &Device, wait: Wait) -> Result<()> {
-        // It stays until then: whoever drops this future may wait once more.
+    /// Returns an error of kind `Lost` if it never will.
+    pub(super) async fn wait_mapped(&mut self, device: &Device) -> Result<()> {
+        // It stays until then: if this future is dropped, a later call may wait again.
         if let Some(submission) = self.submission.clone() {
-            device.wait(submission, wait).await?;
+            device.wait(submission).await?;
             self.asked.over.wait().await;
             self.submission = None;
         }
         if self.is_mapped() { Ok(()) } else { Err(device.unanswered()) }
     }
 
-    /// Their size.
+    /// Returns the size of the buffers.
     pub(super) fn bytes(&self) -> u64 {
         self.buffers.iter().map(wgpu::Buffer::size).sum()
     }
 
-    /// Gives them to the device.
+    /// Gives the buffers to the device.
     pub(super) fn unmap(&self) {
         self.buffers.iter().for_each(wgpu::Buffer::unmap);
     }
 }
 
-/// Pieces of these sizes side by side, in as few buffers of at most `most` bytes as go: where each lies, and the sizes of
-/// the buffers. (A piece that is larger than that gets one that is too large.)
-pub(super) fn side_by_side(bytes: impl Iterator<Item = u64>, most: u64) -> (Vec<Place>, Vec<u64>) {
+/// Lays out pieces of these sizes side by side, in as few buffers of at most
+/// `most` bytes as possible. Returns the place of each piece, and the sizes of the
+/// buffers. (A piece that is larger than `most` has its own, too large buffer.)
+pub(super) fn side_by_side(bytes: impl Iterator<Item = u64>, most: u64) -> (Vec<StagingRange>, Vec<u64>) {
     let (mut places, mut sizes) = (Vec::new(), Vec::<u64>::new());
     for bytes in bytes {
         let room = bytes.next_multiple_of(wgpu::MAP_ALIGNMENT).max(wgpu::MAP_ALIGNMENT);
@@ -106,7 +106,7 @@ pub(super) fn side_by_side(bytes: impl Iterator<Item = u64>, most: u64) -> (Vec<
             sizes.push(0);
         }
         let buffer = sizes.len() - 1;
-        places.push(Place { buffer, range: sizes[buffer]..sizes[buffer] + bytes });
+        places.push(StagingRange { buffer, range: sizes[buffer]..sizes[buffer] + bytes });
         sizes[buffer] += room;
     }
     (places, sizes)

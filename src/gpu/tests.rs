@@ -1,18 +1,19 @@
-//! The executor against wgpu's validator, which needs no adapter: `tests/gpu.rs` is where one computes. The plans are
-//! made by hand, of one kernel.
+//! Tests of the executor with wgpu's validator, which needs no adapter. `tests/gpu.rs`
+//! has those that compute. The plans are written here, and have one kernel.
 
 use super::*;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::{Mask, Params, Program, link};
-use crate::plan::{Dispatch, Feed, FeedData, Fetch, Listed, Read, Shape, Slot, SlotKind, Window, Write};
+use crate::plan::{Dispatch, Feed, FeedData, Fetch, ListedIo, Read, Shape, Slot, SlotKind, Window, Write};
+use crate::platform::block_on;
 
 const ROWS: u32 = 4;
 const UNITS: u32 = 16;
 const ELEMS: usize = (ROWS * UNITS) as usize;
 const BYTES: u64 = 4 * ELEMS as u64;
 
-/// `output = relu(… relu(input))` in `count` dispatches, by way of two scratch slots.
+/// Returns a plan of `output = relu(… relu(input))` in `count` dispatches, through two scratch slots.
 fn chain(count: usize) -> Plan {
     let slot = |name: &str, kind| Slot {
         name: name.to_owned(),
@@ -58,35 +59,38 @@ fn open(choice: Choice) -> (Gpu, Loaded) {
     })
 }
 
-/// What the plan reads, and where the time went.
-fn run(gpu: &Gpu, loaded: &Loaded, plan: &Arc<Plan>, wait: Wait) -> Result<(Vec<Vec<f32>>, Timings)> {
+/// Returns what the plan reads, and where the time went.
+fn run(gpu: &Gpu, loaded: &Loaded, plan: &Arc<Plan>) -> Result<(Vec<Vec<f32>>, Timings)> {
     let feeds = feeds();
-    let mut caller = Listed::of(plan, &feeds)?;
-    let timings = pollster::block_on(gpu.run(loaded, plan, &mut caller, wait))?;
-    Ok((caller.reads, timings))
+    let mut io = ListedIo::of(plan, &feeds)?;
+    let timings = block_on(gpu.run(loaded, plan, &mut io))?;
+    Ok((io.reads, timings))
 }
 
 fn noop_error(plan: Plan) -> Error {
     let (gpu, loaded) = open(Choice::Noop);
-    run(&gpu, &loaded, &Arc::new(plan), Wait::Here).unwrap_err()
+    run(&gpu, &loaded, &Arc::new(plan)).unwrap_err()
 }
 
 #[test]
 fn the_validator_takes_a_plan_and_its_reads_have_their_sizes() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(3));
-    for wait in [Wait::Here, Wait::Aside] {
-        let (reads, _) = run(&gpu, &loaded, &plan, wait).unwrap();
-        assert_eq!(reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
-    }
+    let (reads, _) = run(&gpu, &loaded, &plan).unwrap();
+    assert_eq!(reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
+    // If the calling thread may not block, a separate thread waits.
+    let feeds = feeds();
+    let mut io = ListedIo::of(&plan, &feeds).unwrap();
+    pollster::block_on(gpu.run(&loaded, &plan, &mut io)).unwrap();
+    assert_eq!(io.reads.iter().map(Vec::len).collect::<Vec<_>>(), [ELEMS]);
 }
 
 #[test]
 fn programs_are_clocked_where_that_is_asked_for_and_there_is_a_clock() {
     let (gpu, loaded) = open(Choice::Noop);
     let (plan, feeds) = (Arc::new(chain(3)), feeds());
-    let mut caller = Listed::of(&plan, &feeds).unwrap();
-    let spent = pollster::block_on(gpu.run_clocked(&loaded, &plan, &mut caller, Wait::Here));
+    let mut io = ListedIo::of(&plan, &feeds).unwrap();
+    let spent = pollster::block_on(gpu.run_clocked(&loaded, &plan, &mut io));
     if gpu.info().timestamps {
         assert!(spent.unwrap().into_keys().eq([vec![0]]));
     } else {
@@ -111,9 +115,9 @@ fn a_run_can_move_between_threads() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(1));
     let feeds = feeds();
-    let mut caller = Listed::of(&plan, &feeds).unwrap();
-    sends(&gpu.run(&loaded, &plan, &mut caller, Wait::Aside));
-    sends(&gpu.trace(&loaded, &plan, &mut caller));
+    let mut io = ListedIo::of(&plan, &feeds).unwrap();
+    sends(&gpu.run(&loaded, &plan, &mut io));
+    sends(&gpu.trace(&loaded, &plan, &mut io));
 }
 
 #[test]
@@ -160,11 +164,11 @@ fn a_plan_of_other_weights_is_refused() {
 fn feeds_must_be_those_of_the_plan() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(1));
-    let error = Listed::of(&plan, &[]).err().expect("a feed is missing");
+    let error = ListedIo::of(&plan, &[]).err().expect("a feed is missing");
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Shape, "chain of 1: expected 1 feeds, got 0".to_owned()));
     let feeds = [FeedData::U32(vec![0])];
-    let mut caller = Listed::of(&plan, &feeds).unwrap();
-    let error = pollster::block_on(gpu.run(&loaded, &plan, &mut caller, Wait::Here)).unwrap_err();
+    let mut io = ListedIo::of(&plan, &feeds).unwrap();
+    let error = pollster::block_on(gpu.run(&loaded, &plan, &mut io)).unwrap_err();
     let text = "features: expected 64 words, got 1".to_owned();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Shape, text));
 }
@@ -172,7 +176,7 @@ fn feeds_must_be_those_of_the_plan() {
 #[test]
 fn plans_at_rest_keep_their_buffers() {
     let (gpu, loaded) = open(Choice::Noop);
-    (1..6).for_each(|count| drop(run(&gpu, &loaded, &Arc::new(chain(count)), Wait::Here).unwrap()));
+    (1..6).for_each(|count| drop(run(&gpu, &loaded, &Arc::new(chain(count))).unwrap()));
     let equal = Arc::new(chain(1));
     let bound = loaded.take(&equal, Want::Reads).expect("an equal plan ran");
     assert!(loaded.take(&equal, Want::Reads).is_none(), "what runs is not at rest");
@@ -184,17 +188,17 @@ fn plans_at_rest_keep_their_buffers() {
 fn a_lost_device_is_an_error_of_every_later_call() {
     let (gpu, loaded) = open(Choice::Noop);
     let plan = Arc::new(chain(2));
-    run(&gpu, &loaded, &plan, Wait::Here).unwrap();
+    run(&gpu, &loaded, &plan).unwrap();
     gpu.lose();
     for _ in 0..2 {
-        let error = run(&gpu, &loaded, &plan, Wait::Here).unwrap_err();
+        let error = run(&gpu, &loaded, &plan).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Lost);
         assert!(error.to_string().ends_with("; make a new engine and call again"), "{error}");
     }
-    assert_eq!(run(&gpu, &loaded, &plan, Wait::Aside).unwrap_err().kind(), ErrorKind::Lost);
+    assert_eq!(run(&gpu, &loaded, &plan).unwrap_err().kind(), ErrorKind::Lost);
     let feeds = feeds();
-    let mut caller = Listed::of(&plan, &feeds).unwrap();
-    assert_eq!(pollster::block_on(gpu.trace(&loaded, &plan, &mut caller)).unwrap_err().kind(), ErrorKind::Lost);
+    let mut io = ListedIo::of(&plan, &feeds).unwrap();
+    assert_eq!(pollster::block_on(gpu.trace(&loaded, &plan, &mut io)).unwrap_err().kind(), ErrorKind::Lost);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A matrix in a texture, four units a texel: what `shaders/part/weight_texture.wgsl` loads from.
+//! A matrix in a texture, four units a texel, as `shaders/part/weight_texture.wgsl` loads it.
 //!
 //! Knows rows and texels; knows no kernel and no plan.
 
@@ -18,7 +18,7 @@ pub(super) struct Texture {
 }
 
 impl Texture {
-    /// A texture for `data`, which is at most [`Medium::most_bytes`] long.
+    /// Makes a texture for `data`, which is at most [`Medium::most_bytes`] long.
     pub(super) fn new(device: &Device, label: &str, data: &PackedBuffer) -> Self {
         let (format, texel) = match data {
             PackedBuffer::F32(_) => (wgpu::TextureFormat::Rgba32Float, 16),
@@ -29,7 +29,7 @@ impl Texture {
         Self::of(device, label, (format, texel), data.bytes().len() as u64, usage)
     }
 
-    /// A texture for `bytes` of 32-bit floats that kernels write, [`Medium::most_bytes`] at most.
+    /// Makes a texture for `bytes` of 32-bit floats that kernels write, at most [`Medium::most_bytes`].
     pub(super) fn scratch(device: &Device, label: &str, bytes: u64) -> Self {
         let usage = wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::STORAGE_BINDING;
         Self::of(device, label, (wgpu::TextureFormat::Rgba32Float, 16), bytes, usage)
@@ -58,7 +58,7 @@ impl Texture {
         Self { view, texture, texel, bytes }
     }
 
-    /// Writes `data` from byte `at` on, the start of a row: whole rows, then the last one's part.
+    /// Writes `data` from byte `at` on, which starts a row: whole rows, then the part of the last one.
     pub(super) fn write(&self, device: &Device, at: usize, data: &[u8]) {
         let row = Medium::WIDTH as usize * self.texel;
         let (rows, part) = data.split_at(data.len() / row * row);

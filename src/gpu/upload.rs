@@ -1,31 +1,30 @@
-//! Host → device: a ring of mapped buffers, from which what a plan writes is copied to its slots.
+//! Host → device: a ring of mapped buffers, from which a plan's writes are copied to its slots.
 //!
-//! wgpu's own way (`write_buffer`) makes a buffer for each write; here a buffer is mapped again as soon as the device has
-//! read it, so that a repeated call makes none, and the next is laid out while the device computes. Knows writes and
-//! bytes; knows not what they mean.
+//! wgpu's `write_buffer` makes a buffer for each write. Here a buffer is mapped again as soon
+//! as the device has read it. So a repeated call makes none, and the next input is laid out
+//! while the device computes. Knows writes and bytes; knows no meaning of their contents.
 
-use super::buffers::Held;
+use super::buffers::GpuSlot;
 use super::device::Device;
-use super::info::Wait;
-use super::staging::{Place, Staging, side_by_side};
+use super::staging::{Staging, StagingRange, side_by_side};
 use super::tune::RING;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Caller, Plan, Write};
+use crate::plan::{HostIo, Plan, Write};
 
-/// What a plan's host writes, on its way to the device.
+/// The writes of a plan's host, on their way to the device.
 pub(super) struct Upload {
     label: String,
     writes: Vec<Write>,
-    places: Vec<Place>,
+    places: Vec<StagingRange>,
     sizes: Vec<u64>,
-    /// One write at a time is laid out here: mapped memory is only to be written, and not to be read again.
+    /// Memory to lay out one write at a time: mapped memory should only be written, never read.
     words: Vec<u32>,
-    /// The longest unused first.
+    /// The staging that is unused for longest comes first.
     ring: Vec<Staging>,
 }
 
 impl Upload {
-    /// Of the writes of `plan` that `pick` takes.
+    /// Makes the upload of the writes of `plan` that `pick` accepts.
     pub(super) fn new(device: &Device, plan: &Plan, pick: impl Fn(&Write) -> bool) -> Self {
         let writes: Vec<_> = plan.writes.iter().copied().filter(pick).collect();
         let (places, sizes) = side_by_side(writes.iter().map(|write| write.bytes), device.limits().buffer_bytes);
@@ -34,12 +33,13 @@ impl Upload {
         Self { label: plan.title.clone(), writes, places, sizes, words, ring: Vec::with_capacity(RING) }
     }
 
-    /// Staging that is mapped: one that the device is done with, else a new one, else the first that it will be done with.
+    /// Returns mapped staging: one that the device is done with, else
+    /// a new one, else the first that the device will be done with.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where the device has no memory for it; `Lost`, where the device is.
-    pub(super) async fn turn(&mut self, device: &Device, wait: Wait) -> Result<Staging> {
+    /// Returns an error of kind `Limits` if the device has no memory for it, or of kind `Lost` if the device is lost.
+    pub(super) async fn turn(&mut self, device: &Device) -> Result<Staging> {
         if let Some(index) = self.ring.iter().position(Staging::is_mapped) {
             return Ok(self.ring.remove(index));
         }
@@ -48,25 +48,25 @@ impl Upload {
             return device.guard(&self.label, || Staging::new(device, &self.label, &self.sizes, usage)).await;
         }
         let mut staging = self.ring.remove(0);
-        staging.landed(device, wait).await?;
+        staging.wait_mapped(device).await?;
         Ok(staging)
     }
 
-    /// Lets `caller` lay out every write, and records the copies into `slots`.
+    /// Lets `io` lay out every write, and records the copies into `slots`.
     ///
     /// # Errors
     ///
-    /// Those of `caller`; kind `Device`, where the staging is not mapped.
+    /// Returns the errors of `io`, or an error of kind `Device` if the staging is not mapped.
     pub(super) fn fill(
         &mut self,
         staging: &Staging,
-        caller: &mut dyn Caller,
-        slots: &[Held],
+        io: &mut dyn HostIo,
+        slots: &[GpuSlot],
         encoder: &mut wgpu::CommandEncoder,
     ) -> Result<()> {
         for (write, place) in self.writes.iter().zip(&self.places) {
             let words = &mut self.words[..usize::try_from(write.bytes / 4).expect("as above")];
-            caller.give(*write, words)?;
+            io.write(*write, words)?;
             let buffer = &staging.buffers[place.buffer];
             if write.bytes > 0 {
                 let mapped = buffer.get_mapped_range_mut(place.range.clone());
@@ -87,12 +87,12 @@ impl Upload {
         Ok(())
     }
 
-    /// The size of the ring.
+    /// Returns the size of the ring.
     pub(super) fn bytes(&self) -> u64 {
         self.ring.iter().map(Staging::bytes).sum()
     }
 
-    /// Asks for the mapping of `staging`, after `submission` was made of it.
+    /// Asks for the mapping of `staging`, which `submission` uses.
     pub(super) fn sent(&mut self, mut staging: Staging, submission: wgpu::SubmissionIndex) {
         staging.ask(wgpu::MapMode::Write, submission);
         self.ring.push(staging);

@@ -1,4 +1,4 @@
-//! What a kernel binds: each binding's index, its role, how it is used, and when it is there.
+//! The bindings of kernels: the index and the role of each, how it is used, and which programs have it.
 
 /// How a kernel uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -7,63 +7,63 @@ pub enum Access {
     Uniform,
     /// Read-only storage.
     Read,
-    /// A texture of floats whose texels are loaded.
+    /// A texture of floats, read texel by texel.
     Texture,
-    /// One of integers.
+    /// A texture of integers, read texel by texel.
     IntegerTexture,
-    /// A texture of 32-bit floats whose texels are written.
+    /// A texture of 32-bit floats, written texel by texel.
     WriteTexture,
     /// Storage that is read and written.
     ReadWrite,
 }
 
 impl Access {
-    /// Whether it is a texture, however it is used.
+    /// Whether the binding is a texture, read or written.
     pub fn is_texture(self) -> bool {
         matches!(self, Self::Texture | Self::IntegerTexture | Self::WriteTexture)
     }
 
-    /// Whether what is bound is written.
+    /// Whether the kernel writes the binding.
     pub fn is_write(self) -> bool {
         matches!(self, Self::ReadWrite | Self::WriteTexture)
     }
 }
 
-/// When a binding is there.
+/// Which programs have a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum When {
     /// In every program.
     Always,
     /// In programs with [`Mask::Live`](super::Mask::Live).
     Masked,
-    /// In programs with a memory: `states` is not [`StateKind::Hidden`](super::StateKind::Hidden).
-    Memory,
-    /// In programs whose hidden state waits for its projection, and that multiply the one before.
+    /// In programs with a cell state: `states` is not [`StateKind::Hidden`](super::StateKind::Hidden).
+    CellState,
+    /// In programs that multiply the earlier hidden state and leave the new one to a projection.
     Projected,
     /// In programs that write the hidden state themselves.
     Unprojected,
-    /// In steps that keep what the way back needs.
+    /// In steps that keep what the backward pass needs.
     Kept,
     /// In training programs of a GRU.
     Recurrent,
     /// In training programs with peepholes.
     Peepholes,
-    /// In steps whose gates multiply rows of their own.
-    Apart,
-    /// In losses of a class a row.
+    /// In steps whose gates multiply rows of their own, one for each gate.
+    PerGate,
+    /// In losses that compare each row with a class.
     Classes,
-    /// In losses of a number for each output.
+    /// In losses that compare each output with a number.
     Values,
     /// In losses whose classes have weights.
     Weighted,
-    /// In updates that keep more moments of each weight than so many.
+    /// In updates that keep more than this many moments of each weight.
     Moments(usize),
 }
 
-/// What a binding is to a kernel.
+/// The role of a binding in its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// What the dispatch is told.
+    /// The params of the dispatch.
     Params,
     /// The matrix of a product, or a table.
     Weights,
@@ -71,71 +71,73 @@ pub enum Role {
     Source,
     /// Rows that are written.
     Result,
-    /// The hoisted input product.
+    /// The input product, computed for all timesteps ahead of the steps.
     Gates,
-    /// Which rows have a step.
+    /// The mask: which rows have a step.
     Live,
     /// The hidden state.
     Hidden,
-    /// What a cell keeps beside its hidden state.
-    Memory,
-    /// The outputs of a run of layers.
+    /// The cell state of an LSTM.
+    CellState,
+    /// What the first product of a step leaves for the second, of a GRU with the reset before the product.
+    Scratch,
+    /// The outputs of a wavefront.
     Output,
-    /// What workgroups hand each other.
-    Exchange,
+    /// The mailbox of co-resident workgroups.
+    Mailbox,
     /// Tokens.
     Tokens,
     /// How tokens are drawn.
     Draws,
-    /// Training: what a step keeps for the way back through it.
+    /// Training: what a step keeps for the backward pass.
     Kept,
     /// Training: gradients of rows.
     Delta,
     /// Training: a gradient of states that came through a product.
     Product,
-    /// Training: a gradient of states that goes past the products.
+    /// Training: a gradient of states that bypasses the products.
     Direct,
     /// Training: the gradient of cell states.
     Carry,
     /// Training: a matrix whose panels end in peepholes.
     Peepholes,
-    /// Training: what goes past the products, of hidden states and of cell states.
+    /// Training: the gradients of hidden states and of cell states that bypass the products.
     Past,
     /// Training: a GRU's recurrent product, and its gradient.
     Recurrent,
-    /// Training: what goes into the new gate of a GRU besides, and its gradient.
+    /// Training: the other input of a GRU's new gate, and its gradient.
     New,
-    /// Training: the value that one is compared with.
+    /// Training: the value to compare with.
     Other,
-    /// Training: rows by their tokens.
+    /// Training: rows in the order of their tokens.
     Order,
-    /// Training: where the rows of each token start.
+    /// Training: where the rows of each token start in that order.
     Starts,
-    /// Training: the numbers that outputs are compared with.
+    /// Training: the numbers to compare outputs with.
     Values,
-    /// Training: how much each row counts.
+    /// Training: the weight of each row.
     Scale,
-    /// Training: how much each class counts.
+    /// Training: the weight of each class.
     ClassWeights,
-    /// Training: what each row loses.
+    /// Training: the loss of each row.
     Losses,
     /// Training: the numbers of an update.
     Scalars,
-    /// Training: the squares of the norms of gradients.
+    /// Training: the squared norms of gradients.
     Norms,
-    /// Training: what is kept of each weight from update to update.
+    /// Training: the first number that is kept of each weight from update to update.
     Moment,
     /// Training: the second such number.
     SecondMoment,
-    /// Training: the third.
+    /// Training: the third such number.
     ThirdMoment,
 }
 
 impl Role {
-    /// How many there are.
+    /// The number of roles.
     pub const COUNT: usize = Self::ThirdMoment as usize + 1;
 
-    /// The name of the WGSL variable.
+    /// Returns the name of the WGSL variable.
     pub fn name(self) -> &'static str {
         match self {
             Self::Params => "params",
@@ -145,9 +147,10 @@ impl Role {
             Self::Gates => "gates",
             Self::Live => "live",
             Self::Hidden => "hidden",
-            Self::Memory => "memory",
+            Self::CellState => "cell_state",
+            Self::Scratch => "scratch",
             Self::Output => "output",
-            Self::Exchange => "exchange",
+            Self::Mailbox => "mailbox",
             Self::Tokens => "tokens",
             Self::Draws => "draws",
             Self::Kept => "kept",
@@ -175,15 +178,15 @@ impl Role {
     }
 }
 
-/// One binding.
+/// A binding of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The binding's index in group 0.
     pub index: u32,
-    /// What it is to the kernel: its WGSL variable has the role's name.
+    /// Its role, whose name is that of the WGSL variable.
     pub role: Role,
     /// How it is used.
     pub access: Access,
-    /// When it is there.
+    /// Which programs have it.
     pub when: When,
 }

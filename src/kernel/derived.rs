@@ -1,26 +1,26 @@
 //! What follows from a program: the gates and rows of its product, its override constants, its workgroup and its loops.
 //!
-//! `plan::check` holds these numbers against a device's limits, and `tests/shaders.rs` against the WGSL.
+//! `plan::check` compares these numbers with a device's limits, and `tests/shaders.rs` with the WGSL.
 
-use super::{Half, PATIENCE, Params, Program, Project, RELU, Step, StepProject, Tile, Training, WORKGROUP, finite};
+use super::{Gemm, Half, Params, Program, RELU, SPIN_LIMIT, Step, StepProject, Tile, Training, WORKGROUP, finite};
 use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
 
 impl Program {
-    /// G of the product that the program computes; 1 where it has none.
+    /// Returns G of the product that the program computes, or 1 if it has none.
     #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
     pub fn product_gates(&self) -> u32 {
         match self {
-            Self::Project(product) => product.gates,
-            Self::Step(step) | Self::Diagonal(step) | Self::Scan(step) | Self::Persistent(step) => {
+            Self::Gemm(product) => product.gates,
+            Self::Step(step) | Self::Wavefront(step) | Self::Scan(step) | Self::Persistent(step) => {
                 step.cell.gates() as u32
             }
             Self::StepReset(_) => 2,
             Self::StepNew(..) | Self::StepProject(_) => 1,
-            Self::Clear
+            Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Softmax { .. }
@@ -30,35 +30,35 @@ impl Program {
         }
     }
 
-    /// Rows of a panel of the weights after those of the depth: the bias, and an LSTM's peepholes.
+    /// Returns the rows of a panel of the weights after those of the depth: the bias, and an LSTM's peepholes.
     pub fn rows_after_depth(&self) -> u32 {
         match self {
             Self::Step(step) | Self::Scan(step) | Self::Persistent(step) => match step.variant.peepholes {
                 Peepholes::None => 1,
                 Peepholes::Diagonal => 2,
             },
-            // No layer of a run has peepholes.
-            Self::Diagonal(_)
+            // No layer of a wavefront has peepholes.
+            Self::Wavefront(_)
             | Self::StepReset(_)
             | Self::StepNew(..)
             | Self::StepProject(_)
-            | Self::Clear
+            | Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Sample => 1,
-            Self::Project(product) => product.after,
+            Self::Gemm(product) => product.after,
             Self::Training(training) => training.rows_after_depth(),
         }
     }
 
-    /// Whether the cell of a step is what its name alone stands for, or an RNN of relu: those have parts of their own, the
-    /// others are linked from the general ones.
+    /// Whether the cell of a step has parts of its own: the plain equations,
+    /// or an RNN of relu. Other cells are linked from the general parts.
     pub fn is_plain(&self) -> bool {
         let plain = |(cell, variant): (Cell, Variant)| {
             let relu = cell == Cell::Rnn && variant == Variant { functions: RELU, ..Variant::NONE };
@@ -67,13 +67,13 @@ impl Program {
         !(self.kernel().is_step() || self.training().is_some()) || self.cell().is_none_or(plain)
     }
 
-    /// The override constants and their values. A function has its code and two constants, 0 where it has none.
+    /// Returns the override constants and their values. A function has its code and two constants, 0 if it has none.
     pub fn overrides(&self) -> Vec<(&'static str, f64)> {
         let names = self.kernel().declaration().overrides.iter();
         names.filter_map(|&name| Some((name, self.override_value(name)?))).collect()
     }
 
-    /// The value of an override constant; `None` where the program's parts do not declare it.
+    /// Returns the value of an override constant, or `None` if the program's parts do not declare it.
     fn override_value(&self, name: &str) -> Option<f64> {
         let general = self.cell().filter(|_| !self.is_plain());
         let functions = general.map_or(0, |(cell, _)| cell.function_count());
@@ -83,8 +83,8 @@ impl Program {
         let function = match function {
             "PANELS" => return Some(self.tile()?.panels.into()),
             "SLICES" => return Some(self.tile()?.slices.into()),
-            "ADD" => return Some(u32::from(matches!(self, Self::Project(Project { add: true, .. }))).into()),
-            "APART" => return Some(u32::from(self.is_apart()).into()),
+            "ADD" => return Some(u32::from(matches!(self, Self::Gemm(Gemm { add: true, .. }))).into()),
+            "GATEWISE" => return Some(u32::from(self.is_per_gate()).into()),
             "LAYER" => return Some(self.tile()?.layer.into()),
             "COMBINE" => return Some((self.combine()? as u32).into()),
             "JOIN" => return Some((self.join()?.combine as u32).into()),
@@ -111,57 +111,57 @@ impl Program {
         })
     }
 
-    /// Whether the program is linked with a function of its results: a product may have none.
+    /// Whether the program is linked with a function for its results. A product may have none.
     pub(crate) fn ends_in_function(&self) -> bool {
         match self {
-            Self::Project(product) => product.activation != Activation::Linear,
+            Self::Gemm(product) => product.activation != Activation::Linear,
             Self::Softmax { .. } | Self::Activate(_) => true,
             Self::Training(training) => matches!(training, Training::ActivateBack(_) | Training::SoftmaxBack { .. }),
             Self::Step(_)
-            | Self::Diagonal(_)
+            | Self::Wavefront(_)
             | Self::Scan(_)
             | Self::Persistent(_)
             | Self::StepReset(_)
             | Self::StepNew(..)
             | Self::StepProject(_)
-            | Self::Clear
+            | Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Sample => false,
         }
     }
 
-    /// Invocations of a workgroup in x, y, z.
+    /// Returns the invocations of a workgroup in x, y and z.
     pub fn workgroup_size(&self) -> [u32; 3] {
         let own = if let Self::Training(Training::Outer(outer)) = self { Some(outer.invocations()) } else { None };
         [own.or_else(|| self.tile().map(invocations)).unwrap_or(WORKGROUP), 1, 1]
     }
 
-    /// Bytes of workgroup memory.
+    /// Returns the bytes of workgroup memory.
     pub fn workgroup_bytes(&self) -> u32 {
         let shared = |tile| shared_bytes(tile, self.product_gates());
         match self {
             Self::Softmax { .. } => 4 * WORKGROUP,
-            // Each lane's best and where it is, and the counts of a digit.
+            // Each lane's best value and its place, and the counts of a digit.
             Self::Sample => 4 * (2 * WORKGROUP + 16),
             Self::Scan(Step { tile, .. }) => shared(*tile) + 16 * 4 * tile.panels * tile.rows,
-            // And how long it has waited.
+            // The last word is how long it has waited.
             Self::Persistent(Step { tile, .. }) => shared(*tile) + 16 * 4 * tile.layer * tile.rows + 4,
             Self::Step(Step { tile, .. })
-            | Self::Diagonal(Step { tile, .. })
+            | Self::Wavefront(Step { tile, .. })
             | Self::StepReset(Half { tile, .. })
             | Self::StepNew(Half { tile, .. }, _)
             | Self::StepProject(StepProject { tile, .. }) => shared(*tile),
-            Self::Project(_)
-            | Self::Clear
+            Self::Gemm(_)
+            | Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Activate(_) => 0,
@@ -169,7 +169,7 @@ impl Program {
         }
     }
 
-    /// Iterations of all loops that one invocation runs at most, were none of them unrolled.
+    /// Returns the most loop iterations that one invocation runs, with no loop unrolled.
     pub fn loop_iterations(&self, params: &Params) -> u64 {
         let gates = u64::from(self.product_gates());
         let product = |tile: Tile, sharing: u32| product_iterations(tile, gates, params.depth, sharing);
@@ -179,7 +179,7 @@ impl Program {
                     + 2 * u64::from(WORKGROUP)
             }
             Self::Sample => {
-                // The highest, eight digits of the k-th largest, and the draw; then what lanes tell each other.
+                // The highest logit, eight digits of the k-th largest, and the draw; then what lanes tell each other.
                 let fours = u64::from(params.units / 4).div_ceil(u64::from(WORKGROUP));
                 (1 + 8 + 1) * fours + 2 * u64::from(WORKGROUP) + 8 * (1 + 16)
             }
@@ -188,26 +188,26 @@ impl Program {
                 u64::from(params.steps) * (walked_step(*tile, gates, params) + kept) + 2 * u64::from(tile.rows)
             }
             Self::Persistent(Step { tile, .. }) => {
-                // What is handed on and taken, four units each, and the turns of waiting.
+                // The rows handed on and taken, four units each, and the turns of waiting.
                 let rows = u64::from(tile.rows);
                 let handed = rows + (rows * u64::from(params.units / 4)).div_ceil(invocations(*tile).into());
                 u64::from(params.steps) * (walked_step(*tile, gates, params) + handed)
                     + 2 * rows
                     + handed
-                    + u64::from(PATIENCE)
+                    + u64::from(SPIN_LIMIT)
             }
-            Self::Project(Project { tile, .. }) => product(*tile, 1),
+            Self::Gemm(Gemm { tile, .. }) => product(*tile, 1),
             // Each half has a product of its own.
-            Self::Diagonal(Step { tile, .. }) => product(*tile, tile.slices / 2),
+            Self::Wavefront(Step { tile, .. }) => product(*tile, tile.slices / 2),
             Self::Step(Step { tile, .. })
             | Self::StepReset(Half { tile, .. })
             | Self::StepNew(Half { tile, .. }, _)
             | Self::StepProject(StepProject { tile, .. }) => product(*tile, tile.slices),
-            Self::Clear
+            Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Activate(_) => 0,
@@ -215,32 +215,33 @@ impl Program {
         }
     }
 
-    /// Whether it is the first dispatch of its target, where that depends.
+    /// Whether it is the first dispatch of its target, if the program depends on it.
     fn first(&self) -> Option<bool> {
         self.join().map(|join| join.first).or_else(|| self.training()?.first())
     }
 }
 
-/// Iterations of a product: the depth in fours, shared by so many; then sharing, adding and finishing each row.
+/// Iterations of a product: the depth in fours, split among
+/// `sharing` lanes, then sharing, adding and finishing each row.
 pub(super) fn product_iterations(tile: Tile, gates: u64, depth: u32, sharing: u32) -> u64 {
     u64::from(depth / 4).div_ceil(u64::from(sharing))
         + u64::from(tile.rows * tile.wide) * (1 + gates * (3 + u64::from(sharing)))
 }
 
-/// Iterations of each step of a walk: itself, the depth in fours, then sharing, adding and finishing each row. The states go
-/// in and out row by row.
+/// Iterations of each step of a walk: itself, the depth in fours, then sharing,
+/// adding and finishing each row. The states go in and out row by row.
 pub(super) fn walked_step(tile: Tile, gates: u64, params: &Params) -> u64 {
     let slices = u64::from(tile.slices);
     let loads = if tile.held > 0 { 0 } else { u64::from(params.depth / 4).div_ceil(slices) };
     1 + loads + u64::from(tile.rows) * (1 + gates * (3 + slices))
 }
 
-/// Invocations of a workgroup that computes a tile: four units each.
+/// The invocations of a workgroup that computes a tile, with four units each.
 pub(super) fn invocations(tile: Tile) -> u32 {
     4 * tile.panels * tile.slices
 }
 
-/// Bytes of workgroup memory in which slices meet.
+/// The bytes of workgroup memory that slices share.
 pub(super) fn shared_bytes(tile: Tile, gates: u32) -> u32 {
     if tile.slices == 1 {
         return 0;

@@ -1,7 +1,7 @@
-//! Linking: which files under `shaders/` make up a program. Structure is chosen here and nowhere else.
+//! Linking: which files under `shaders/` make up a program. Structure is chosen only here.
 //!
-//! No preprocessor: a module is its parts one after the other, each under a marker line that names its file. `programs` lists
-//! every program that ships.
+//! There is no preprocessor. A module is its parts one after the other, each under
+//! a marker line that names its file. `programs` lists every program that ships.
 
 mod product;
 mod programs;
@@ -9,7 +9,7 @@ mod training;
 
 use product::{hold, panel, peephole, slices, sums, taken, weight};
 
-use super::{Half, Kernel, Mask, Matrix, Program, Project, StateKind, Step, StepProject, Tile};
+use super::{Gemm, Half, Kernel, Mask, Matrix, Program, StateKind, Step, StepProject, Tile};
 use crate::cell::{Activation, Cell, Reset, Variant};
 
 pub use programs::programs;
@@ -22,13 +22,13 @@ macro_rules! parts {
 }
 
 parts![
+    "back/cell_state.wgsl",
     "back/deltas.wgsl",
     "back/deltas_gru.wgsl",
     "back/gru.wgsl",
     "back/hidden.wgsl",
     "back/lstm.wgsl",
     "back/lstm_general.wgsl",
-    "back/memory.wgsl",
     "back/no_peephole.wgsl",
     "back/no_states.wgsl",
     "back/peephole.wgsl",
@@ -81,14 +81,14 @@ parts![
     "keep/sums.wgsl",
     "kernel/activate.wgsl",
     "kernel/activate_back.wgsl",
-    "kernel/blank.wgsl",
     "kernel/cell_back.wgsl",
-    "kernel/clear.wgsl",
-    "kernel/diagonal.wgsl",
     "kernel/drop.wgsl",
+    "kernel/final_state.wgsl",
     "kernel/gather.wgsl",
+    "kernel/gemm.wgsl",
     "kernel/join.wgsl",
     "kernel/loss.wgsl",
+    "kernel/mask_outputs.wgsl",
     "kernel/maximum_back.wgsl",
     "kernel/merge.wgsl",
     "kernel/new_back.wgsl",
@@ -96,9 +96,8 @@ parts![
     "kernel/outer.wgsl",
     "kernel/peephole_back.wgsl",
     "kernel/persistent.wgsl",
-    "kernel/pick.wgsl",
-    "kernel/project.wgsl",
     "kernel/reset_back.wgsl",
+    "kernel/reset_mailbox.wgsl",
     "kernel/reset_rows.wgsl",
     "kernel/sample.wgsl",
     "kernel/scan.wgsl",
@@ -121,6 +120,7 @@ parts![
     "kernel/total.wgsl",
     "kernel/transpose.wgsl",
     "kernel/update.wgsl",
+    "kernel/wavefront.wgsl",
     "kernel/zero.wgsl",
     "loss/classes.wgsl",
     "loss/elementwise.wgsl",
@@ -143,13 +143,13 @@ parts![
     "panel/integers.wgsl",
     "part/activation.wgsl",
     "part/copies.wgsl",
-    "part/exchange.wgsl",
     "part/gates.wgsl",
     "part/hold.wgsl",
     "part/lanes.wgsl",
     "part/live_all.wgsl",
     "part/live_mask.wgsl",
     "part/logarithm.wgsl",
+    "part/mailbox.wgsl",
     "part/params.wgsl",
     "part/place.wgsl",
     "part/product.wgsl",
@@ -171,8 +171,8 @@ parts![
     "source/projected.wgsl",
     "source/reset.wgsl",
     "source/state.wgsl",
+    "state/cell.wgsl",
     "state/hidden.wgsl",
-    "state/memory.wgsl",
     "state/projected.wgsl",
     "tile/rows_1.wgsl",
     "tile/rows_2.wgsl",
@@ -192,7 +192,7 @@ parts![
     "update/scalars.wgsl",
 ];
 
-/// The paths of the parts of `program`, in order.
+/// Returns the paths of the parts of `program`, in order.
 pub fn parts(program: &Program) -> Vec<&'static str> {
     let mut parts = vec!["part/params.wgsl"];
     if program.bindings().any(|binding| binding.access.is_texture()) {
@@ -200,7 +200,7 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
     }
     let kernel = program.kernel();
     match *program {
-        Program::Project(Project { matrix, tile, .. }) => {
+        Program::Gemm(Gemm { matrix, tile, .. }) => {
             parts.extend([weight(matrix), panel(matrix)]);
             parts.extend(sums(program, tile));
             parts.extend(chosen(program));
@@ -209,11 +209,11 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
             parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
             let source = match step.states {
                 StateKind::Projected => "source/projected.wgsl",
-                StateKind::Hidden | StateKind::Memory => "source/state.wgsl",
+                StateKind::Hidden | StateKind::Cell => "source/state.wgsl",
             };
-            parts.extend([taken(step.apart, source), state(step.states), live(step.mask), keep(step)]);
+            parts.extend([taken(step.per_gate, source), state(step.states), live(step.mask), keep(step)]);
         }
-        Program::Diagonal(step) => {
+        Program::Wavefront(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, "reduce/halves.wgsl"));
             parts.extend([state(step.states), live(step.mask)]);
         }
@@ -225,16 +225,16 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Persistent(step) => {
             parts.extend(product_parts(program, step.matrix, step.tile, slices(step.tile)));
             parts.extend(hold(step.tile));
-            let walk = [keep(step), "part/walk.wgsl", "part/exchange.wgsl"];
+            let walk = [keep(step), "part/walk.wgsl", "part/mailbox.wgsl"];
             parts.extend(walk.into_iter().chain([state(step.states), live(step.mask)]));
         }
-        Program::StepReset(Half { matrix, tile, apart, .. }) => {
+        Program::StepReset(Half { matrix, tile, per_gate, .. }) => {
             parts.extend(product_parts(program, matrix, tile, slices(tile)));
-            parts.push(taken(apart, "source/state.wgsl"));
+            parts.push(taken(per_gate, "source/state.wgsl"));
         }
-        Program::StepNew(Half { matrix, tile, apart, .. }, mask) => {
+        Program::StepNew(Half { matrix, tile, per_gate, .. }, mask) => {
             parts.extend(product_parts(program, matrix, tile, slices(tile)));
-            parts.extend([taken(apart, "source/reset.wgsl"), live(mask)]);
+            parts.extend([taken(per_gate, "source/reset.wgsl"), live(mask)]);
         }
         Program::StepProject(StepProject { matrix, tile, mask }) => {
             parts.extend(product_parts(program, matrix, tile, slices(tile)));
@@ -245,14 +245,14 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Join(_) => parts.push("part/activation.wgsl"),
         Program::Activate(_) => parts.extend(chosen(program)),
         Program::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
-        Program::Clear | Program::OneHot | Program::Pick | Program::Blank | Program::Merge(_) => {}
+        Program::ResetMailbox | Program::OneHot | Program::FinalState | Program::MaskOutputs | Program::Merge(_) => {}
         Program::Training(training) => parts.extend(training::parts(program, training)),
     }
     parts.push(kernel_file(kernel));
     parts
 }
 
-/// What a step keeps for its way back.
+/// The part that keeps what the backward pass of a step needs.
 fn keep(step: Step) -> &'static str {
     match step.cell {
         _ if !step.keeps => "keep/none.wgsl",
@@ -261,9 +261,9 @@ fn keep(step: Step) -> &'static str {
     }
 }
 
-/// The parts of a step's product, and of its cell where it has one.
+/// The parts of a step's product, and of its cell if it has one.
 fn product_parts(program: &Program, matrix: Matrix, tile: Tile, reduce: &'static str) -> Vec<&'static str> {
-    // The constants of tile and cell come before an array that has its size by some of them: naga 30 wants it so.
+    // The constants of tile and cell come before an array whose size depends on them: naga 30 requires it.
     let mut parts = vec![weight(matrix), panel(matrix), "part/place.wgsl"];
     if let Some((cell, variant)) = program.cell() {
         parts.extend(cell_parts(program, cell, variant));
@@ -284,12 +284,12 @@ fn live(mask: Mask) -> &'static str {
 fn state(states: StateKind) -> &'static str {
     match states {
         StateKind::Hidden => "state/hidden.wgsl",
-        StateKind::Memory => "state/memory.wgsl",
+        StateKind::Cell => "state/cell.wgsl",
         StateKind::Projected => "state/projected.wgsl",
     }
 }
 
-/// The WGSL of `program`: its parts, each under a line `// part: PATH`.
+/// Returns the WGSL of `program`: its parts, each under a line `// part: PATH`.
 pub fn source(program: &Program) -> String {
     let text = |path: &str| {
         let (_, text) = PARTS.iter().find(|(name, _)| *name == path).expect("every part is embedded");
@@ -298,10 +298,10 @@ pub fn source(program: &Program) -> String {
     parts(program).into_iter().map(text).collect()
 }
 
-/// Every elementwise function, for an override constant to choose from.
+/// Every elementwise function. An override constant chooses one.
 const FUNCTIONS: [&str; 3] = ["part/activation.wgsl", "part/logarithm.wgsl", "function/all.wgsl"];
 
-/// The function that a layer's results go through.
+/// The function of a layer's results.
 fn chosen(program: &Program) -> Vec<&'static str> {
     if program.ends_in_function() {
         [&FUNCTIONS[..], &["function/chosen.wgsl"]].concat()
@@ -310,7 +310,7 @@ fn chosen(program: &Program) -> Vec<&'static str> {
     }
 }
 
-/// The equations of a cell, and the functions in them.
+/// The equations of a cell, and the functions that they use.
 fn cell_parts(program: &Program, cell: Cell, variant: Variant) -> Vec<&'static str> {
     if program.is_plain() {
         let file = match cell {

@@ -1,40 +1,40 @@
-//! `Params`: what a dispatch is told at run time. The twin of `shaders/part/params.wgsl`; a test compares them.
+//! `Params`: what a dispatch is told at run time. Its twin is `shaders/part/params.wgsl`, and a test compares them.
 
 use bytemuck::{Pod, Zeroable};
 
 /// The uniform of a dispatch. Rows, panels and elements count from the start of the bound window.
-/// A pair `…_0`, `…_1` holds the value for workgroup z = 0 and z = 1 (the directions of a dispatch).
+/// A pair `…_0`, `…_1` holds the values for workgroup z = 0 and z = 1, the directions of a dispatch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct Params {
-    /// Rows to compute: B for a step, timesteps · B for everything else.
+    /// Rows to compute: B for a step, timesteps · B for every other kernel.
     pub rows: u32,
     /// B, the batch.
     pub batch: u32,
-    /// D, the directions side by side in a hidden state or a memory.
+    /// D: how many directions a hidden or a cell state has side by side.
     pub directions: u32,
-    /// The direction of z = 0: where in the features a step reads and writes.
+    /// The direction of z = 0: it decides which features a step reads and writes.
     pub direction: u32,
     /// K, the depth of the product (padded).
     pub depth: u32,
-    /// Padded features of one direction's output; a row of the target has `units · directions`.
-    /// For `Project` and `Gather`: elements of a row of the target.
+    /// Padded features of one direction's output: a row of the target has
+    /// `units · directions`. `Gemm`, `Gather`: elements of a row of the target.
     pub units: u32,
     /// The first panel to compute.
     pub panel: u32,
-    /// How many panels.
+    /// How many panels to compute.
     pub panels: u32,
-    /// The panel of the bound weights that belongs to `panel` at z = 0. For `Gather`: the row of token `token`.
+    /// The panel of the bound weights that belongs to `panel` at z = 0. `Gather`: the table's row for token `token`.
     pub weight_panel: u32,
-    /// Panels from the weights of one direction to those of the next. For `Gather`: rows of the table.
+    /// Panels from the weights of one direction to those of the next. `Gather`: rows of the table.
     pub weight_panels: u32,
-    /// The row read.
+    /// The first row that is read.
     pub source_0: u32,
-    /// The row read at z = 1.
+    /// The first row that is read at z = 1.
     pub source_1: u32,
-    /// The row written.
+    /// The first row that is written.
     pub target_0: u32,
-    /// The row written at z = 1.
+    /// The first row that is written at z = 1.
     pub target_1: u32,
     /// The timestep of `gates`.
     pub gates_0: u32,
@@ -48,54 +48,56 @@ pub struct Params {
     pub kept_0: u32,
     /// The timestep of `kept` at z = 1.
     pub kept_1: u32,
-    /// The row of `hidden` before a step back.
+    /// The row of `hidden` that holds the state before the step whose gradients are computed.
     pub before_0: u32,
-    /// The row of `hidden` before a step back, at z = 1.
+    /// The same row at z = 1.
     pub before_1: u32,
-    /// The row of `memory` that holds the cell state before the step.
-    pub memory_in: u32,
-    /// The row of `memory` that takes the cell state after it.
-    pub memory_out: u32,
-    /// `Gather`: the first token of the bound table. `Drop`, `Spread`: the word below which an element is dropped.
+    /// The row of `cell_state` that holds the cell state before the step.
+    pub cell_in: u32,
+    /// The row of `cell_state` that takes the cell state after the step.
+    pub cell_out: u32,
+    /// `Gather`: the first token of the bound table. `Drop`,
+    /// `Spread`: an element is dropped if its word is less than this.
     pub token: u32,
-    /// `Gather`: how many tokens the bound table has. `Spread`: the parts of a row of the target.
+    /// `Gather`: how many tokens the bound table has. `Spread`: how many parts a row of the target has.
     pub tokens: u32,
     /// `Softmax`, `Join`, `Spread`: the true features of a part, without padding.
     pub features: u32,
     /// `Scan`, `ScanBack`: how many timesteps.
     pub steps: u32,
-    /// `Scan`: rows from the target of a step to that of the next, modulo 2³²; `ScanBack`: likewise of `hidden`.
+    /// `Scan`: rows from the target of one step to that of the
+    /// next, modulo 2³². `ScanBack`: the same for rows of `hidden`.
     pub hidden_step_0: u32,
-    /// The same at z = 1.
+    /// The same step of rows at z = 1.
     pub hidden_step_1: u32,
-    /// `Scan`: timesteps of `gates` and `kept`, and rows of `live`, from a step to the next, modulo 2³²; `ScanBack`: and rows of
-    /// `delta`. `Drop`: 1, or 0 where all steps share what is dropped.
+    /// `Scan`: timesteps of `gates` and `kept`, and rows of `live`, from one step to the next, modulo
+    /// 2³². `ScanBack`: rows of `delta` as well. `Drop`: 0 if all steps share what is dropped, else 1.
     pub time_step_0: u32,
-    /// The same at z = 1.
+    /// The same step of time at z = 1.
     pub time_step_1: u32,
-    /// `Join`: padded features of a part of the source; a row of it has `source_units · source_directions`.
-    /// `Project`, `Outer`: elements of a row of the source.
+    /// `Join`: padded features of a part of the source, whose row has
+    /// `source_units · source_directions`. `Gemm`, `Outer`: elements of a row of the source.
     pub source_units: u32,
     /// `Join`: the true features of a part of the source.
     pub source_features: u32,
-    /// `Join`, `Spread`: the parts of a row of the source.
+    /// `Join`, `Spread`: how many parts a row of the source has.
     pub source_directions: u32,
-    /// `Join`: the first true feature of the source that is taken, counted over all parts.
-    /// `Project`, `Outer`: the first element of a row of the source that is taken. `Spread`: what counters of features begin at.
+    /// `Join`: the first true feature that is taken from the source, counted over all parts. `Gemm`, `Outer`:
+    /// the first element that is taken from a row of the source. `Spread`: the first counter of features.
     pub source_offset: u32,
-    /// `Join`: the true feature of the target that takes it, counted over all parts. `Spread`: how many rows of the call are before
-    /// the first.
+    /// `Join`: the first true feature of the target that takes one, counted over
+    /// all parts. `Spread`: how many rows of the call come before the first.
     pub offset: u32,
     /// `Join`: how many features are taken.
     pub count: u32,
-    /// `Join`, `Drop`, `Spread`: the bits of the f32 that what is joined, or kept, is multiplied by.
+    /// `Join`, `Drop`, `Spread`: the factor of each joined or kept feature, as the bits of an f32.
     pub scale: u32,
-    /// Nothing: it makes the size a multiple of 16 bytes.
+    /// Unused: it makes the size a multiple of 16 bytes.
     pub reserved: u32,
 }
 
 impl Params {
-    /// The params with each pair's second value in its first place.
+    /// Returns the params with each pair's second value in its first place.
     pub(crate) fn second(self) -> Self {
         Self {
             source_0: self.source_1,

@@ -1,87 +1,87 @@
-//! A program: a kernel with everything that is fixed when it is compiled. What follows from that is in `derived`.
+//! Programs: a kernel with everything that is fixed when it is compiled. `derived` has what follows from that.
 //!
-//! Each kernel has a variant that holds what it means and nothing else. Whatever must be said of a kernel is said by a match
-//! without a wildcard: a new one does not compile until all of it is.
+//! Each kernel has a variant, which holds exactly what can vary. Each question about a kernel
+//! is a match without a wildcard: a new kernel does not compile until all of them are answered.
 
 use super::{
-    Access, Binding, Combine, JoinOp, Kernel, Loads, Mask, Medium, Outer, Role, StateKind, Storage, Tile, Training,
-    When,
+    Access, Binding, Combine, JoinOp, Kernel, Loads, Mask, Medium, Outer, Role, StateKind, Tile, Training, When,
 };
 use crate::cell::{Activation, Cell, Reset, Variant};
+use crate::precision::Precision;
 
-/// How a device has the matrix of a product.
+/// How a device stores the matrix of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matrix {
-    /// As which numbers.
-    pub storage: Storage,
-    /// In what.
+    /// The format of its numbers.
+    pub storage: Precision,
+    /// A buffer or a texture.
     pub medium: Medium,
 }
 
 impl Matrix {
-    /// In a buffer.
-    pub fn buffer(storage: Storage) -> Self {
+    /// Returns a matrix in a buffer.
+    pub fn buffer(storage: Precision) -> Self {
         Self { storage, medium: Medium::Buffer }
     }
 }
 
 /// A product of many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Project {
-    /// The cell whose gates it computes, if it computes all of one's.
+pub struct Gemm {
+    /// The cell whose gates it computes, if it computes all gates of one.
     pub cell: Option<Cell>,
-    /// G: how many gates a panel has.
+    /// G: the gates of a panel.
     pub gates: u32,
-    /// Rows of a panel after those of the depth: the bias, and peepholes, which it does not know.
+    /// Rows of a panel after those of the depth: the bias, then peepholes, which the product skips.
     pub after: u32,
-    /// What the results go through.
+    /// The function that the results go through.
     pub activation: Activation,
-    /// The matrix.
+    /// The matrix of the product.
     pub matrix: Matrix,
-    /// How it is cut.
+    /// How the product is cut.
     pub tile: Tile,
-    /// Whether it is added to what stands in the target.
+    /// Whether the result is added to the target's old values.
     pub add: bool,
-    /// Whether each gate multiplies a row of the source of its own: a row is laid out as one of gates.
-    pub apart: bool,
+    /// Whether each gate multiplies its own row of the source, laid out as rows of gates are.
+    pub per_gate: bool,
 }
 
 impl Tile {
-    /// The tile of a product; where its gates multiply rows of their own no lanes load those together.
+    /// Returns the tile of a product. If its gates multiply rows of their own, no lanes load those together.
     #[must_use]
-    pub fn own_loads(self, apart: bool) -> Self {
-        if apart { Self { loads: Loads::Lane, ..self } } else { self }
+    pub fn own_loads(self, per_gate: bool) -> Self {
+        if per_gate { Self { loads: Loads::Lane, ..self } } else { self }
     }
 }
 
-/// One or many timesteps of a cell, each of one product.
+/// One or more timesteps of a cell that needs one product for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Step {
     /// The cell that is linked in.
     pub cell: Cell,
-    /// How it departs from what its name alone stands for.
+    /// How the cell departs from its plain equations.
     pub variant: Variant,
-    /// What it does with its states.
+    /// How the step handles its states.
     pub states: StateKind,
     /// Whether a mask is bound.
     pub mask: Mask,
-    /// Whether it keeps what the way back through it needs: [`Kernel::Step`] and [`Kernel::Scan`] may.
+    /// Whether it keeps what the backward pass needs: only [`Kernel::Step`] and [`Kernel::Scan`] may.
     pub keeps: bool,
-    /// Whether each gate multiplies a copy of the state of its own, from `source`: [`Kernel::Step`] alone may.
-    pub apart: bool,
+    /// Whether each gate multiplies its own copy of the state, from `source`: only [`Kernel::Step`] may.
+    pub per_gate: bool,
     /// The recurrent matrix.
     pub matrix: Matrix,
     /// How the product is cut.
     pub tile: Tile,
 }
 
-/// One half of a timestep of a GRU with the reset before the product.
+/// One half of a timestep of a GRU whose reset comes before the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Half {
-    /// How the cell departs from what its name alone stands for.
+    /// How the cell departs from its plain equations.
     pub variant: Variant,
-    /// Whether each gate multiplies a row of its own, from `source`.
-    pub apart: bool,
+    /// Whether each gate multiplies its own row of `source`.
+    pub per_gate: bool,
     /// The recurrent matrix of the half's gates.
     pub matrix: Matrix,
     /// How the product is cut.
@@ -93,38 +93,38 @@ pub struct Half {
 pub struct StepProject {
     /// Whether a mask is bound.
     pub mask: Mask,
-    /// The matrix.
+    /// The projection's matrix.
     pub matrix: Matrix,
     /// How the product is cut.
     pub tile: Tile,
 }
 
-/// Features of one value among those of another.
+/// A copy of features of one value into another value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Join {
-    /// What becomes of a feature that takes one of the source.
+    /// How a feature of the target combines with one of the source.
     pub combine: JoinOp,
-    /// Whether the dispatch is the first one of its target: then it takes the target for zeros.
+    /// Whether the dispatch is the first one of its target: it then takes the target for zeros.
     pub first: bool,
-    /// Whether each timestep of the target takes the same rows of the source, one batch.
+    /// Whether all timesteps of the target take the same rows of the source, one batch.
     pub broadcast: bool,
 }
 
 /// A kernel with everything that is fixed when it is compiled: one pipeline on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Program {
-    /// [`Kernel::Project`].
-    Project(Project),
+    /// [`Kernel::Gemm`].
+    Gemm(Gemm),
     /// [`Kernel::Step`].
     Step(Step),
-    /// [`Kernel::Diagonal`].
-    Diagonal(Step),
+    /// [`Kernel::Wavefront`].
+    Wavefront(Step),
     /// [`Kernel::Scan`].
     Scan(Step),
     /// [`Kernel::Persistent`].
     Persistent(Step),
-    /// [`Kernel::Clear`].
-    Clear,
+    /// [`Kernel::ResetMailbox`].
+    ResetMailbox,
     /// [`Kernel::StepReset`].
     StepReset(Half),
     /// [`Kernel::StepNew`], and whether a mask is bound.
@@ -132,33 +132,33 @@ pub enum Program {
     /// [`Kernel::StepProject`].
     StepProject(StepProject),
     /// [`Kernel::Gather`], and how the table is stored.
-    Gather(Storage),
+    Gather(Precision),
     /// [`Kernel::OneHot`].
     OneHot,
-    /// [`Kernel::Pick`].
-    Pick,
-    /// [`Kernel::Blank`].
-    Blank,
-    /// [`Kernel::Merge`], and how.
+    /// [`Kernel::FinalState`].
+    FinalState,
+    /// [`Kernel::MaskOutputs`].
+    MaskOutputs,
+    /// [`Kernel::Merge`], and how it combines.
     Merge(Combine),
-    /// [`Kernel::Join`], and how.
+    /// [`Kernel::Join`], and how it joins.
     Join(Join),
     /// [`Kernel::Softmax`], or its logarithm.
     Softmax {
-        /// Whether it is the logarithm.
+        /// Whether it computes the logarithm.
         log: bool,
     },
-    /// [`Kernel::Activate`], and by which elementwise function.
+    /// [`Kernel::Activate`], and its elementwise function.
     Activate(Activation),
     /// [`Kernel::Sample`].
     Sample,
-    /// A program of training.
+    /// A training program.
     Training(Training),
 }
 
-/// What it has.
+/// Questions that a program answers.
 impl Program {
-    /// The program that makes rows of rows by `activation`.
+    /// Returns the program that applies `activation` to rows.
     pub fn of_activation(activation: Activation) -> Self {
         if activation.is_elementwise() {
             Self::Activate(activation)
@@ -167,22 +167,22 @@ impl Program {
         }
     }
 
-    /// Its kernel.
+    /// Returns the kernel.
     pub fn kernel(&self) -> Kernel {
         match self {
-            Self::Project(_) => Kernel::Project,
+            Self::Gemm(_) => Kernel::Gemm,
             Self::Step(_) => Kernel::Step,
-            Self::Diagonal(_) => Kernel::Diagonal,
+            Self::Wavefront(_) => Kernel::Wavefront,
             Self::Scan(_) => Kernel::Scan,
             Self::Persistent(_) => Kernel::Persistent,
-            Self::Clear => Kernel::Clear,
+            Self::ResetMailbox => Kernel::ResetMailbox,
             Self::StepReset(_) => Kernel::StepReset,
             Self::StepNew(..) => Kernel::StepNew,
             Self::StepProject(_) => Kernel::StepProject,
             Self::Gather(_) => Kernel::Gather,
             Self::OneHot => Kernel::OneHot,
-            Self::Pick => Kernel::Pick,
-            Self::Blank => Kernel::Blank,
+            Self::FinalState => Kernel::FinalState,
+            Self::MaskOutputs => Kernel::MaskOutputs,
             Self::Merge(_) => Kernel::Merge,
             Self::Join(_) => Kernel::Join,
             Self::Softmax { .. } => Kernel::Softmax,
@@ -192,35 +192,35 @@ impl Program {
         }
     }
 
-    /// How its product is cut, if it has one.
+    /// Returns how its product is cut, if it has one.
     pub fn tile(&self) -> Option<Tile> {
         let mut program = *self;
         program.product().map(|(_, tile)| *tile)
     }
 
-    /// The matrix of its product, if it has one.
+    /// Returns the matrix of its product, if it has one.
     pub fn matrix(&self) -> Option<Matrix> {
         let mut program = *self;
         program.product().map(|(matrix, _)| *matrix)
     }
 
-    /// Who loads what lanes share, where that depends.
+    /// Returns who loads what lanes share, if the program depends on it.
     pub fn loads(&self) -> Option<Loads> {
         let training = self.training().and_then(|training| training.loads());
         training.or_else(|| self.tile().map(|tile| tile.loads))
     }
 
-    /// The same with another tile; one without a product stays as it is.
+    /// Returns the program with another tile, or unchanged if it has no product.
     #[must_use]
     pub fn with_tile(mut self, tile: Tile) -> Self {
-        let tile = tile.own_loads(self.is_apart());
+        let tile = tile.own_loads(self.is_per_gate());
         if let Some((_, own)) = self.product() {
             *own = tile;
         }
         self
     }
 
-    /// The same with another matrix; one without a product stays as it is.
+    /// Returns the program with another matrix, or unchanged if it has no product.
     #[must_use]
     pub fn with_matrix(mut self, matrix: Matrix) -> Self {
         if let Some((own, _)) = self.product() {
@@ -231,20 +231,20 @@ impl Program {
 
     fn product(&mut self) -> Option<(&mut Matrix, &mut Tile)> {
         match self {
-            Self::Project(Project { matrix, tile, .. })
+            Self::Gemm(Gemm { matrix, tile, .. })
             | Self::Step(Step { matrix, tile, .. })
-            | Self::Diagonal(Step { matrix, tile, .. })
+            | Self::Wavefront(Step { matrix, tile, .. })
             | Self::Scan(Step { matrix, tile, .. })
             | Self::Persistent(Step { matrix, tile, .. })
             | Self::StepReset(Half { matrix, tile, .. })
             | Self::StepNew(Half { matrix, tile, .. }, _)
             | Self::StepProject(StepProject { matrix, tile, .. }) => Some((matrix, tile)),
             Self::Training(training) => training.product(),
-            Self::Clear
+            Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Softmax { .. }
@@ -253,26 +253,26 @@ impl Program {
         }
     }
 
-    /// How its weights are stored, if it has any.
-    pub fn storage(&self) -> Option<Storage> {
+    /// Returns how its weights are stored, if it has any.
+    pub fn storage(&self) -> Option<Precision> {
         if let Self::Gather(storage) = self { Some(*storage) } else { self.matrix().map(|matrix| matrix.storage) }
     }
 
-    /// The cell whose steps, halves of steps or gates it computes, and how that departs from its plain equations. A product
-    /// of gates knows no function of its cell.
+    /// Returns the cell whose steps, halves of steps or gates it computes, and how that
+    /// departs from its plain equations. A product of gates knows no function of its cell.
     pub fn cell(&self) -> Option<(Cell, Variant)> {
         match *self {
-            Self::Project(product) => product.cell.map(|cell| (cell, Variant::NONE)),
-            Self::Step(step) | Self::Diagonal(step) | Self::Scan(step) | Self::Persistent(step) => {
+            Self::Gemm(product) => product.cell.map(|cell| (cell, Variant::NONE)),
+            Self::Step(step) | Self::Wavefront(step) | Self::Scan(step) | Self::Persistent(step) => {
                 Some((step.cell, step.variant))
             }
             Self::StepReset(half) | Self::StepNew(half, _) => Some((Cell::Gru(Reset::Before), half.variant)),
             Self::StepProject(_)
-            | Self::Clear
+            | Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Softmax { .. }
@@ -282,19 +282,19 @@ impl Program {
         }
     }
 
-    /// What it does with the states of a step, if it is one or many.
+    /// Returns how it handles the states of a step, if it computes steps.
     pub fn states(&self) -> Option<StateKind> {
         match self {
-            Self::Step(step) | Self::Diagonal(step) | Self::Scan(step) | Self::Persistent(step) => Some(step.states),
-            Self::Project(_)
+            Self::Step(step) | Self::Wavefront(step) | Self::Scan(step) | Self::Persistent(step) => Some(step.states),
+            Self::Gemm(_)
             | Self::StepReset(_)
             | Self::StepNew(..)
             | Self::StepProject(_)
-            | Self::Clear
+            | Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Softmax { .. }
@@ -304,18 +304,18 @@ impl Program {
         }
     }
 
-    /// Whether a mask is bound, where that depends.
+    /// Returns whether a mask is bound: [`Mask::All`] if none is.
     pub fn mask(&self) -> Mask {
         match self {
-            Self::Step(step) | Self::Diagonal(step) | Self::Scan(step) | Self::Persistent(step) => step.mask,
+            Self::Step(step) | Self::Wavefront(step) | Self::Scan(step) | Self::Persistent(step) => step.mask,
             Self::StepNew(_, mask) | Self::StepProject(StepProject { mask, .. }) => *mask,
-            Self::Project(_)
+            Self::Gemm(_)
             | Self::StepReset(_)
-            | Self::Clear
+            | Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Softmax { .. }
@@ -325,25 +325,25 @@ impl Program {
         }
     }
 
-    /// What its results go through: `Linear` where that is nothing.
+    /// Returns the function that its results go through: `Linear` if there is none.
     pub fn activation(&self) -> Activation {
         match self {
-            Self::Project(product) => product.activation,
+            Self::Gemm(product) => product.activation,
             Self::Activate(activation) => *activation,
             Self::Softmax { log: false } => Activation::Softmax,
             Self::Softmax { log: true } => Activation::LogSoftmax,
             Self::Step(_)
-            | Self::Diagonal(_)
+            | Self::Wavefront(_)
             | Self::Scan(_)
             | Self::Persistent(_)
             | Self::StepReset(_)
             | Self::StepNew(..)
             | Self::StepProject(_)
-            | Self::Clear
+            | Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Sample => Activation::Linear,
@@ -351,38 +351,38 @@ impl Program {
         }
     }
 
-    /// How it combines the outputs of two directions, if it does.
+    /// Returns how it combines the outputs of two directions, if it does.
     pub fn combine(&self) -> Option<Combine> {
         if let Self::Merge(combine) = self { Some(*combine) } else { None }
     }
 
-    /// How it joins two values, if it does.
+    /// Returns how it joins two values, if it does.
     pub fn join(&self) -> Option<Join> {
         if let Self::Join(join) = self { Some(*join) } else { None }
     }
 
-    /// The training program that it is, if it is one.
+    /// Returns the training program, if it is one.
     pub fn training(&self) -> Option<Training> {
         if let Self::Training(training) = self { Some(*training) } else { None }
     }
 
     /// Whether each gate of its product multiplies rows of its own.
-    pub fn is_apart(&self) -> bool {
+    pub fn is_per_gate(&self) -> bool {
         match self {
-            Self::Project(Project { apart, .. })
-            | Self::Step(Step { apart, .. })
-            | Self::StepReset(Half { apart, .. })
-            | Self::StepNew(Half { apart, .. }, _) => *apart,
-            Self::Training(training) => training.is_apart(),
-            Self::Diagonal(_)
+            Self::Gemm(Gemm { per_gate, .. })
+            | Self::Step(Step { per_gate, .. })
+            | Self::StepReset(Half { per_gate, .. })
+            | Self::StepNew(Half { per_gate, .. }, _) => *per_gate,
+            Self::Training(training) => training.is_per_gate(),
+            Self::Wavefront(_)
             | Self::Scan(_)
             | Self::Persistent(_)
             | Self::StepProject(_)
-            | Self::Clear
+            | Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
-            | Self::Pick
-            | Self::Blank
+            | Self::FinalState
+            | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Softmax { .. }
@@ -391,7 +391,7 @@ impl Program {
         }
     }
 
-    /// Whether a binding that is there at times is there.
+    /// Whether the program has a binding that `when` describes.
     fn has(&self, when: When) -> bool {
         if let Self::Training(training) = self {
             return training.has(when);
@@ -399,23 +399,23 @@ impl Program {
         match when {
             When::Always => true,
             When::Masked => self.mask() == Mask::Live,
-            When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
-            When::Projected => self.states() == Some(StateKind::Projected) && !self.is_apart(),
+            When::CellState => matches!(self.states(), Some(StateKind::Cell | StateKind::Projected)),
+            When::Projected => self.states() == Some(StateKind::Projected) && !self.is_per_gate(),
             When::Unprojected => self.states() != Some(StateKind::Projected),
             When::Kept => matches!(self, Self::Step(Step { keeps: true, .. }) | Self::Scan(Step { keeps: true, .. })),
-            When::Apart => self.is_apart(),
+            When::PerGate => self.is_per_gate(),
             When::Recurrent | When::Peepholes | When::Classes | When::Values | When::Weighted | When::Moments(_) => {
                 false
             }
         }
     }
 
-    /// Whether what it adds the products of is in textures.
+    /// Whether both factors of its product are in textures.
     fn multiplies_textures(&self) -> bool {
         matches!(self, Self::Training(Training::Outer(Outer { medium: Medium::Texture, .. })))
     }
 
-    /// The bindings of this program, in order; the first is always `params`.
+    /// Returns the bindings of this program, in order. The first is always `params`.
     pub fn bindings(&self) -> impl Iterator<Item = Binding> + use<> {
         let (program, matrix) = (*self, self.matrix());
         let here = self.kernel().declaration().bindings.iter().filter(move |binding| program.has(binding.when));
@@ -425,8 +425,8 @@ impl Program {
             }
             Some(Matrix { medium: Medium::Texture, storage }) if binding.role == Role::Weights => {
                 let access = match storage {
-                    Storage::F32 | Storage::F16 => Access::Texture,
-                    Storage::I8 => Access::IntegerTexture,
+                    Precision::F32 | Precision::F16 => Access::Texture,
+                    Precision::I8 => Access::IntegerTexture,
                 };
                 Binding { access, ..binding }
             }

@@ -1,37 +1,37 @@
-//! What a row of outputs loses: the losses that there are, and what each is told.
+//! `RowLoss`: the losses of a row of outputs, and what each compares with.
 
 use crate::cell::Constant;
 
-/// What a row of outputs loses, and by which the row is to change.
+/// The loss of a row of outputs, whose gradient says how the row should change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RowLoss {
-    /// `−Σ_c q_c · log softmax(z)_c`, q of the target's class and `smoothing`; `weighted` by class or not.
+    /// `−Σ_c q_c · log softmax(z)_c`, with q from the target's class and `smoothing`. Each class may have a weight.
     CrossEntropy {
-        /// What of 1 is shared by all classes.
+        /// The part of 1 that all classes share.
         smoothing: Constant,
         /// Whether each class has a weight.
         weighted: bool,
     },
-    /// `Σ_n max(z, 0) − z · y + ln(1 + exp(−|z|))`, `y = target · (1 − smoothing) + smoothing / 2`.
+    /// `Σ_n max(z, 0) − z · y + ln(1 + exp(−|z|))`, with `y = target · (1 − smoothing) + smoothing / 2`.
     BinaryCrossEntropy {
-        /// What of 1 is shared by both classes.
+        /// The part of 1 that both classes share.
         smoothing: Constant,
     },
     /// `Σ_n (z − y)²`.
     Squared,
     /// `Σ_n |z − y|`.
     Absolute,
-    /// `Σ_n (z − y)² / 2` where `|z − y|` is at most `delta`, else `delta · (|z − y| − delta / 2)`.
+    /// `Σ_n (z − y)² / 2` if `|z − y|` is at most `delta`, else `delta · (|z − y| − delta / 2)`.
     Huber {
-        /// Where the square ends.
+        /// The largest difference that is squared.
         delta: Constant,
     },
-    /// `Σ_n z²`, whatever the target.
+    /// `Σ_n z²`, for any target.
     SumOfSquares,
 }
 
 impl RowLoss {
-    /// What the targets of the loss are.
+    /// Returns the kind of targets that the loss compares with.
     pub fn targets(self) -> RowTargets {
         match self {
             Self::CrossEntropy { .. } => RowTargets::Classes,
@@ -40,7 +40,7 @@ impl RowLoss {
         }
     }
 
-    /// The place of the loss among all, for the kernel.
+    /// Returns the number by which the kernel knows the loss.
     pub fn code(self) -> u32 {
         match self {
             Self::CrossEntropy { .. } => 0,
@@ -52,7 +52,7 @@ impl RowLoss {
         }
     }
 
-    /// The constant of the loss; 0 where it has none.
+    /// Returns the constant of the loss, or 0 if it has none.
     pub fn constant(self) -> Constant {
         match self {
             Self::CrossEntropy { smoothing, .. } | Self::BinaryCrossEntropy { smoothing } => smoothing,

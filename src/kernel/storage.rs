@@ -1,45 +1,23 @@
-//! How a device has weights: as which numbers, and in what.
+//! How a device stores weights: the format of the numbers, and a buffer or a texture.
 //!
-//! Shared by all stages that count bytes of weights, from layouts to executors. Knows panels and tables; knows no model.
+//! Every stage that counts bytes of weights shares it, from
+//! layouts to executors. Knows panels and tables; knows no model.
 
 use super::{LANES, WORKGROUP};
+use crate::precision::Precision;
 
-/// How a program's weights are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Storage {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats, two in a word; sums stay in f32.
-    F16,
-    /// 8-bit integers, four in a word, and a scale for each row of a matrix, which is what a unit of a gate takes: a weight is
-    /// integer times scale. Scales, biases, peepholes and tables are 32-bit floats, and so are sums.
-    I8,
-}
-
-impl Storage {
-    /// Every storage.
-    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::I8];
-
-    /// The name, as plans and benchmarks write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::I8 => "int8",
-        }
-    }
-
-    /// How tables are stored, where matrices are stored so.
+impl Precision {
+    /// Returns how tables are stored if matrices are stored as `self`.
     #[must_use]
-    pub fn of_tables(self) -> Self {
+    pub(crate) fn of_tables(self) -> Self {
         match self {
             Self::F32 | Self::I8 => Self::F32,
             Self::F16 => Self::F16,
         }
     }
 
-    /// Bytes of a weight.
-    pub fn bytes(self) -> u64 {
+    /// Returns the bytes of a weight.
+    pub(crate) fn bytes(self) -> u64 {
         match self {
             Self::F32 => 4,
             Self::F16 => 2,
@@ -47,12 +25,12 @@ impl Storage {
         }
     }
 
-    /// Bytes of a matrix' panel: `depth` rows of weights, then `after` rows of biases and peepholes, of `gates` gates each.
-    /// More than 64 bits count saturate.
-    pub fn panel_bytes(self, depth: u64, after: u64, gates: u64) -> u64 {
+    /// Returns the bytes of a matrix' panel: `depth` rows of weights, then `after` rows of
+    /// biases and peepholes. Each row has `gates` gates. A number past 64 bits saturates.
+    pub(crate) fn panel_bytes(self, depth: u64, after: u64, gates: u64) -> u64 {
         let rows = match self {
             Self::F32 | Self::F16 => depth.saturating_add(after),
-            // The row of scales, and those that are as wide as four rows of weights.
+            // One row of scales, and `1 + after` rows that are each as wide as four rows of weights.
             Self::I8 => depth.saturating_add(4 * (1 + after)),
         };
         rows.saturating_mul(gates * LANES as u64 * self.bytes())
@@ -65,8 +43,8 @@ pub enum Medium {
     /// A storage buffer.
     #[default]
     Buffer,
-    /// A texture of [`Medium::WIDTH`] texels a row, four units each: a software GPU takes a texel as a whole, where it
-    /// takes a buffer's numbers one by one. Bound whole, always.
+    /// A texture of [`Medium::WIDTH`] texels a row, with four units in each texel. It is always
+    /// bound whole. A software GPU reads a texel at once, but a buffer's numbers one by one.
     Texture,
 }
 
@@ -74,14 +52,15 @@ impl Medium {
     /// Texels of a texture's row.
     pub const WIDTH: u32 = 1024;
 
-    /// Workgroups of [`Kernel::ToTexture`](super::Kernel::ToTexture) for `count` numbers: in y a row of texels each.
+    /// Returns the workgroups of [`Kernel::ToTexture`](super::Kernel::ToTexture)
+    /// for `count` numbers: y counts the rows of texels.
     pub fn grid(count: u32) -> [u32; 2] {
         let texels = count.div_ceil(4);
         [texels.min(Self::WIDTH).div_ceil(WORKGROUP), texels.div_ceil(Self::WIDTH)]
     }
 
-    /// Bytes of weights stored as `storage` that fit a texture on every WebGPU device.
-    pub fn most_bytes(storage: Storage) -> u64 {
+    /// Returns the most bytes of weights stored as `storage` that fit a texture on every WebGPU device.
+    pub fn most_bytes(storage: Precision) -> u64 {
         8192 * u64::from(Self::WIDTH) * 4 * storage.bytes()
     }
 }

@@ -1,7 +1,7 @@
-//! The programs of training: losses, the way back through each kernel, and what gradients are added up by.
+//! The programs of training: losses, the backward pass of each kernel, sums of gradients, and updates.
 //!
-//! [`Program`](super::Program) holds them as one variant. Whatever must be said of one of them is said here, by a match
-//! without a wildcard. What each computes is in [`catalog`](super::catalog).
+//! [`Program`](super::Program) holds them as one variant. Each question about one of them is answered
+//! here, by a match without a wildcard. [`catalog`](super::catalog) says what each computes.
 
 mod back;
 mod outer;
@@ -33,9 +33,9 @@ pub enum Training {
     StateBack(Mask),
     /// [`Kernel::Outer`].
     Outer(Outer),
-    /// [`Kernel::PeepholeBack`], and whether it is the first dispatch of its target: then it takes that for zeros.
+    /// [`Kernel::PeepholeBack`].
     PeepholeBack {
-        /// Whether it is.
+        /// Whether it is the first dispatch of its target: it then takes the target for zeros.
         first: bool,
     },
     /// [`Kernel::Transpose`].
@@ -44,70 +44,70 @@ pub enum Training {
         gates: u32,
         /// Rows of a panel after those of the depth.
         after: u32,
-        /// Whether each gate's columns become a matrix of their own.
-        apart: bool,
+        /// Whether each gate's columns become their own matrix.
+        per_gate: bool,
     },
-    /// [`Kernel::ActivateBack`], and through which elementwise function.
+    /// [`Kernel::ActivateBack`], and its elementwise function.
     ActivateBack(Activation),
-    /// [`Kernel::SoftmaxBack`], or through its logarithm.
+    /// [`Kernel::SoftmaxBack`], of softmax or its logarithm.
     SoftmaxBack {
-        /// Whether it is the logarithm.
+        /// Whether it is that of the logarithm.
         log: bool,
     },
     /// [`Kernel::MaximumBack`].
     MaximumBack,
-    /// [`Kernel::SumSteps`], and whether it is the first dispatch of its target: then it takes that for zeros.
+    /// [`Kernel::SumSteps`].
     SumSteps {
-        /// Whether it is.
+        /// Whether it is the first dispatch of its target: it then takes the target for zeros.
         first: bool,
     },
-    /// [`Kernel::Scatter`], and whether it is the first dispatch of its target: then it takes that for zeros.
+    /// [`Kernel::Scatter`].
     Scatter {
-        /// Whether it is.
+        /// Whether it is the first dispatch of its target: it then takes the target for zeros.
         first: bool,
     },
     /// [`Kernel::Drop`].
     Drop,
-    /// [`Kernel::Spread`], over so many gates.
+    /// [`Kernel::Spread`].
     Spread {
         /// G.
         gates: u32,
     },
-    /// [`Kernel::SpreadBack`], likewise.
+    /// [`Kernel::SpreadBack`].
     SpreadBack {
         /// G.
         gates: u32,
-        /// Whether it is the first dispatch of its target: then it takes that for zeros.
+        /// Whether it is the first dispatch of its target: it then takes the target for zeros.
         first: bool,
     },
     /// [`Kernel::Zero`].
     Zero,
     /// [`Kernel::ToTexture`].
     ToTexture,
-    /// [`Kernel::Loss`], and which.
+    /// [`Kernel::Loss`], and which loss.
     Loss(RowLoss),
-    /// [`Kernel::Tie`], and whether the target is set, not added to.
+    /// [`Kernel::Tie`].
     Tie {
-        /// Whether it is.
+        /// Whether it sets the target instead of adding to it.
         first: bool,
     },
     /// [`Kernel::Squares`].
     Squares,
-    /// [`Kernel::Total`], and whether the target is set, not added to.
+    /// [`Kernel::Total`].
     Total {
-        /// Whether it is.
+        /// Whether it sets the target instead of adding to it.
         first: bool,
     },
-    /// [`Kernel::Update`], and how.
+    /// [`Kernel::Update`], and its rule.
     Update(Rule),
 }
 
 /// The role of rows of weights that an update leaves alone.
 pub const NO_ROLE: u32 = u32::MAX;
 
-/// What it has.
+/// Questions that a training program answers.
 impl Training {
-    /// Its kernel.
+    /// Returns the kernel.
     pub fn kernel(&self) -> Kernel {
         match self {
             Self::StepBack(_) => Kernel::StepBack,
@@ -138,7 +138,7 @@ impl Training {
         }
     }
 
-    /// The cell whose way back it is, and how that departs from its plain equations.
+    /// Returns the cell whose backward pass it computes, and how that departs from its plain equations.
     pub fn cell(&self) -> Option<(Cell, Variant)> {
         match *self {
             Self::StepBack(back) | Self::ScanBack(back) => Some((back.cell, back.variant)),
@@ -168,7 +168,7 @@ impl Training {
         }
     }
 
-    /// What the step of which it is the way back did with its states.
+    /// Returns how the forward step handled its states, if this is the backward pass of a step.
     pub fn states(&self) -> Option<StateKind> {
         match self {
             Self::StepBack(back) | Self::ScanBack(back) => Some(back.states()),
@@ -198,7 +198,7 @@ impl Training {
         }
     }
 
-    /// Whether a mask is bound, where that depends.
+    /// Returns whether a mask is bound: [`Mask::All`] if none is.
     pub fn mask(&self) -> Mask {
         match self {
             Self::StepBack(StepBack { mask, .. })
@@ -229,7 +229,7 @@ impl Training {
         }
     }
 
-    /// The matrix of its product and how that is cut, if it has one.
+    /// Returns the matrix of its product and how that is cut, if it has one.
     pub(super) fn product(&mut self) -> Option<(&mut Matrix, &mut Tile)> {
         if let Self::StepBack(back) | Self::ScanBack(back) = self {
             Some((&mut back.matrix, &mut back.tile))
@@ -238,7 +238,7 @@ impl Training {
         }
     }
 
-    /// The function that it is the way back through: `Linear` where that is none.
+    /// Returns the function whose backward pass it is: `Linear` if there is none.
     pub fn activation(&self) -> Activation {
         match *self {
             Self::ActivateBack(activation) => activation,
@@ -270,7 +270,7 @@ impl Training {
         }
     }
 
-    /// Whether it is the first dispatch of its target, where that depends.
+    /// Returns whether it is the first dispatch of its target, if the program depends on it.
     pub fn first(&self) -> Option<bool> {
         match *self {
             Self::Outer(Outer { first, .. })
@@ -301,13 +301,13 @@ impl Training {
         }
     }
 
-    /// Whether a binding that is there at times is there.
+    /// Whether the program has a binding that `when` describes.
     pub(super) fn has(&self, when: When) -> bool {
         let loss = if let Self::Loss(loss) = self { Some(*loss) } else { None };
         match when {
             When::Always => true,
             When::Masked => self.mask() == Mask::Live,
-            When::Memory => matches!(self.states(), Some(StateKind::Memory | StateKind::Projected)),
+            When::CellState => matches!(self.states(), Some(StateKind::Cell | StateKind::Projected)),
             When::Projected => self.states() == Some(StateKind::Projected),
             When::Unprojected => self.states() != Some(StateKind::Projected),
             When::Recurrent => {
@@ -317,7 +317,7 @@ impl Training {
                         | Self::ScanBack(StepBack { cell: Cell::Gru(_), .. })
                 )
             }
-            When::Kept | When::Apart => false,
+            When::Kept | When::PerGate => false,
             When::Peepholes => self.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal),
             When::Classes => loss.is_some_and(|loss| loss.targets() == RowTargets::Classes),
             When::Values => loss.is_some_and(|loss| loss.targets() == RowTargets::Values),
@@ -327,11 +327,11 @@ impl Training {
     }
 
     /// Whether each gate multiplies rows of its own.
-    pub(super) fn is_apart(&self) -> bool {
-        matches!(self, Self::Outer(Outer { apart: true, .. }) | Self::Transpose { apart: true, .. })
+    pub(super) fn is_per_gate(&self) -> bool {
+        matches!(self, Self::Outer(Outer { per_gate: true, .. }) | Self::Transpose { per_gate: true, .. })
     }
 
-    /// The gates of the rows that it goes by.
+    /// Returns the gates of the rows that it works on.
     pub fn gates(&self) -> u32 {
         match *self {
             Self::Outer(Outer { gates, .. })
@@ -339,7 +339,7 @@ impl Training {
             | Self::Spread { gates }
             | Self::SpreadBack { gates, .. } => gates,
             Self::PeepholeBack { .. } => 4,
-            // The turned matrix has one.
+            // The transposed matrix has one gate.
             Self::StepBack(_) | Self::ScanBack(_) => 1,
             #[allow(clippy::cast_possible_truncation, reason = "a cell has at most four gates")]
             Self::CellBack(_) | Self::ResetRows(_) | Self::NewBack(..) | Self::ResetBack(_) => {
@@ -362,28 +362,28 @@ impl Training {
         }
     }
 
-    /// Who loads what its lanes share, where that is no matter of its tile.
+    /// Returns who loads what its lanes share, if it has no tile that says so.
     pub(super) fn loads(self) -> Option<Loads> {
         if let Self::Outer(outer) = self { Some(outer.loads) } else { None }
     }
 
-    /// The loss that it is, if it is one.
+    /// Returns the loss, if it is one.
     pub fn loss(&self) -> Option<RowLoss> {
         if let Self::Loss(loss) = self { Some(*loss) } else { None }
     }
 
-    /// How it makes new weights, if it does.
+    /// Returns the rule by which it makes new weights, if it does.
     pub fn rule(&self) -> Option<Rule> {
         if let Self::Update(rule) = self { Some(*rule) } else { None }
     }
 
-    /// Rows of a panel after those of the depth.
+    /// Returns the rows of a panel after those of the depth.
     pub(super) fn rows_after_depth(&self) -> u32 {
         match *self {
             Self::Outer(Outer { after, .. }) | Self::Transpose { after, .. } => after,
             // The bias and the peepholes.
             Self::PeepholeBack { .. } => 2,
-            // Of the turned matrix.
+            // The transposed matrix has its bias row alone.
             Self::StepBack(_) | Self::ScanBack(_) => 1,
             Self::CellBack(back) => match back.variant.peepholes {
                 Peepholes::None => 1,
@@ -411,10 +411,10 @@ impl Training {
         }
     }
 
-    /// Bytes of workgroup memory.
+    /// Returns the bytes of workgroup memory.
     pub(super) fn workgroup_bytes(&self) -> u32 {
         match self {
-            // A lane's part of a sum.
+            // One part of a sum for each lane.
             Self::SoftmaxBack { .. } | Self::Loss(_) | Self::Squares | Self::Total { .. } => 4 * WORKGROUP,
             Self::StepBack(back) => shared_bytes(back.tile, 1),
             Self::ScanBack(back) => shared_bytes(back.tile, 1) + back.row_bytes() * back.tile.rows,
@@ -440,7 +440,7 @@ impl Training {
         }
     }
 
-    /// Iterations of all loops that one invocation runs at most, were none of them unrolled.
+    /// Returns the most loop iterations that one invocation runs, with no loop unrolled.
     pub(super) fn loop_iterations(&self, params: &Params) -> u64 {
         let lanes = u64::from(WORKGROUP);
         let width = u64::from(params.units) * u64::from(params.directions);
@@ -450,10 +450,10 @@ impl Training {
             Self::PeepholeBack { .. } => u64::from(params.rows),
             Self::SumSteps { .. } => u64::from(params.steps),
             Self::Scatter { .. } => u64::from(params.count),
-            // Elements, and what lanes tell each other.
+            // The elements, and what lanes tell each other.
             Self::Squares => u64::from(params.steps).div_ceil(lanes) + lanes,
             Self::Total { .. } => u64::from(params.count).div_ceil(lanes) + lanes,
-            // A row goes by twice or three times, and lanes tell each other once or four times.
+            // They pass over a row two or three times, and lanes tell each other once or four times.
             Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
             Self::Loss(_) => 3 * width.div_ceil(lanes) + 4 * lanes,
             Self::StepBack(back) => product_iterations(back.tile, 1, params.depth, back.tile.slices),

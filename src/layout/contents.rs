@@ -1,4 +1,5 @@
-//! Which tensors of a model lie in a packed buffer of a layout for training, where each stands by itself.
+//! Which tensors of a model lie in a packed buffer of a layout for training,
+//! in which each tensor has a place of its own.
 
 use std::ops::Range;
 
@@ -18,18 +19,18 @@ pub(crate) struct Tensor {
 /// What lies in a matrix, or a table, of a packed buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// That of the rows of the depth, then the bias, then peepholes.
+    /// The tensors of the depth's rows, of the bias, and of the peepholes.
     pub(crate) tensors: [Option<Tensor>; 3],
-    /// The rows of the first, and elements of the second.
+    /// The rows of the first tensor, and the elements of the second.
     pub(crate) rows: Range<usize>,
-    /// Elements of a row of the first.
+    /// The elements of a row of the first tensor.
     pub(crate) columns: usize,
 }
 
-/// What lies in matrix `matrix` of `buffer`; none of one that is not trained.
+/// The contents of matrix `matrix` of `buffer`; `None` if it is not trained.
 pub(crate) fn contents(model: &Model, buffer: &Buffer, matrix: usize) -> Option<Contents> {
     let tensor =
-        |layer: usize, local: &str, role| Some(Tensor { name: model.layers[layer].weights.clone() + local, role });
+        |layer: usize, local: &str, role| Some(Tensor { name: model.layers[layer].prefix.clone() + local, role });
     let stack = |layer: usize| match &model.layers[layer].kind {
         LayerKind::Recurrent(r) => Some(r),
         _ => None,

@@ -1,9 +1,10 @@
-//! `Objective` and `Targets` → what an executor aims at: time-major, checked, every factor of a row in one number.
+//! `Objective` and `Targets` → what an executor aims at: time-major
+//! and checked, with every factor of a row in one number.
 
 use ndarray::{Array, Array2, Array3, ArrayD, Dimension};
 
 use super::head::part_of;
-use super::place::Place;
+use super::place::AxisIndex;
 use super::{Huber, Loss, Objective, Targets, Term, Wanted};
 use crate::call::{Batching, Call};
 use crate::error::{Error, ErrorKind, Result};
@@ -11,41 +12,41 @@ use crate::model::{Axes, Flow, Model, Value};
 
 /// A term of an objective for one call: its loss is `Σ scale[t, b] · ℓ(row t, b)`.
 ///
-/// T is that of the output, 1 where it has no time axis.
+/// T is that of the output, or 1 if it has no time axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Aim {
-    /// What it measures.
+    /// What the term measures.
     pub(crate) measured: Measured,
     /// The targets; 0 where `scale` is 0.
     pub(crate) aimed: Aimed,
-    /// `[T, B]`: 0 where there is no step and where the target is ignored; else the term's weight times the sample weight times
-    /// that of the class, over what the mean divides by.
+    /// `[T, B]`: 0 where there is no step and where the target is ignored. Elsewhere it is the weight of
+    /// the term times the sample weight times that of the class, divided by what the mean divides by.
     pub(crate) scale: Array2<f32>,
-    /// `[T, B]`: how much each row counts, before it is divided.
+    /// `[T, B]`: how much each row counts, before the division.
     pub(crate) counts: Array2<f64>,
 }
 
-/// What a term of an objective measures, whatever the call.
+/// What a term of an objective measures in any call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Measured {
     /// The output.
     pub(crate) value: Value,
     /// What flows from it.
     pub(crate) flow: Flow,
-    /// The layer whose activation is left off on the way to it: that of the output, or one behind dropout and selections. Other
-    /// layers may take what it gives with the activation.
+    /// The layer whose activation is left off on the way to the loss: that of the output, or
+    /// one behind dropout and selections. Other layers may read its output with the activation.
     pub(crate) bare: Option<usize>,
-    /// What ℓ is.
+    /// The function ℓ.
     pub(crate) measure: Measure,
 }
 
-/// ℓ of a row of outputs `y` or logits `z` with F features.
+/// The function ℓ of a row of outputs `y` or logits `z` with F features.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Measure {
     /// `−ln p_y` with `p = softmax(z)`.
     CrossEntropy,
-    /// `(1 − s) w_y (−ln p_y) + s/F · Σ_c w_c (−ln p_c)`. Here, and here alone, the weight of the row's class is in ℓ and not in
-    /// the scale.
+    /// `(1 − s) w_y (−ln p_y) + s/F · Σ_c w_c (−ln p_c)`. Only here
+    /// the weight of the row's class is in ℓ and not in the scale.
     Smoothed {
         /// s.
         share: f32,
@@ -74,29 +75,33 @@ pub(crate) enum Aimed {
     Classes(Array2<u32>),
     /// `[T, B, F]`.
     Values(Array3<f32>),
-    /// None are needed.
+    /// No targets are needed.
     None,
 }
 
 impl Objective {
-    /// What each term aims at in a call.
+    /// Computes what each term aims at in a call.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where targets or sample weights do not fit an output; `Training`, where nothing counts; `Model`, where a loss
-    /// does not fit the last layer or the model has no such output.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) if targets or sample weights do not fit an output;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if nothing counts;
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if a loss does
+    ///   not fit the last layer or the model has no such output.
     pub(crate) fn check(&self, model: &Model, call: &Call<'_>, targets: &[Targets]) -> Result<Vec<Aim>> {
         let mut aims = Vec::new();
         self.check_again(model, call, targets, &mut aims)?;
         Ok(aims)
     }
 
-    /// [`check`](Self::check), into `aims`: those of another call of the same model by the same objective, whose memory is used
-    /// again, or none.
+    /// Does the same as [`check`](Self::check), and writes into `aims`. They are those of
+    /// another call with the same model and objective, whose memory is used again, or empty.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check).
+    /// Returns the same errors as [`check`](Self::check).
     pub(crate) fn check_again(
         &self,
         model: &Model,
@@ -120,11 +125,12 @@ impl Objective {
         Ok(())
     }
 
-    /// What each term measures of `model`, whatever the call.
+    /// Returns what each term measures of `model` in any call.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where a loss does not fit the last layer or the model has no such output.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model)
+    /// if a loss does not fit the last layer or the model has no such output.
     pub(crate) fn measured(&self, model: &Model) -> Result<Vec<Measured>> {
         let (values, flows) = (model.feature_outputs(), model.output_flows()?);
         if self.terms.is_empty() {
@@ -146,11 +152,11 @@ impl Objective {
     }
 }
 
-/// The axes of each output of a call, features last: those of numbers that it may be compared with.
+/// Returns the shape of each output of a call, features last: that of numbers it may be compared with.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where the layers do not fit each other.
+/// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the layers do not fit each other.
 pub(crate) fn shapes(model: &Model, call: &Call<'_>) -> Result<Vec<Vec<usize>>> {
     let outputs = model.feature_outputs().into_iter().zip(model.output_flows()?);
     let shape = |(value, flow): (Value, Flow)| {
@@ -161,7 +167,7 @@ pub(crate) fn shapes(model: &Model, call: &Call<'_>) -> Result<Vec<Vec<usize>>> 
 }
 
 impl Aim {
-    /// What it is but for a call.
+    /// Makes an aim without the parts of a call.
     fn of(measured: Measured) -> Self {
         let (scale, counts) = (Array2::default((0, 0)), Array2::default((0, 0)));
         Self { measured, aimed: Aimed::None, scale, counts }
@@ -169,7 +175,7 @@ impl Aim {
 }
 
 impl Aimed {
-    /// Classes of so many rows, all 0.
+    /// Makes these the classes of `dims` rows, all 0.
     fn classes(&mut self, dims: (usize, usize)) -> &mut Array2<u32> {
         if !matches!(self, Self::Classes(_)) {
             *self = Self::Classes(Array2::default((0, 0)));
@@ -179,7 +185,7 @@ impl Aimed {
         classes
     }
 
-    /// Numbers of so many rows, all 0.
+    /// Makes these the numbers of `dims` rows, all 0.
     fn values(&mut self, dims: (usize, usize, usize)) -> &mut Array3<f32> {
         if !matches!(self, Self::Values(_)) {
             *self = Self::Values(Array3::default((0, 0, 0)));
@@ -190,7 +196,7 @@ impl Aimed {
     }
 }
 
-/// Makes `array` zeros of `dims`, in the memory that it has where that is as large.
+/// Makes `array` zeros of `dims`, in its own memory if the shape is the same.
 fn zero<N: Clone + Default, D: Dimension>(array: &mut Array<N, D>, dims: impl ndarray::IntoDimension<Dim = D>) {
     let dims = dims.into_dimension();
     if array.raw_dim() == dims {
@@ -201,7 +207,7 @@ fn zero<N: Clone + Default, D: Dimension>(array: &mut Array<N, D>, dims: impl nd
 }
 
 impl Measure {
-    /// That of a term whose output has `features` features.
+    /// Returns the measure of a term whose output has `features` features.
     fn of(term: &Term, features: usize) -> Result<Self> {
         let within = |what: &str, share: f32| {
             if (0.0..=1.0).contains(&share) {
@@ -250,7 +256,7 @@ impl Measure {
     }
 }
 
-/// Refuses class weights that are no weights.
+/// Checks class weights: each is finite and 0 or more.
 fn check_weights(class_weights: &[f32]) -> Result<()> {
     match class_weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
         None => Ok(()),
@@ -261,7 +267,7 @@ fn check_weights(class_weights: &[f32]) -> Result<()> {
 /// The rows of an output in a call.
 struct Rows<'a, 'c> {
     call: &'a Call<'c>,
-    /// Of an output with a time axis.
+    /// The clock of the output; none without a time axis.
     clock: Option<usize>,
     /// T; 1 without a time axis.
     time: usize,
@@ -275,29 +281,29 @@ impl<'a, 'c> Rows<'a, 'c> {
         Self { call, clock, time: clock.map_or(1, |clock| call.time(clock)), features: flow.features().len() }
     }
 
-    /// Those that there are: all rows, or the live steps of each, by `[t, b]`.
+    /// Yields the rows that count by `[t, b]`: all rows, or the live steps of each.
     fn live(&self) -> impl Iterator<Item = [usize; 2]> {
         let is_live = |at: &[usize; 2]| self.clock.is_none_or(|clock| self.call.is_live(clock, at[0], at[1]));
         (0..self.time).flat_map(|t| (0..self.call.form.batch).map(move |b| [t, b])).filter(is_live)
     }
 
-    /// The user's axes.
-    fn shape(&self) -> Place {
+    /// Returns the lengths of the caller's axes.
+    fn shape(&self) -> AxisIndex {
         self.index([self.time, self.call.form.batch])
     }
 
-    /// The user's index of row b at t; of the end of each axis, their lengths.
-    fn index(&self, [t, b]: [usize; 2]) -> Place {
+    /// Returns the caller's index of row b at t. For the ends of both axes these are the lengths.
+    fn index(&self, [t, b]: [usize; 2]) -> AxisIndex {
         match (self.clock, self.call.form.batching, self.call.form.axes) {
-            (None, Batching::Single, _) => Place::of(&[]),
-            (None, Batching::Batch, _) => Place::of(&[b]),
-            (Some(_), Batching::Single, _) => Place::of(&[t]),
-            (Some(_), Batching::Batch, Axes::BatchFirst) => Place::of(&[b, t]),
-            (Some(_), Batching::Batch, Axes::TimeMajor) => Place::of(&[t, b]),
+            (None, Batching::Single, _) => AxisIndex::of(&[]),
+            (None, Batching::Batch, _) => AxisIndex::of(&[b]),
+            (Some(_), Batching::Single, _) => AxisIndex::of(&[t]),
+            (Some(_), Batching::Batch, Axes::BatchFirst) => AxisIndex::of(&[b, t]),
+            (Some(_), Batching::Batch, Axes::TimeMajor) => AxisIndex::of(&[t, b]),
         }
     }
 
-    /// The letters of the axes, for messages.
+    /// Returns the letters of the axes, for messages.
     fn letters(&self) -> &'static str {
         match (self.clock, self.call.form.batching, self.call.form.axes) {
             (None, Batching::Single, _) => "one row",
@@ -308,7 +314,7 @@ impl<'a, 'c> Rows<'a, 'c> {
         }
     }
 
-    /// T and B.
+    /// Returns T and B.
     fn dims(&self) -> (usize, usize) {
         (self.time, self.call.form.batch)
     }
@@ -377,7 +383,7 @@ impl<'a, 'c> Rows<'a, 'c> {
         Ok(())
     }
 
-    /// The classes, each below F; sets the weight of those that count to 1.
+    /// Writes the classes, each below F, and sets the weight of rows that count to 1.
     fn classes<'b>(
         &self,
         given: &ArrayD<i64>,
@@ -406,7 +412,7 @@ impl<'a, 'c> Rows<'a, 'c> {
         Ok(classes)
     }
 
-    /// The numbers; sets the weight of rows that there are to 1, or to that of their class.
+    /// Writes the numbers, and sets the weight of live rows to 1, or to that of their class.
     fn values(&self, given: &ArrayD<f32>, loss: &Loss, (aimed, weights): (&mut Aimed, &mut Array2<f64>)) -> Result<()> {
         let (rows, wanted) = (self.shape(), self.with_features());
         let flat = matches!(loss, Loss::BinaryCrossEntropy(_)) && self.features == 1 && *given.shape() == *rows;
@@ -425,7 +431,7 @@ impl<'a, 'c> Rows<'a, 'c> {
                         return Err(shape(format!("expected numbers from 0 to 1, got {value} at {place:?}")));
                     }
                     Loss::BinaryCrossEntropy(loss) => {
-                        // Of one feature, so that it is the weight of the row.
+                        // There is one feature, so this is the weight of the row.
                         if let Some([no, yes]) = loss.class_weights.map(|all| all.map(f64::from)) {
                             weights[at] = no * (1.0 - f64::from(value)) + yes * f64::from(value);
                         }
@@ -442,7 +448,7 @@ impl<'a, 'c> Rows<'a, 'c> {
         Ok(())
     }
 
-    /// Multiplies the weights of rows that count.
+    /// Multiplies the weights of rows that count by the sample weights.
     fn weigh(&self, given: &ArrayD<f32>, weights: &mut Array2<f64>) -> Result<()> {
         let (each, batched) = (self.shape(), self.call.form.batching == Batching::Batch);
         let by_row = batched && given.shape() == [self.call.form.batch];
@@ -452,7 +458,7 @@ impl<'a, 'c> Rows<'a, 'c> {
             return Err(shape(format!("expected {each:?} ({letters}){or}, got {:?}", given.shape())));
         }
         for at in self.live() {
-            let place = if by_row { Place::of(&[at[1]]) } else { self.index(at) };
+            let place = if by_row { AxisIndex::of(&[at[1]]) } else { self.index(at) };
             let weight = given[&place[..]];
             if !(weight.is_finite() && weight >= 0.0) {
                 return Err(shape(format!("expected finite numbers from 0 on, got {weight} at {place:?}")));
@@ -462,13 +468,13 @@ impl<'a, 'c> Rows<'a, 'c> {
         Ok(())
     }
 
-    fn with_features(&self) -> Place {
+    fn with_features(&self) -> AxisIndex {
         self.shape().and(self.features)
     }
 }
 
 impl Targets {
-    /// What they are, in messages.
+    /// Describes the targets, for messages.
     fn text(&self) -> String {
         match &self.wanted {
             Wanted::Classes(classes) => format!("integers {:?}", classes.shape()),
@@ -482,7 +488,7 @@ fn wrong(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Model, text)
 }
 
-/// An error of targets of which none counts: of a whole call, and of no row.
+/// Makes an error of targets of which none counts. It is about a whole call, not about a row.
 fn nothing(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Training, text)
 }

@@ -1,16 +1,17 @@
-//! The last activation of an output, which a cross-entropy takes as a part of itself.
+//! The last activation of an output, which a cross-entropy includes.
 
 use super::Loss;
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Dropout, LayerKind, Model, Pin, Value};
 
-/// The layer whose activation is part of `loss`, where the output `value` has such a last layer: the loss is taken from the
-/// logits before it.
+/// Returns the layer whose activation is part of `loss`, if the output `value` has
+/// such a last layer. The loss is then computed from the logits before the activation.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where the last activation is that of the other cross-entropy.
+/// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the last
+/// activation is that of the other cross-entropy, or if dropout comes between it and the loss.
 pub(super) fn part_of(loss: &Loss, model: &Model, value: Value) -> Result<Option<usize>> {
     use Activation::{LogSoftmax, Sigmoid, Softmax};
     let Some((layer, activation)) = last_activation(model, value) else { return Ok(None) };
@@ -35,7 +36,7 @@ pub(super) fn part_of(loss: &Loss, model: &Model, value: Value) -> Result<Option
     ))
 }
 
-/// Refuses dropout between activation and loss: what is dropped of probabilities has no logits.
+/// Refuses dropout between the activation and the loss, since dropped probabilities have no logits.
 fn undropped(loss: &Loss, model: &Model, value: Value, of: usize) -> Result<()> {
     let mut value = value;
     while let Value::Layer(layer, _) = value
@@ -57,8 +58,8 @@ fn undropped(loss: &Loss, model: &Model, value: Value, of: usize) -> Result<()> 
     Ok(())
 }
 
-/// The layer that gives `value` and its activation, where it is of the softmax or sigmoid family. Looks behind dropout and
-/// selections, which leave each row's features together.
+/// Returns the layer that computes `value` and its activation, if that is of the softmax or
+/// sigmoid family. Looks behind dropout and selections, which leave each row's features together.
 pub(crate) fn last_activation(model: &Model, value: Value) -> Option<(usize, Activation)> {
     let Value::Layer(layer, Pin::Output) = value else { return None };
     let activation = match &model.layers[layer].kind {

@@ -1,23 +1,23 @@
-//! An index that asks for no memory.
+//! An index that needs no allocation.
 
 use std::fmt;
 use std::ops::Deref;
 
-/// Sizes of the user's axes, or an index along them.
+/// The lengths of the caller's axes, or an index along them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct AxisIndex {
     axes: [usize; 3],
     len: usize,
 }
 
-impl Place {
+impl AxisIndex {
     pub(super) fn of(axes: &[usize]) -> Self {
         let mut own = [0; 3];
         own[..axes.len()].copy_from_slice(axes);
         Self { axes: own, len: axes.len() }
     }
 
-    /// The same with the axis of features.
+    /// Appends the axis of features.
     pub(super) fn and(mut self, feature: usize) -> Self {
         self.axes[self.len] = feature;
         self.len += 1;
@@ -25,7 +25,7 @@ impl Place {
     }
 }
 
-impl Deref for Place {
+impl Deref for AxisIndex {
     type Target = [usize];
 
     fn deref(&self) -> &[usize] {
@@ -33,7 +33,7 @@ impl Deref for Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for AxisIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }

@@ -1,6 +1,6 @@
-//! A model that is no chain, built value by value.
+//! Builds a model that is no chain, value by value.
 //!
-//! Knows layers and their edges; what does not fit is told by `finish`.
+//! Knows layers and their edges. `finish` checks that they fit.
 
 use super::graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 use super::layer::{Layer, LayerKind};
@@ -8,14 +8,15 @@ use super::ports::State;
 use super::{Axes, Model};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A model that is being built: inputs and layers give values, which layers and outputs take.
+/// A model under construction: inputs and layers give values, and layers and outputs take them.
 ///
 /// # Example
 ///
 /// Two inputs, a residual sum, a concatenation, two outputs:
 ///
 /// ```
-/// use gatewave::{Activation, Embedding, Join, Linear, Lstm, Model};
+/// use gatewave::layer::Join;
+/// use gatewave::{Activation, Embedding, Linear, Lstm, Model};
 ///
 /// let mut g = Model::graph();
 /// let words = g.tokens("words", 20);
@@ -40,49 +41,49 @@ pub struct Graph {
     begun: Vec<(Node, State, Value)>,
 }
 
-/// A layer of a [`Graph`], and what it gives.
+/// A layer of a [`Graph`], with methods for each of its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     layer: usize,
 }
 
-/// What a layer takes: one value, or those of a join.
+/// The values that a layer takes: one, or several for a join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources(Vec<Value>);
 
 impl Node {
-    /// What the layer gives, at every step where it takes a sequence.
+    /// Returns the layer's output, at every step if it takes a sequence.
     #[must_use]
     pub fn y(self) -> Value {
         Value::Layer(self.layer, Pin::Output)
     }
 
-    /// Of a stack, the last layer's final hidden state as features, forward then reverse.
+    /// Returns the final hidden state of a stack's last layer as features, forward then reverse.
     #[must_use]
     pub fn final_hidden(self) -> Value {
         Value::Layer(self.layer, Pin::FinalHidden)
     }
 
-    /// Of a stack, the output that its last layer computes last, as features.
+    /// Returns the output that a stack's last layer computes last, as features.
     #[must_use]
     pub fn last_output(self) -> Value {
         Value::Layer(self.layer, Pin::LastOutput)
     }
 
-    /// Of an LSTM, the last layer's final cell state as features, forward then reverse.
+    /// Returns the final cell state of an LSTM's last layer as features, forward then reverse.
     #[must_use]
     pub fn final_cell(self) -> Value {
         Value::Layer(self.layer, Pin::FinalCell)
     }
 
-    /// Of a stack, the final hidden states of all layers and directions, `[L·D, B, state_size]`: for outputs, and to
-    /// begin another stack.
+    /// Returns a stack's final hidden states of all layers and directions, `[L·D, B,
+    /// state_size]`. Outputs can give them, and another stack can begin with them.
     #[must_use]
     pub fn hidden(self) -> Value {
         Value::Layer(self.layer, Pin::Hidden)
     }
 
-    /// Of an LSTM, the final cell states of all layers and directions, `[L·D, B, H]`.
+    /// Returns an LSTM's final cell states of all layers and directions, `[L·D, B, H]`.
     #[must_use]
     pub fn cell(self) -> Value {
         Value::Layer(self.layer, Pin::Cell)
@@ -114,14 +115,14 @@ impl<T: Into<Value>> From<Vec<T>> for Sources {
 }
 
 impl Model {
-    /// A model that is built value by value, batch first: several inputs, joins, several outputs.
+    /// Starts a model that is built value by value, batch first. It may have several inputs, joins and several outputs.
     pub fn graph() -> Graph {
         Graph { model: Self::new(), begun: Vec::new() }
     }
 }
 
 impl Graph {
-    /// Sets how the sequences are laid out.
+    /// Sets how sequences are laid out.
     #[must_use]
     pub fn axes(mut self, axes: Axes) -> Self {
         self.model.axes = axes;
@@ -143,7 +144,7 @@ impl Graph {
         self.input(name, InputKind::Row(size))
     }
 
-    /// Adds an input of initial states, `[L·D, B, …]`, for stacks that [`begin`](Self::begin) with it.
+    /// Adds an input of initial states, `[L·D, B, …]`. Stacks use it after [`begin`](Self::begin).
     pub fn state(&mut self, name: impl Into<String>, state: State) -> Value {
         self.input(name, InputKind::State(state))
     }
@@ -153,58 +154,62 @@ impl Graph {
         Value::Input(self.model.inputs.len() - 1)
     }
 
-    /// Adds a layer that takes `from`. Its tensors get the prefix `NAME.`.
+    /// Adds a layer that takes `from`. The names of its tensors begin with `NAME.`.
     ///
-    /// A selection of the final hidden state or the last output that takes a stack takes that result of it.
+    /// A selection of the final hidden state or the last output may
+    /// take a stack itself: it then takes that result of the stack.
     pub fn add(&mut self, name: impl Into<String>, layer: impl Into<LayerKind>, from: impl Into<Sources>) -> Node {
         let name = name.into();
-        let weights = format!("{name}.");
-        self.add_with_weights(name, weights, layer, from)
+        let prefix = format!("{name}.");
+        self.add_with_weights(name, prefix, layer, from)
     }
 
-    /// The same with the prefix `weights`. Two layers of one prefix share their tensors.
+    /// Adds a layer whose tensors have names that begin with `prefix`. Layers with the same prefix share their tensors.
     pub fn add_with_weights(
         &mut self,
         name: impl Into<String>,
-        weights: impl Into<String>,
+        prefix: impl Into<String>,
         layer: impl Into<LayerKind>,
         from: impl Into<Sources>,
     ) -> Node {
         let kind = layer.into();
         let Sources(from) = from.into();
         let from = from.into_iter().map(|value| self.model.meant(&kind, value)).collect();
-        let (weights, name) = (weights.into(), Some(name.into()));
-        self.model.layers.push(Layer { kind, weights, name, from, initial: [None; 2] });
+        let (prefix, name) = (prefix.into(), Some(name.into()));
+        self.model.layers.push(Layer { kind, prefix, name, from, initial: [None; 2] });
         Node { layer: self.model.layers.len() - 1 }
     }
 
-    /// Begins the hidden or cell states of `stack` at `value`: an input of states, final states of an earlier stack
-    /// ([`Node::hidden`], [`Node::cell`]), or features without a time axis where the stack has one layer.
+    /// Begins the hidden or cell states of `stack` at `value`. The value is an input of
+    /// states, or final states of an earlier stack ([`Node::hidden`], [`Node::cell`]).
+    /// For a stack of one layer it may also be features without a time axis.
     pub fn begin(&mut self, stack: Node, state: State, value: impl Into<Value>) {
         self.begun.push((stack, state, value.into()));
     }
 
-    /// Gives `value` under a name. A model without such outputs gives what its last layer gives, and all final states.
+    /// Adds an output: gives `value` under a name. Without any, the
+    /// model gives its last layer's output and all final states.
     pub fn output(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         self.model.outputs.push(ModelOutput { name: name.into(), from: value.into() });
     }
 
-    /// The model, whose layers fit each other.
+    /// Finishes the model and checks it.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where they do not, where a name stands twice or no layer takes an input: see [`Model::check`].
+    /// Returns an error of kind [`ErrorKind::Model`] if layers do not
+    /// fit each other, a name occurs twice, or no layer takes an input: see [`Model::check`].
     pub fn finish(self) -> Result<Model> {
         let Self { mut model, begun } = self;
         for (Node { layer }, state, value) in begun {
-            let place = model.place(layer);
-            let wrong =
-                |text: &str| Err(Error::new(ErrorKind::Model, text).at(format!("layer {place}: {}", state.key())));
+            let wrong = |model: &Model, text: &str| {
+                Err(model.at_layer(layer, Error::new(ErrorKind::Model, text).at(state.key())))
+            };
             let Some(Layer { kind: LayerKind::Recurrent(_), initial, .. }) = model.layers.get_mut(layer) else {
-                return wrong("expected a recurrent layer of this model");
+                return wrong(&model, "expected a recurrent layer of this model");
             };
             if initial[usize::from(state == State::Cell)].replace(value).is_some() {
-                return wrong("expected one value to begin at, got two");
+                return wrong(&model, "expected one value to begin at, got two");
             }
         }
         model.check()?;

@@ -1,8 +1,8 @@
-//! Clocks: the time axis of each value of a model, and what takes steps out of it.
+//! Clocks: the time axis of each value of a model, and the layers that take steps out of it.
 //!
-//! Each input of steps has a time axis of its own, and so has what slices or joins steps. Values that meet in a join of
-//! features share one. A layer that masks takes steps out of what comes from it, and of nothing else. Knows edges; knows no
-//! call and no sizes.
+//! Each input with steps has a time axis of its own. So has each layer that slices or joins steps.
+//! Values that meet in a join of features share one. A masking layer takes steps out of its own
+//! output and what follows from it, and of nothing else. Knows edges; knows no call and no sizes.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use super::graph::{Pin, Value};
 use super::layer::{Embedding, LayerKind, Select};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most clocks that a model may have: a call's sizes hold a number of steps for each.
+/// The most clocks that a model may have. The sizes of a call hold a number of steps for each.
 pub(crate) const MOST_CLOCKS: usize = 1 + OTHER_CLOCKS;
 
-/// The most beside the first.
+/// The most clocks besides the first.
 pub(crate) const OTHER_CLOCKS: usize = 7;
 
-/// What tells the number of steps of a time axis.
+/// Where the number of steps of a time axis comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum TimeAxis {
     /// An input of the model.
@@ -29,30 +29,30 @@ pub(crate) enum TimeAxis {
 /// A time axis, and the layers that take steps out of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
-    /// What tells the number of steps.
+    /// Where the number of steps comes from.
     pub(crate) axis: TimeAxis,
-    /// The layers that take steps out by what their input holds, and those whose pieces lack steps; ascending.
+    /// The layers that mask steps by the contents of their input, and those that slice or join steps; ascending.
     pub(crate) masking: Vec<usize>,
 }
 
-/// The clocks of a model, and which values go by which.
+/// The clocks of a model, and the clock of each value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Clocks {
-    /// The first is that of the first stack on the main input's time axis.
+    /// The first is the clock of the first stack on the main input's time axis.
     all: Vec<Clock>,
-    /// Of each input: the clock of its own steps.
+    /// The clock of each input's own steps.
     inputs: Vec<Option<usize>>,
-    /// Of each input: the clock by which the caller's features are read. A step that it has not is zero.
+    /// The clock by which the caller's features of each input are read. A step that it lacks is read as zero.
     read: Vec<Option<usize>>,
-    /// Of what each layer gives.
+    /// The clock of each layer's output.
     layers: Vec<Option<usize>>,
 }
 
 impl Clocks {
-    /// The clocks of `model`, whose edges have been checked.
+    /// Finds the clocks of `model`, whose edges have been checked.
     pub(crate) fn of(model: &Model) -> Self {
         let mut axes = Axes::of(model);
-        // Joins make axes one before any is named.
+        // Joins unite axes before any axis gets its place.
         let mut given: Vec<Option<Clock>> = Vec::with_capacity(model.layers.len());
         for index in 0..model.layers.len() {
             given.push(axes.given(model, index, &given));
@@ -79,7 +79,7 @@ impl Clocks {
             }))
         };
         let layers: Vec<_> = given.iter().map(&mut place).collect();
-        // An input that nothing takes but what masks it goes by the clock of that.
+        // An input that only masking layers take has the clock of their output.
         let of_input = |(input, own): (usize, &Option<Clock>)| match masks_of(model, input) {
             Some(layer) => layers[layer],
             None => place(own),
@@ -93,11 +93,11 @@ impl Clocks {
         Self { all, inputs, read, layers }
     }
 
-    /// Whether a call can hold the clocks of `model`.
+    /// Checks that a call can hold the clocks of `model`.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where there are more than [`MOST_CLOCKS`].
+    /// Returns an error of kind [`ErrorKind::Model`] if there are more than [`MOST_CLOCKS`].
     pub(super) fn check(&self) -> Result<()> {
         if self.all.len() <= MOST_CLOCKS {
             return Ok(());
@@ -109,12 +109,12 @@ impl Clocks {
         Err(Error::new(ErrorKind::Model, text))
     }
 
-    /// All of them, in their order.
+    /// Returns all clocks, in their order.
     pub(crate) fn all(&self) -> &[Clock] {
         &self.all
     }
 
-    /// That of `value`, where it has a time axis.
+    /// Returns the clock of `value`, if it has a time axis.
     pub(crate) fn of_value(&self, value: Value) -> Option<usize> {
         match value {
             Value::Input(input) => self.inputs.get(input).copied().flatten(),
@@ -123,17 +123,17 @@ impl Clocks {
         }
     }
 
-    /// That by which the features or tokens of an input are read, where it has a time axis.
+    /// Returns the clock by which the features or tokens of an input are read, if it has a time axis.
     pub(crate) fn of_read(&self, input: usize) -> Option<usize> {
         self.read.get(input).copied().flatten()
     }
 
-    /// The input that tells the number of steps of `input`, where it has a time axis.
+    /// Returns the input that decides the number of steps of `input`, if it has a time axis.
     pub(crate) fn leader(&self, input: usize) -> Option<usize> {
         self.input_of(Value::Input(input))
     }
 
-    /// The input that tells the number of steps of `value`, where one does.
+    /// Returns the input that decides the number of steps of `value`, if there is one.
     pub(crate) fn input_of(&self, value: Value) -> Option<usize> {
         match self.all[self.of_value(value)?].axis {
             TimeAxis::Input(input) => Some(input),
@@ -141,14 +141,15 @@ impl Clocks {
         }
     }
 
-    /// The clocks of the values that a layer slices or joins, none of a row; of another layer nothing.
+    /// Returns the clocks of the values that layer `layer` slices or
+    /// joins; a row has none. Returns `None` for any other layer.
     pub(crate) fn of_pieces(&self, model: &Model, layer: usize) -> Option<Vec<Option<usize>>> {
         let of = model.layers.get(layer)?;
         of.kind.pieces(&[])?;
         Some(of.from.iter().map(|&value| self.of_value(value)).collect())
     }
 
-    /// The clocks that the stacks of `model` go by, in order.
+    /// Returns the clock of each stack of `model`, in order.
     pub(crate) fn of_stacks<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = usize> + 'a {
         let stacks = model.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_)));
         stacks.map(|layer| layer.from.first().and_then(|&from| self.of_value(from)).unwrap_or(0))
@@ -156,19 +157,19 @@ impl Clocks {
 }
 
 impl Clock {
-    /// That of all steps of an axis.
+    /// Creates the clock of all steps of an axis.
     fn of(axis: TimeAxis) -> Self {
         Self { axis, masking: Vec::new() }
     }
 }
 
-/// Which time axes are one.
+/// Which time axes are the same.
 struct Axes {
     main: usize,
     inputs: usize,
-    /// Those of the inputs that have one.
+    /// Whether each input has a time axis.
     has_time: Vec<bool>,
-    /// Of each axis that is another's, the other.
+    /// For each axis that is the same as another: that other.
     parents: HashMap<TimeAxis, TimeAxis>,
 }
 
@@ -191,7 +192,7 @@ impl Axes {
         axis
     }
 
-    /// Makes two axes one: the main input leads its own, else the earlier input, else the earlier layer.
+    /// Unites two axes. The main input leads its own axis, else the earlier input leads, else the earlier layer.
     fn unite(&mut self, a: TimeAxis, b: TimeAxis) {
         let (a, b) = (self.leader(a), self.leader(b));
         if a == b {
@@ -202,8 +203,8 @@ impl Axes {
         self.parents.insert(other, leader);
     }
 
-    /// The clock of what layer `index` gives; `given` are those of the layers before it. The axis may be any of those that
-    /// are one.
+    /// Returns the clock of layer `index`'s output. `given` are the clocks of
+    /// the layers before it. The axis may be any of those that are the same.
     fn given(&mut self, model: &Model, index: usize, given: &[Option<Clock>]) -> Option<Clock> {
         let layer = &model.layers[index];
         if let LayerKind::Select(Select::LastStep | Select::FinalHidden | Select::LastOutput) = layer.kind {
@@ -230,23 +231,24 @@ impl Axes {
     }
 }
 
-/// Whether a layer takes steps out by what it is given.
+/// Whether a layer masks steps by the contents of its input.
 pub(super) fn masks(kind: &LayerKind) -> bool {
     matches!(kind, LayerKind::Masking(_) | LayerKind::Embedding(Embedding { mask_token: Some(_), .. }))
 }
 
-/// The first layer that takes `input`, where all that do mask by it.
+/// Returns the first layer that takes `input`, if all layers that take it mask by it.
 fn masks_of(model: &Model, input: usize) -> Option<usize> {
-    let takers = || model.layers.iter().enumerate().filter(move |(_, layer)| layer.from.contains(&Value::Input(input)));
-    let (first, _) = takers().next()?;
-    takers().all(|(_, layer)| masks(&layer.kind)).then_some(first)
+    let consumers =
+        || model.layers.iter().enumerate().filter(move |(_, layer)| layer.from.contains(&Value::Input(input)));
+    let (first, _) = consumers().next()?;
+    consumers().all(|(_, layer)| masks(&layer.kind)).then_some(first)
 }
 
-/// The layer that masks by features of `input`, where it alone takes them.
+/// Returns the layer that masks by features of `input`, if no other layer takes that input.
 fn masked_only(model: &Model, input: usize) -> Option<usize> {
-    let mut takers = model.layers.iter().enumerate().filter(|(_, layer)| layer.from.contains(&Value::Input(input)));
-    let (index, first) = takers.next()?;
-    (takers.next().is_none() && matches!(first.kind, LayerKind::Masking(_))).then_some(index)
+    let mut consumers = model.layers.iter().enumerate().filter(|(_, layer)| layer.from.contains(&Value::Input(input)));
+    let (index, first) = consumers.next()?;
+    (consumers.next().is_none() && matches!(first.kind, LayerKind::Masking(_))).then_some(index)
 }
 
 #[cfg(test)]

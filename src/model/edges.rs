@@ -1,5 +1,4 @@
-//! Whether the edges of a model are in order: values that fit who takes them, names that tell them apart, layers that are
-//! needed.
+//! Checks the edges of a model: values fit the layers that take them, names are unique, and no layer is unused.
 //!
 //! Knows layers and the values between them; knows no weights and no call.
 
@@ -11,11 +10,11 @@ use super::flow::{Flow, positive};
 use super::graph::{InputKind, ModelInput, Pin, Value, is_state};
 use super::layer::{Join, Layer, LayerKind, Recurrent, Select};
 use super::ports::State;
-use super::{Initial, Memory, Model};
+use super::{Initial, Model, StateLifetime};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Model {
-    /// Whether the values that a join takes element by element have features of one size.
+    /// Checks that the values that a join takes element by element have features of one size.
     pub(super) fn check_join(&self, layer: &Layer, taken: &[Flow], inputs: &[ModelInput]) -> Result<()> {
         let (LayerKind::Join(join), Some(first)) = (&layer.kind, taken.first()) else { return Ok(()) };
         let called = |index: usize| self.called(layer.from[index], inputs);
@@ -36,7 +35,7 @@ impl Model {
         }
     }
 
-    /// Whether a selection of a stack's result takes that result.
+    /// Checks that a selection of a stack's result takes that result.
     pub(super) fn check_select(&self, layer: &Layer, inputs: &[ModelInput]) -> Result<()> {
         let (pin, value) = match (&layer.kind, layer.from.first()) {
             (LayerKind::Select(Select::FinalHidden), Some(&value)) => (Pin::FinalHidden, value),
@@ -50,7 +49,7 @@ impl Model {
         Err(Error::new(ErrorKind::Model, text))
     }
 
-    /// Whether the values that begin a stack fit it.
+    /// Checks that the values that a stack begins at fit it.
     pub(super) fn check_initial(
         &self,
         stack: &Recurrent,
@@ -64,7 +63,7 @@ impl Model {
             if !state.is_of(stack) {
                 return wrong(format!("{key}: expected none, since a {} has no cell state", stack.cell.name()));
             }
-            if stack.initial == Initial::Learned || stack.memory == Memory::Engine {
+            if stack.initial == Initial::Learned || stack.state_lifetime == StateLifetime::Engine {
                 return wrong(format!(
                     "{key}: expected a stack without initial states of its own, got one that has them"
                 ));
@@ -101,7 +100,7 @@ impl Model {
                     }
                 }
                 value => match self.flow_of(value, inputs, flows).map_err(|e| e.at(key))? {
-                    // One layer's state in all its directions, side by side.
+                    // The state of one layer, with all its directions side by side.
                     Flow::Rows(features) if stack.num_layers == 1 && features.len() == stack.directions() * size => {}
                     flow => {
                         let wants =
@@ -118,7 +117,7 @@ impl Model {
         Ok(())
     }
 
-    /// Whether names and edges are in order: each name once, each input taken by something.
+    /// Checks names and edges: each name occurs once, and something takes each input.
     pub(super) fn check_graph(&self) -> Result<()> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
         let layers = self.layers.iter().enumerate().filter_map(|(index, layer)| Some((index, layer.name.as_deref()?)));
@@ -189,7 +188,7 @@ impl Model {
         }
     }
 
-    /// Layers that no output needs.
+    /// Returns the layers that no output needs.
     fn unused(&self) -> Vec<usize> {
         let mut needed: HashSet<usize> = HashSet::new();
         let layer_of = |value: &Value| match value {
@@ -197,7 +196,7 @@ impl Model {
             Value::Input(_) => None,
         };
         if self.outputs.is_empty() {
-            // Such a model gives the final states of all stacks, too.
+            // Such a model also gives the final states of all stacks.
             let is_stack = |layer: &usize| matches!(self.layers[*layer].kind, LayerKind::Recurrent(_));
             needed.extend(layer_of(&self.last_value()).into_iter().chain((0..self.layers.len()).filter(is_stack)));
         }
@@ -211,11 +210,12 @@ impl Model {
     }
 }
 
-/// Whether inputs and layers have names that tell them apart.
+/// Checks that the names of inputs and layers are unique.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where two have one name, or one could not be told from a layer without a name.
+/// Returns an error of kind [`ErrorKind::Model`] if two have the
+/// same name, or if a name could be confused with a layer's number.
 pub(crate) fn check_names<'a>(
     inputs: impl Iterator<Item = &'a str>,
     layers: impl Iterator<Item = (usize, &'a str)>,
@@ -235,7 +235,7 @@ pub(crate) fn check_names<'a>(
         }
     }
     for (index, layer) in layers {
-        // An empty name, and one that begins as a layer's number does, could not be told from none.
+        // An empty name looks like no name, and one that begins with `#` looks like a layer's number.
         if layer.is_empty() || layer.starts_with('#') {
             return wrong(format!(
                 "layers: expected a name that does not begin with #, got {layer:?} of layer {index}"
@@ -249,7 +249,7 @@ pub(crate) fn check_names<'a>(
     Ok(())
 }
 
-/// Whose name it is, in messages: an input, a layer or an output, and its place.
+/// What a name belongs to, for messages: the word for an input, a layer or an output, and its index.
 #[derive(Clone, Copy)]
 struct Named(&'static str, usize);
 

@@ -1,4 +1,4 @@
-//! Which ends of the time axis a model takes by their index, whatever stands there: a row's own step, or padding.
+//! The ends of the time axis that a model takes by index, whether a live step or padding is there.
 //!
 //! Knows edges; knows no call and no sizes.
 
@@ -18,7 +18,8 @@ pub(crate) enum TimeEnd {
 }
 
 impl Model {
-    /// The ends that layers and outputs take, each with whether a padded step there has what the row's own last step has.
+    /// Returns the ends that layers and outputs take. Each comes with whether
+    /// a padded step there has the values of the row's own last step.
     pub(crate) fn ends_taken(&self) -> Vec<(TimeEnd, bool)> {
         use TimeEnd::{First, Last};
         let taken =
@@ -37,7 +38,8 @@ impl Model {
                     let bounds = Some(*start).filter(|start| *start != 0).into_iter().chain(*end);
                     all.extend(bounds.map(|bound| (if bound < 0 { Last } else { First }, false)));
                 }
-                // It would read the steps of the other, turned round, by the lengths or the mask of those before.
+                // It would read the other's steps in reversed order, but
+                // by the lengths or the mask of the unreversed ones.
                 (value, Some(LayerKind::Recurrent(_))) if self.stacks_behind(value).flatten().any(is_backwards) => {
                     all.extend([(First, false), (Last, false)]);
                 }
@@ -51,7 +53,8 @@ impl Model {
         all
     }
 
-    /// Whether a stack gives its steps in the order in which it went, so that its last index is the first step.
+    /// Whether a stack gives its steps in the order in which it
+    /// computes them, so that its last index is the first step.
     pub(crate) fn goes_backwards(&self) -> bool {
         self.stacks().any(is_backwards)
     }
@@ -63,10 +66,10 @@ impl Model {
         }
     }
 
-    /// The stacks whose steps `value` is made of; none for what comes from elsewhere.
+    /// Returns the stacks whose steps `value` is made of; an item of `None` is an input.
     fn stacks_behind(&self, value: Value) -> impl Iterator<Item = Option<&Recurrent>> {
         let (mut left, mut all) = (vec![value], Vec::new());
-        // A value that many take is looked behind once.
+        // A value that several layers take is followed once.
         let mut seen = HashSet::from([value]);
         while let Some(value) = left.pop() {
             match value {
@@ -89,23 +92,23 @@ fn holds(stack: &Recurrent) -> bool {
     stack.padding == Padding::Held
 }
 
-/// Where the output stands that each direction of a stack computes last.
+/// Returns the ends at which the directions of a stack compute their last outputs.
 fn last_outputs(stack: &Recurrent) -> Vec<(TimeEnd, bool)> {
     let ends: &[TimeEnd] = match stack.direction {
         Direction::Forward => &[TimeEnd::Last],
         Direction::Reverse | Direction::Backwards => &[TimeEnd::First],
-        // Each direction ends at an end of its own.
+        // Each direction ends at its own end.
         Direction::Both => &[TimeEnd::First, TimeEnd::Last],
     };
     ends.iter().map(|end| (*end, holds(stack))).collect()
 }
 
-/// What the last index has of a stack, or of steps that come from elsewhere.
+/// Returns the end that is at the last index of a stack's steps, or of an input's.
 fn last_step(stack: Option<&Recurrent>) -> (TimeEnd, bool) {
     match stack {
         Some(stack) if is_backwards(stack) => (TimeEnd::First, holds(stack)),
         Some(stack) if stack.direction == Direction::Forward => (TimeEnd::Last, holds(stack)),
-        // A direction that goes back begins there, and holds nothing yet.
+        // A reverse direction begins there, and has carried nothing yet.
         Some(_) | None => (TimeEnd::Last, false),
     }
 }

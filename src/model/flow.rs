@@ -1,6 +1,6 @@
 //! What flows between two layers, and the errors of layers that do not fit together.
 //!
-//! Knows no layer, no weights and no call: what a layer makes of a flow stands in its own file.
+//! Knows no layer, no weights and no call. What a layer makes of a flow is in the layer's own file.
 
 use std::fmt;
 
@@ -8,8 +8,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What flows between two layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Flow {
-    /// `[B, T]` tokens below the bound.
+    /// `[B, T]` tokens below this bound.
     Tokens(usize),
     /// `[B, T, F]` features: `parts` equal parts (the directions of a bidirectional layer), `size` each.
     Steps(Features),
@@ -20,14 +21,14 @@ pub enum Flow {
 /// The features of one step: `parts` vectors of `size`, concatenated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Features {
-    /// How many vectors stand side by side: the directions, or 1.
+    /// The number of vectors side by side: the directions, or 1.
     pub parts: usize,
     /// The length of each.
     pub size: usize,
 }
 
 impl Flow {
-    /// The number of tokens, where tokens flow.
+    /// Returns the number of distinct tokens, if tokens flow.
     pub fn tokens(self) -> Option<usize> {
         match self {
             Self::Tokens(tokens) => Some(tokens),
@@ -35,7 +36,7 @@ impl Flow {
         }
     }
 
-    /// Its shape in messages.
+    /// Returns the shape for messages.
     pub(super) fn shape(self) -> String {
         match self {
             Self::Tokens(_) => "[B, T]".into(),
@@ -44,7 +45,7 @@ impl Flow {
         }
     }
 
-    /// The features of a step; of tokens, one for each that there can be.
+    /// Returns the features of a step; for tokens, one feature for each possible token.
     pub(crate) fn features(self) -> Features {
         match self {
             Self::Steps(features) | Self::Rows(features) => features,
@@ -54,12 +55,12 @@ impl Flow {
 }
 
 impl Features {
-    /// One vector of `size`.
+    /// Creates one vector of `size`.
     pub fn one(size: usize) -> Self {
         Self { parts: 1, size }
     }
 
-    /// All features: `parts · size`.
+    /// Returns the number of all features: `parts · size`.
     pub fn len(self) -> usize {
         self.parts * self.size
     }
@@ -80,7 +81,7 @@ impl fmt::Display for Flow {
     }
 }
 
-/// What a layer of tokens below `most` gives for `input`: `features` at each step.
+/// Returns the output of a layer that takes tokens below `most`: `features` at each step.
 pub(super) fn vectors(input: Flow, most: usize, features: Features) -> Result<Flow> {
     match input {
         Flow::Tokens(tokens) if tokens > most => unfit(format!("tokens below {most}"), input),
@@ -89,14 +90,14 @@ pub(super) fn vectors(input: Flow, most: usize, features: Features) -> Result<Fl
     }
 }
 
-/// The error for a layer that takes `wanted`.
+/// Returns the error of a layer that expects `wanted`.
 pub(super) fn unfit(wanted: String, input: Flow) -> Result<Flow> {
     Err(Error::new(ErrorKind::Model, format!("expected {wanted}, got {input}")))
 }
 
-/// Whether `size` can be a size.
+/// Checks that `size` is a valid size.
 pub(super) fn positive(name: &str, size: usize) -> Result<()> {
-    // The bound keeps every product of two sizes inside 64 bits.
+    // This bound keeps every product of two sizes within 64 bits.
     match size {
         1..=0x7fff_ffff => Ok(()),
         0 => Err(Error::new(ErrorKind::Model, format!("{name}: expected at least 1, got 0"))),

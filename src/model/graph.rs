@@ -1,7 +1,7 @@
-//! The edges of a model: which values flow from where to where, and what the model takes and gives by name.
+//! The edges of a model: the values that flow between layers, and the model's inputs and outputs by name.
 //!
-//! A model is a list of layers in topological order. Each layer names the values that it takes. A chain is the case in
-//! which every layer takes what the one before it gives. Knows layers; knows no weights and no call.
+//! A model is a list of layers in topological order. Each layer names the values that it takes. In a
+//! chain, every layer takes the output of the layer before it. Knows layers; knows no weights and no call.
 
 use super::Model;
 use super::flow::{Features, Flow};
@@ -11,23 +11,25 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A value of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Value {
     /// An input of the model, counted from 0.
     Input(usize),
-    /// What a layer gives: which layer, counted from 0, and which of its results.
+    /// A result of a layer: the layer, counted from 0, and which of its results.
     Layer(usize, Pin),
 }
 
-/// A result of a layer. A recurrent stack has all of them, any other layer has its output alone.
+/// A result of a layer. A recurrent stack has all of them; any other layer has only its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Pin {
-    /// What the layer gives, at every step where it takes a sequence.
+    /// The layer's output, at every step if it takes a sequence.
     Output,
     /// The last layer's final hidden state as features, forward then reverse.
     FinalHidden,
     /// The output that the last layer computes last, as features (see [`Select::LastOutput`]).
     LastOutput,
-    /// The last layer's final cell state as features, forward then reverse; of an LSTM.
+    /// An LSTM's final cell state of the last layer as features, forward then reverse.
     FinalCell,
     /// The final hidden states of all layers and directions, `[L·D, B, state_size]`.
     Hidden,
@@ -35,8 +37,9 @@ pub enum Pin {
     Cell,
 }
 
-/// What a model takes under a name.
+/// A named input of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ModelInput {
     /// The name.
     pub name: String,
@@ -44,21 +47,21 @@ pub struct ModelInput {
     pub kind: InputKind,
 }
 
-/// What an input of a model is.
+/// The kind of an input of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InputKind {
     /// `[B, T, size]` features.
     Sequence(usize),
-    /// `[B, T]` tokens below the bound.
+    /// `[B, T]` tokens below this bound.
     Tokens(usize),
     /// `[B, size]` features without a time axis.
     Row(usize),
-    /// Initial states of the stacks that name this input, `[L·D, B, …]`.
+    /// Initial states, `[L·D, B, …]`, of the stacks that name this input.
     State(State),
 }
 
-/// Which states of a stack begin at values of the model, and not where the caller says.
+/// Which states of a stack begin at values of the model. The caller cannot set those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Begun {
     pub(crate) hidden: bool,
@@ -73,19 +76,20 @@ impl Begun {
         }
     }
 
-    /// Whether one of them does.
+    /// Whether any state begins at a value.
     pub(crate) fn any(self) -> bool {
         self.hidden || self.cell
     }
 
-    /// Whether all states of `stack` do.
+    /// Whether all states of `stack` begin at values.
     pub(crate) fn all(self, stack: &Recurrent) -> bool {
         self.hidden && (self.cell || !State::Cell.is_of(stack))
     }
 }
 
-/// What a model gives under a name.
+/// A named output of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ModelOutput {
     /// The name.
     pub name: String,
@@ -93,8 +97,22 @@ pub struct ModelOutput {
     pub from: Value,
 }
 
+impl ModelInput {
+    /// Creates an input with this name.
+    pub fn new(name: impl Into<String>, kind: InputKind) -> Self {
+        Self { name: name.into(), kind }
+    }
+}
+
+impl ModelOutput {
+    /// Creates an output that gives `from` as `name`.
+    pub fn new(name: impl Into<String>, from: impl Into<Value>) -> Self {
+        Self { name: name.into(), from: from.into() }
+    }
+}
+
 impl Pin {
-    /// The word of each in a description, after the layer's name and a dot.
+    /// The word for each in a description, after the layer's name and a dot.
     pub(crate) const WORDS: [(&str, Self); 5] = [
         ("final_hidden", Self::FinalHidden),
         ("last_output", Self::LastOutput),
@@ -105,7 +123,7 @@ impl Pin {
 }
 
 impl InputKind {
-    /// What flows from it; none of a state.
+    /// Returns what flows from the input; `None` for a state.
     pub(crate) fn flow(self) -> Option<Flow> {
         match self {
             Self::Sequence(size) => Some(Flow::Steps(Features::one(size))),
@@ -121,7 +139,7 @@ impl InputKind {
 }
 
 impl Model {
-    /// The value that the next layer of a chain takes: what the last layer gives, or the first input.
+    /// Returns the value that the next layer of a chain takes: the last layer's output, or the first input.
     pub fn last_value(&self) -> Value {
         match self.layers.len() {
             0 => Value::Input(0),
@@ -129,12 +147,12 @@ impl Model {
         }
     }
 
-    /// What a layer of `kind` takes where nothing else is said: the last value, or a result of the last stack.
+    /// Returns the value that a layer of `kind` takes by default: the last value, or a result of the last stack.
     pub(crate) fn usual_source(&self, kind: &LayerKind) -> Value {
         self.usual_source_at(self.layers.len(), kind)
     }
 
-    /// The same for layer `index`.
+    /// Returns the value that layer `index`, of `kind`, takes by default.
     pub(crate) fn usual_source_at(&self, index: usize, kind: &LayerKind) -> Value {
         let result = match kind {
             LayerKind::Select(Select::FinalHidden) => Some(Pin::FinalHidden),
@@ -149,7 +167,8 @@ impl Model {
         })
     }
 
-    /// What a layer of `kind` means that names `value`: a selection that names a stack takes that result of it.
+    /// Returns the value that a layer of `kind` takes if it names `value`.
+    /// A selection that names a stack takes that result of the stack.
     pub(crate) fn meant(&self, kind: &LayerKind, value: Value) -> Value {
         let Value::Layer(layer, Pin::Output) = value else { return value };
         match (kind, self.layers.get(layer).map(|layer| &layer.kind)) {
@@ -163,7 +182,7 @@ impl Model {
         }
     }
 
-    /// Whether every layer takes what a chain's would, and nothing has a name of its own.
+    /// Whether every layer takes its default value, and the model names no inputs and no outputs.
     pub fn is_chain(&self) -> bool {
         let usual = |(index, layer): (usize, &Layer)| {
             layer.from == [self.usual_source_at(index, &layer.kind)] && layer.initial == [None, None]
@@ -171,11 +190,11 @@ impl Model {
         self.inputs.is_empty() && self.outputs.is_empty() && self.layers.iter().enumerate().all(usual)
     }
 
-    /// The inputs of the model; of one that names none, the sequence that its first layer takes, as `x`.
+    /// Returns the inputs of the model. If it names none, that is `x`: the sequence that its first layer takes.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where there is no layer or the first one takes no sequence.
+    /// Returns an error of kind [`ErrorKind::Model`] if there is no layer, or if the first one takes no sequence.
     pub fn all_inputs(&self) -> Result<Vec<ModelInput>> {
         if !self.inputs.is_empty() {
             return Ok(self.inputs.clone());
@@ -187,26 +206,27 @@ impl Model {
         Ok(vec![ModelInput { name: "x".into(), kind }])
     }
 
-    /// Which input tells the batch and the steps of a call: the first one with a time axis.
+    /// Returns the index of the input that decides the batch and the steps of a call: the first one with a time axis.
     pub(crate) fn main_input(&self) -> usize {
         self.inputs.iter().position(|input| input.kind.has_time()).unwrap_or(0)
     }
 
-    /// The values that a call gives as arrays of features, the first one as [`Output::output`](crate::Output::output):
-    /// the outputs but for final states; of a model that names none, what its last layer gives.
+    /// Returns the values that a call gives as arrays of features; the first is
+    /// [`Output::output`](crate::Output::output). They are the outputs except
+    /// final states. A model that names no outputs gives its last layer's output.
     pub(crate) fn feature_outputs(&self) -> Vec<Value> {
         let states = |value: &Value| matches!(value, Value::Layer(_, Pin::Hidden | Pin::Cell));
         let named: Vec<_> = self.outputs.iter().map(|output| output.from).filter(|value| !states(value)).collect();
         if named.is_empty() { vec![self.last_value()] } else { named }
     }
 
-    /// Which stack of the model, counted from 0 among its recurrent layers, layer `layer` is.
+    /// Returns which recurrent stack layer `layer` is, counted from 0.
     pub(crate) fn stack_of(&self, layer: usize) -> usize {
         self.layers[..layer].iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_))).count()
     }
 
-    /// Which states of stack `stack`, counted from 0 among the recurrent layers, begin at a value that a layer gives or that
-    /// is given as features. The caller may say where the others begin.
+    /// Returns which states of stack `stack`, counted from 0, begin at values. Such a value
+    /// is a layer's result or given as features. The caller may set the other states.
     pub(crate) fn begun(&self, stack: usize) -> Begun {
         let is_stack = |layer: &&Layer| matches!(layer.kind, LayerKind::Recurrent(_));
         let initial = self.layers.iter().filter(is_stack).nth(stack).map_or([None; 2], |layer| layer.initial);
@@ -214,7 +234,7 @@ impl Model {
         Begun { hidden, cell }
     }
 
-    /// Where `value` comes from, behind layers that only pass it on.
+    /// Returns where `value` comes from, past layers that only pass it on.
     pub(crate) fn origin(&self, value: Value) -> Value {
         match value {
             Value::Layer(layer, Pin::Output) if self.layers[layer].kind.passes_on() => {
@@ -224,7 +244,7 @@ impl Model {
         }
     }
 
-    /// The flow of `value`, where `flows` are those of the layers before.
+    /// Returns the flow of `value`. `flows` are the flows of the layers before.
     pub(crate) fn flow_of(&self, value: Value, inputs: &[ModelInput], flows: &[Flow]) -> Result<Flow> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
         let (layer, pin) = match value {
@@ -263,7 +283,7 @@ impl Model {
         }
     }
 
-    /// `value` in messages, as a description names it; a layer without a name goes by its number.
+    /// Returns `value` for messages, as a description names it. A layer without a name has its number.
     pub(crate) fn called(&self, value: Value, inputs: &[ModelInput]) -> String {
         let (layer, pin) = match value {
             Value::Input(index) => return inputs.get(index).map_or(format!("input {index}"), |i| i.name.clone()),
@@ -277,13 +297,24 @@ impl Model {
         }
     }
 
-    /// Layer `layer` in messages: its index, and its name where it has one.
+    /// Returns layer `layer` for messages: its index, and its name if it has one.
     pub(crate) fn place(&self, layer: usize) -> String {
         let Some(of) = self.layers.get(layer) else { return layer.to_string() };
         match &of.name {
             Some(name) => format!("{layer} {name} ({})", of.kind.name()),
             None => format!("{layer} {}", of.kind.name()),
         }
+    }
+
+    /// Marks `error` as one of layer `layer`: see [`Error::layer`].
+    pub(crate) fn of_layer(&self, layer: usize, error: Error) -> Error {
+        let name = self.layers.get(layer).and_then(|of| of.name.clone());
+        error.of_layer(name.unwrap_or_else(|| layer.to_string()))
+    }
+
+    /// Marks `error` as one of layer `layer`, and writes the layer before its message.
+    pub(crate) fn at_layer(&self, layer: usize, error: Error) -> Error {
+        self.of_layer(layer, error).at(format!("layer {}", self.place(layer)))
     }
 }
 

@@ -1,7 +1,7 @@
-//! The ports of a model: which named tensor of a call is which input or output, and how its axes stand. A model from
-//! PyTorch has the usual ones (`x`, `lengths`, `output`, `h_n` …); one from ONNX has its graph's.
+//! The ports of a model: which named tensor of a call is which input or output, and the order of its axes. A model
+//! from PyTorch has the usual ones (`x`, `lengths`, `output`, `h_n` …); one from ONNX has those of its graph.
 //!
-//! Plain data; `named` turns tensors by these names into a call and its results into tensors.
+//! Plain data. `named` uses it to turn named tensors into a call, and results into named tensors.
 
 mod usual;
 
@@ -13,60 +13,65 @@ use super::layer::{Bias, LayerKind, Recurrent};
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The named tensors of a call. An empty list stands for the [usual](Self::usual) ports.
+/// The named tensors of a call. If a list is empty, the [usual](Self::usual) ports are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ports {
-    /// What goes in. Several ports may take parts of the tensor of one name.
+    /// The inputs. Several ports may take parts of the same tensor.
     pub inputs: Vec<InputPort>,
-    /// What comes out.
+    /// The outputs.
     pub outputs: Vec<OutputPort>,
-    /// Which of the inputs a call must bring.
+    /// Which of the inputs a call must have.
     pub required: Required,
 }
 
-/// Which inputs a call must bring.
+/// Which inputs a call must have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Required {
-    /// The sequence, and weights: lengths, mask and states may be left out.
+    /// The sequence, and weights. Lengths, mask and states may be left out.
     #[default]
     Sequence,
-    /// Every one (ONNX).
+    /// All of them (ONNX).
     All,
 }
 
-/// What one value of a call is made of.
+/// A named tensor of a call, or a part of it, and what it is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InputPort {
-    /// The tensor.
+    /// The name of the tensor.
     pub name: String,
     /// What it is.
     pub value: InputValue,
-    /// Its axes, slowest first. [`InputValue::Lengths`] have batch alone; weights have those that ONNX gives them.
+    /// Its axes, slowest first. [`InputValue::Lengths`] have the batch axis alone. Weights have the axes of ONNX.
     pub axes: Vec<Dim>,
 }
 
 /// What an input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum InputValue {
-    /// The sequence: features or tokens. Of several inputs, the first one with a time axis.
+    /// The sequence: features or tokens. If there are several inputs, it is the first one with a time axis.
     Sequence,
-    /// Another input of the model, counted from 0 among [`Model::inputs`]: features or tokens with its steps, or a row, whose
-    /// features may stand group after group along [`Dim::Layers`].
+    /// Another input of the model, counted from 0 among [`Model::inputs`]. It is features or
+    /// tokens with steps, or a row. The features of a row may be in groups along [`Dim::Layers`].
     Input(usize),
-    /// The number of steps of each row, of the time axis of an input of [`Model::inputs`]; 0 of a model that names none.
+    /// The number of steps of each row, along the time axis of this
+    /// input of [`Model::inputs`]. It is 0 if the model names none.
     Lengths(usize),
-    /// Where there are steps of the time axis of an input: batch, time.
+    /// The mask along the time axis of this input: batch, time.
     Mask(usize),
-    /// Initial states of a stack: `L · D` rows of [`Dim::Layers`] from `first` on.
+    /// Initial states of a stack: `L · D` rows of [`Dim::Layers`], from `first` on.
     State {
         /// The stack, counted from 0 among the model's recurrent layers.
         stack: usize,
         /// Which state.
         state: State,
-        /// The first row that is the stack's.
+        /// The first row of this stack.
         first: usize,
     },
-    /// Weights of a recurrent layer that the caller supplies, in ONNX's shapes and gate order.
+    /// Weights of a recurrent layer that the caller supplies, in the shapes and gate order of ONNX.
     Weights {
         /// The layer of the model.
         layer: usize,
@@ -77,6 +82,7 @@ pub enum InputValue {
 
 /// A state of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum State {
     /// The hidden state.
     Hidden,
@@ -86,6 +92,7 @@ pub enum State {
 
 /// A tensor of an ONNX recurrent operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum WeightPart {
     /// `W` `[D, G·H, I]`.
     Input,
@@ -99,14 +106,15 @@ pub enum WeightPart {
 
 /// An axis of a named tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Dim {
     /// T.
     Time,
     /// B.
     Batch,
-    /// The features of a step or the elements of a state. Beside [`Dim::Directions`], those of one direction.
+    /// The features of a step, or the elements of a state. Together with [`Dim::Directions`], those of one direction.
     Features,
-    /// The directions of a layer's output, apart from its features.
+    /// The directions of a layer's output, on an axis of their own.
     Directions,
     /// Layers × directions of a state, layer-major.
     Layers,
@@ -114,10 +122,11 @@ pub enum Dim {
     One,
 }
 
-/// What one named result is made of.
+/// A named result of a call, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutputPort {
-    /// The tensor.
+    /// The name of the tensor.
     pub name: String,
     /// What it is.
     pub value: OutputValue,
@@ -127,17 +136,18 @@ pub struct OutputPort {
 
 /// What an output is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OutputValue {
-    /// What the last layer gives: the first output of a model that is no final state.
+    /// The last layer's output, or the model's first output that is no final state.
     Output,
-    /// Another output, counted from 0 among those of the model that are no final states.
+    /// Another output, counted from 0 among the model's outputs that are no final states.
     Another(usize),
-    /// One direction of it: 0 forward, 1 reverse.
+    /// One direction of the output: 0 forward, 1 reverse.
     Direction(usize),
-    /// At which place the largest feature of an output stands, counted from 0; of equal ones the first. Counted as
-    /// [`Another`](Self::Another) is, and 0 for [`Output`](Self::Output).
+    /// The index of the largest feature of an output, counted from 0; the first of equal ones.
+    /// The number is that of [`Another`](Self::Another), and 0 for [`Output`](Self::Output).
     Largest(usize),
-    /// Final states of these stacks, one after the other along [`Dim::Layers`].
+    /// Final states of these stacks, concatenated along [`Dim::Layers`].
     States {
         /// Which state.
         state: State,
@@ -146,7 +156,33 @@ pub enum OutputValue {
     },
 }
 
+impl InputPort {
+    /// Creates a port: tensor `name` is `value`, with `axes` slowest first.
+    pub fn new(name: impl Into<String>, value: InputValue, axes: impl Into<Vec<Dim>>) -> Self {
+        Self { name: name.into(), value, axes: axes.into() }
+    }
+}
+
+impl OutputPort {
+    /// Creates a port: tensor `name` is `value`, with `axes` slowest first.
+    pub fn new(name: impl Into<String>, value: OutputValue, axes: impl Into<Vec<Dim>>) -> Self {
+        Self { name: name.into(), value, axes: axes.into() }
+    }
+}
+
 impl Ports {
+    /// Creates the ports of a call, which must have the sequence ([`Required::Sequence`]).
+    pub fn new(inputs: impl Into<Vec<InputPort>>, outputs: impl Into<Vec<OutputPort>>) -> Self {
+        Self { inputs: inputs.into(), outputs: outputs.into(), ..Self::default() }
+    }
+
+    /// Sets which inputs a call must have.
+    #[must_use]
+    pub fn required(mut self, required: Required) -> Self {
+        self.required = required;
+        self
+    }
+
     /// Whether the caller supplies weights.
     pub fn takes_weights(&self) -> bool {
         self.inputs.iter().any(|port| matches!(port.value, InputValue::Weights { .. }))
@@ -157,7 +193,7 @@ impl Ports {
         self.inputs.iter().any(|port| matches!(port.value, InputValue::Weights { layer: l, .. } if l == layer))
     }
 
-    /// Whether the ports fit `model`.
+    /// Checks that the ports fit `model`.
     pub(super) fn check(&self, model: &Model) -> Result<()> {
         let stacks: Vec<_> = model.stacks().collect();
         if !self.inputs.is_empty() && !self.inputs.iter().any(|port| port.value == InputValue::Sequence) {
@@ -165,13 +201,13 @@ impl Ports {
         }
         let (mut names, mut values) = (HashMap::new(), HashSet::new());
         for port in &self.inputs {
-            // Several states are parts of one tensor, and several time axes may have the same lengths or the same mask.
+            // Several states may be parts of one tensor. Several time axes may have the same lengths or the same mask.
             let kind = std::mem::discriminant(&port.value);
             let shared = matches!(port.value, InputValue::State { .. } | InputValue::Lengths(_) | InputValue::Mask(_));
             if names.insert(&port.name, kind).is_some_and(|other| !shared || other != kind) {
                 return Err(wrong(format!("{}: expected a name of its own, got another input's", port.name)));
             }
-            // What tells the call's sequence may come under either of several names.
+            // The same sequence, lengths or mask may have several names.
             let aliased = matches!(
                 port.value,
                 InputValue::Sequence | InputValue::Input(_) | InputValue::Lengths(_) | InputValue::Mask(_)
@@ -194,7 +230,7 @@ impl Ports {
 }
 
 impl State {
-    /// Its name in messages.
+    /// Returns its name for messages.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
@@ -202,7 +238,7 @@ impl State {
         }
     }
 
-    /// Its key in a description.
+    /// Returns its key in a description.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Hidden => "h_0",
@@ -210,12 +246,12 @@ impl State {
         }
     }
 
-    /// Whether the cell of `stack` has it.
+    /// Whether the cell of `stack` has this state.
     pub(crate) fn is_of(self, stack: &Recurrent) -> bool {
         self == Self::Hidden || stack.cell.states() > 1
     }
 
-    /// The length of it in `stack`.
+    /// Returns the length of this state in `stack`.
     pub(crate) fn size(self, stack: &Recurrent) -> usize {
         match self {
             Self::Hidden => stack.state_size(),
@@ -252,7 +288,7 @@ impl InputPort {
                     return Err(wrong(format!("input: expected one of {} inputs, got {index}", model.inputs.len())));
                 };
                 let time = (!matches!(flow, Flow::Rows(_))).then_some((Dim::Time, false));
-                // Features of a row may stand one group after the other.
+                // The features of a row may be in consecutive groups.
                 let layers = matches!(flow, Flow::Rows(_)).then_some((Dim::Layers, false));
                 let features = flow.tokens().is_none().then(|| long(Dim::Features, flow.features().len()));
                 fit(axes, [(Dim::Batch, false)].into_iter().chain(time).chain(layers).chain(features))
@@ -304,7 +340,7 @@ impl WeightPart {
         }
     }
 
-    /// The shape that ONNX gives it in `stack`, the first axis being the directions.
+    /// Returns the shape of this part in `stack`, as in ONNX. The first axis is the directions.
     pub(crate) fn shape(self, stack: &Recurrent) -> Vec<usize> {
         let (directions, hidden) = (stack.directions(), stack.hidden_size);
         let rows = stack.cell.gates() * hidden;
@@ -318,7 +354,7 @@ impl WeightPart {
 }
 
 impl OutputValue {
-    /// Which output of features it is of, counted from 0.
+    /// Returns which output of features it belongs to, counted from 0.
     pub(crate) fn index(&self) -> usize {
         match self {
             Self::Another(index) | Self::Largest(index) => *index,
@@ -328,7 +364,7 @@ impl OutputValue {
 }
 
 impl OutputPort {
-    /// Whether it fits a model that gives `flows`.
+    /// Checks that the output fits a model that gives `flows`.
     fn check(&self, flows: &[Flow], stacks: &[&Recurrent]) -> Result<()> {
         let index = self.value.index();
         let (time, features) = match flows.get(index) {
@@ -339,7 +375,7 @@ impl OutputPort {
         let steps = time.into_iter().chain([(Dim::Batch, false)]);
         let long = |dim, size: usize| (dim, size != 1);
         match &self.value {
-            // Without directions of their own, the features are those of all of them.
+            // Without an axis for directions, the features are those of all directions.
             OutputValue::Output | OutputValue::Another(_) if self.axes.contains(&Dim::Directions) => {
                 fit(&self.axes, steps.chain([(Dim::Directions, true), long(Dim::Features, features.size)]))
             }
@@ -374,7 +410,8 @@ impl OutputPort {
     }
 }
 
-/// Whether `axes` are some of `dims`, each once, and those of length 1: `dims` say of each whether it must be there.
+/// Checks that `axes` are some of `dims`, each once, and any
+/// number of axes of length 1. `dims` say which axes are required.
 fn fit(axes: &[Dim], dims: impl IntoIterator<Item = (Dim, bool)>) -> Result<()> {
     let dims: Vec<_> = dims.into_iter().collect();
     for (index, axis) in axes.iter().enumerate() {

@@ -1,16 +1,18 @@
-//! Where the rows of a dataset come from, if they are not in memory.
+//! The source of a dataset's rows if they are not in memory.
 
 use std::fmt;
 
 use super::NamedTensors;
 use crate::error::Result;
 
-/// Examples that are laid out when a batch takes them (PyTorch's map-style `Dataset`): rows of a file, say, that is larger than memory.
+/// Examples that are made when a batch takes them (PyTorch's map-style `Dataset`), such as rows
+/// of a file that is larger than memory.
 ///
 /// # Example
 ///
 /// ```
-/// use gatewave::{Dataset, Examples, Gru, Linear, Loss, Model, NamedTensors, Result, Select};
+/// use gatewave::train::{Dataset, Examples, Loss};
+/// use gatewave::{Gru, Linear, Model, NamedTensors, Result, Select};
 /// use ndarray::{Array2, Array3};
 ///
 /// /// Sums of numbers, which are made when they are asked for.
@@ -38,22 +40,23 @@ use crate::error::Result;
 /// # }
 /// ```
 pub trait Examples: fmt::Debug + Send + Sync {
-    /// How many there are.
+    /// Returns the number of rows.
     fn rows(&self) -> usize;
 
-    /// The tensors of some rows, all of which are below [`rows`](Self::rows), in their order.
+    /// Returns the tensors of some rows, in their order. All are below [`rows`](Self::rows).
     ///
     /// # Shapes
     ///
-    /// Under names and in axes as [`Batch::named`](crate::Batch::named) takes them. Every axis but that of the rows is as long
-    /// whichever rows are taken: shorter sequences are padded, and `lengths` says how long each is.
+    /// Names and axes are those of [`Batch::named`](crate::train::Batch::named). Except for the axis of rows, an axis
+    /// has the same length for any rows: shorter sequences are padded, and `lengths` gives the length of each.
     ///
     /// # Errors
     ///
-    /// Of any kind. The error should say which row it is about.
+    /// Any error; it should say which row it is about.
     fn tensors(&self, rows: &[usize]) -> Result<NamedTensors>;
 
-    /// How many steps each row has, of all rows, where they have unlike numbers of them: what [`Fit::buckets`](crate::Fit::buckets) goes by.
+    /// Returns the number of steps of each of all rows, if these numbers differ;
+    /// [`Fit::buckets`](crate::train::Fit::buckets) uses them.
     fn lengths(&self) -> Option<Vec<usize>> {
         None
     }

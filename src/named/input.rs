@@ -1,18 +1,19 @@
-//! Named tensors → `Input`: which tensor is what, whether it has its axes, and those of the model made of them.
+//! Named tensors → `Input`: which tensor is what, whether it has its port's axes, and
+//! the permutation to the model's axes.
 //!
 //! Knows ports and calls; knows no weights.
 
 use std::borrow::Cow;
 
-use ndarray::{ArrayD, Axis, IxDyn, Slice};
+use ndarray::{ArrayBase, ArrayD, ArrayViewD, Axis, Data, IxDyn, Slice};
 
 use super::{NamedTensors, Values, arrange, joined, letter, not_real, shape};
 use crate::call::{Input, States};
 use crate::error::Result;
 use crate::model::{Clocks, Dim, Flow, InputPort, InputValue, Model, ModelInput, Required, State, TimeAxis};
 
-/// The input that `tensors` make of `model`, as far as axes tell.
-pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input> {
+/// Makes the input of `model` from `tensors`, checked as far as axes tell. It borrows tensors that have its types.
+pub(crate) fn read_input<'t>(model: &Model, tensors: &'t NamedTensors) -> Result<Input<'t>> {
     model.check()?;
     let ports = model.all_ports();
     let reader = Reader {
@@ -32,7 +33,7 @@ pub(crate) fn read_input(model: &Model, tensors: &NamedTensors) -> Result<Input>
     Ok(input)
 }
 
-/// Every tensor has a name that the model knows.
+/// Checks that the model knows the name of every tensor.
 fn finish(ports: &[InputPort], tensors: &NamedTensors) -> Result<()> {
     let mut known: Vec<String> = Vec::new();
     for port in ports {
@@ -47,21 +48,21 @@ fn finish(ports: &[InputPort], tensors: &NamedTensors) -> Result<()> {
 }
 
 /// Reads the tensors of a call.
-struct Reader<'a> {
+struct Reader<'a, 't> {
     model: &'a Model,
     clocks: Clocks,
     ports: &'a [InputPort],
-    tensors: &'a NamedTensors,
-    /// Whether a call must bring every input.
+    tensors: &'t NamedTensors,
+    /// Whether a call must have every input.
     all_needed: bool,
-    /// Whether the axes are those of a call: `call` checks them, with a batch or without.
+    /// Whether the axes are those of a call. `call` then checks them, with or without a batch.
     as_they_stand: bool,
 }
 
-/// The name of a state, and the state where it is given.
+/// The name of a state, and the state if it is given.
 type NamedState<'a> = (&'a str, Option<ArrayD<f32>>);
 
-/// T and B of a call, where they are told by other axes than those of `call`.
+/// T and B of a call, if other axes than those of `call` determine them.
 #[derive(Clone, Copy, Default)]
 struct Sizes {
     time: Option<usize>,
@@ -69,7 +70,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// The length of `dim`, where it is known; `features` are what is being read.
+    /// The length of `dim`, if it is known; `features` is the number of features that are being read.
     fn length(self, dim: Dim, features: usize, layers: usize) -> Option<usize> {
         match dim {
             Dim::Time => self.time,
@@ -81,24 +82,24 @@ impl Sizes {
     }
 }
 
-impl Reader<'_> {
-    /// The tensor of the first port that is `value` and is given.
-    fn given(&self, value: InputValue) -> Option<(&InputPort, &Values)> {
+impl<'t> Reader<'_, 't> {
+    /// The first tensor given for a port of `value`.
+    fn given(&self, value: InputValue) -> Option<(&InputPort, &'t Values)> {
         self.all_given(value).next()
     }
 
-    fn all_given(&self, value: InputValue) -> impl Iterator<Item = (&InputPort, &Values)> {
+    fn all_given(&self, value: InputValue) -> impl Iterator<Item = (&InputPort, &'t Values)> {
         let ports = self.ports.iter().filter(move |port| port.value == value);
         ports.filter_map(|port| Some((port, self.tensors.get(&port.name)?)))
     }
 
-    /// The same, of which there may be one.
-    fn one_given(&self, value: InputValue) -> Result<Option<(&InputPort, &Values)>> {
+    /// The tensor given for a port of `value`; an error if there are several.
+    fn one_given(&self, value: InputValue) -> Result<Option<(&InputPort, &'t Values)>> {
         one_of(self.all_given(value))
     }
 
-    /// The features or tokens, under whichever of their names they came.
-    fn sequence(&self) -> Result<(Input, Sizes)> {
+    /// Reads the features or tokens, under any of their names.
+    fn sequence(&self) -> Result<(Input<'t>, Sizes)> {
         let names: Vec<_> =
             self.ports.iter().filter(|port| port.value == InputValue::Sequence).map(|port| &port.name).collect();
         let Some((port, values)) = self.one_given(InputValue::Sequence)? else {
@@ -109,28 +110,28 @@ impl Reader<'_> {
         };
         if self.as_they_stand {
             let input = match (values, self.model.input()?) {
-                (Values::Real(_), Flow::Tokens(_)) => Input::tokens(whole(&port.name, values)?.into_owned()),
-                (Values::Real(features), _) => Input::features(features.clone()),
-                (Values::Whole(tokens), _) => Input::tokens(tokens.clone()),
+                (Values::F32(_), Flow::Tokens(_)) => Input::tokens(whole(&port.name, values)?.into_owned()),
+                (Values::F32(features), _) => Input::features(features),
+                (Values::I64(tokens), _) => Input::tokens(tokens),
             };
             return Ok((input, Sizes::default()));
         }
         match self.model.input()? {
             Flow::Tokens(_) => {
-                let tokens = whole(&port.name, values)?;
-                let (tokens, sizes) = self.arranged(port, &tokens, &self.model.axes_of(true), 1)?;
+                let tokens = whole(&port.name, values)?.into_owned();
+                let (tokens, sizes) = self.arranged(port, tokens, &self.model.axes_of(true), 1)?;
                 Ok((Input::tokens(tokens), sizes))
             }
             Flow::Steps(features) | Flow::Rows(features) => {
-                let Values::Real(array) = values else { return Err(not_real(&port.name, values.shape())) };
-                let (array, sizes) = self.arranged(port, array, &self.model.axes_of(false), features.len())?;
+                let Values::F32(array) = values else { return Err(not_real(&port.name, values.shape())) };
+                let (array, sizes) = self.arranged(port, array.view(), &self.model.axes_of(false), features.len())?;
                 Ok((Input::features(array), sizes))
             }
         }
     }
 
-    /// `input` with what the model's other inputs are given.
-    fn others(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
+    /// Adds the model's other inputs to `input`.
+    fn others(&self, mut input: Input<'t>, sizes: Sizes) -> Result<Input<'t>> {
         for (index, ModelInput { name, kind }) in self.model.inputs.iter().enumerate() {
             let Some(flow) = kind.flow().filter(|_| index != self.model.main_input()) else { continue };
             let value = InputValue::Input(index);
@@ -153,23 +154,29 @@ impl Reader<'_> {
                     input.with_tokens(name, tokens)
                 }
                 Flow::Steps(features) | Flow::Rows(features) => {
-                    let Values::Real(array) = values else { return Err(not_real(&port.name, values.shape())) };
-                    let mut array = array.clone();
+                    let Values::F32(array) = values else { return Err(not_real(&port.name, values.shape())) };
                     if port.axes.contains(&Dim::Layers) {
-                        array = self.grouped(port, array, features.len(), sizes)?;
-                    } else if !self.as_they_stand {
+                        input.with_features(name, self.grouped(port, array.view(), features.len(), sizes)?)
+                    } else if self.as_they_stand {
+                        input.with_features(name, array)
+                    } else {
                         check(features.len())?;
-                        array = arrange(array, &port.axes, &axes);
+                        input.with_features(name, arrange(array.view(), &port.axes, &axes))
                     }
-                    input.with_features(name, array)
                 }
             };
         }
         Ok(input)
     }
 
-    /// A row of `features`, which stand group after group along the layers.
-    fn grouped(&self, port: &InputPort, array: ArrayD<f32>, features: usize, sizes: Sizes) -> Result<ArrayD<f32>> {
+    /// Reads a row of `features`, which are group after group along the layers.
+    fn grouped(
+        &self,
+        port: &InputPort,
+        array: ArrayViewD<'_, f32>,
+        features: usize,
+        sizes: Sizes,
+    ) -> Result<ArrayD<f32>> {
         let place = port.axes.iter().position(|dim| *dim == Dim::Layers);
         let groups = place.and_then(|place| array.shape().get(place)).copied().unwrap_or(1).max(1);
         let Some(one) = features.checked_div(groups).filter(|one| one * groups == features) else {
@@ -181,7 +188,7 @@ impl Reader<'_> {
         Ok(array.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&[rows, features])).expect("checked"))
     }
 
-    /// The number of steps of the time axis of input `index`, where it is known before the input is read.
+    /// The number of steps of the time axis of input `index`, if it is known before the input is read.
     fn time(&self, index: usize, main: Sizes) -> Option<usize> {
         let leader = self.clocks.leader(index)?;
         if leader == self.model.main_input() {
@@ -192,7 +199,7 @@ impl Reader<'_> {
         values.shape().get(place).copied()
     }
 
-    /// Every input is there, but for weights, which are read apart.
+    /// Checks that every input is there, except weights, which are read elsewhere.
     fn all_there(&self) -> Result<()> {
         let missing = |port: &&InputPort| {
             !matches!(port.value, InputValue::Weights { .. }) && !self.tensors.contains_key(&port.name)
@@ -210,22 +217,23 @@ impl Reader<'_> {
     }
 
     /// A sequence in the axes of the model, and its sizes.
-    fn arranged<A: Clone>(
+    fn arranged<S: Data>(
         &self,
         port: &InputPort,
-        array: &ArrayD<A>,
+        array: ArrayBase<S, IxDyn>,
         axes: &[Dim],
         features: usize,
-    ) -> Result<(ArrayD<A>, Sizes)> {
+    ) -> Result<(ArrayBase<S, IxDyn>, Sizes)> {
         check_axes(port, array.shape(), "I", |dim| Sizes::default().length(dim, features, 1))?;
         let length = |dim| port.axes.iter().position(|d| *d == dim).map_or(1, |place| array.shape()[place]);
         let sizes = Sizes { time: Some(length(Dim::Time)), batch: Some(length(Dim::Batch)) };
-        Ok((arrange(array.clone(), &port.axes, axes), sizes))
+        Ok((arrange(array, &port.axes, axes), sizes))
     }
 
-    /// `input` with lengths or a mask of each time axis.
-    fn steps(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
-        // What several time axes have is told of all that have none of their own. A graph of ONNX tells of each.
+    /// Adds the lengths or the mask of each time axis to `input`.
+    fn steps(&self, mut input: Input<'t>, sizes: Sizes) -> Result<Input<'t>> {
+        // A port that several time axes share applies to all that have none of their
+        // own. An ONNX graph has one for each.
         let shared = |port: &InputPort| self.ports.iter().filter(|other| other.name == port.name).nth(1).is_some();
         let is_common = |port: &InputPort| !self.all_needed && shared(port);
         for index in 0..self.model.inputs.len().max(1) {
@@ -257,9 +265,9 @@ impl Reader<'_> {
         Ok(input)
     }
 
-    /// Where there are steps.
+    /// Reads a mask.
     fn mask(&self, port: &InputPort, values: &Values, sizes: Sizes) -> Result<ArrayD<bool>> {
-        let mask = values.real().mapv(|live| live != 0.0);
+        let mask = values.to_f32().mapv(|live| live != 0.0);
         if self.as_they_stand {
             return Ok(mask);
         }
@@ -267,9 +275,9 @@ impl Reader<'_> {
         Ok(arrange(mask, &port.axes, &[Dim::Batch, Dim::Time]))
     }
 
-    /// The number of steps of each row.
+    /// Reads the number of steps of each row.
     fn lengths(&self, port: &InputPort, values: &Values, sizes: Sizes) -> Result<Vec<i64>> {
-        let Values::Whole(array) = values else {
+        let Values::I64(array) = values else {
             let got = values.shape();
             return Err(shape(format!("{}: expected [B] integers, got floats {got:?}", port.name)));
         };
@@ -282,12 +290,12 @@ impl Reader<'_> {
         Ok(array.iter().copied().collect())
     }
 
-    /// `input` with the initial states that are given.
-    fn states(&self, mut input: Input, sizes: Sizes) -> Result<Input> {
+    /// Adds the initial states that are given to `input`.
+    fn states(&self, mut input: Input<'t>, sizes: Sizes) -> Result<Input<'t>> {
         for (index, stack) in self.model.stacks().enumerate() {
             let hidden = self.state(index, State::Hidden, sizes)?;
             let cell = self.state(index, State::Cell, sizes)?;
-            // A state without a port is zero, and one that a value of the model begins is not said.
+            // A state without a port is zero. A state that a value of the model begins is not given.
             let begun = self.model.begun(index);
             let zeros = |like: &ArrayD<f32>, state: State| {
                 let mut shape = like.shape().to_vec();
@@ -314,7 +322,7 @@ impl Reader<'_> {
         let own = |port: &&InputPort| matches!(port.value, InputValue::State { stack, state, .. } if stack == index && state == which);
         let Some(port) = self.ports.iter().find(own) else { return Ok(None) };
         let Some(values) = self.tensors.get(&port.name) else { return Ok(Some((&port.name, None))) };
-        let array = values.real().into_owned();
+        let array = values.to_f32().into_owned();
         if self.as_they_stand {
             return Ok(Some((&port.name, Some(array))));
         }
@@ -325,7 +333,7 @@ impl Reader<'_> {
             }
             _ => 0..0,
         };
-        // Several stacks may take their rows out of one tensor.
+        // Several stacks may take their rows from one tensor.
         let all = self.ports.iter().filter(|other| other.name == port.name).map(|port| rows(port).end).max();
         let (letter, size) = (if which == State::Hidden { "S" } else { "H" }, which.size(stacks[index]));
         check_axes(port, array.shape(), letter, |dim| sizes.length(dim, size, all.unwrap_or(0)))?;
@@ -335,21 +343,21 @@ impl Reader<'_> {
         Ok(Some((&port.name, Some(array))))
     }
 
-    /// Rows of no step have no state either, and end with zeros: so does ONNX Runtime.
+    /// Sets the states of rows without steps to zero, as ONNX Runtime does: such rows end with zeros.
     fn without_steps(&self, stack: usize, states: &mut ArrayD<f32>) {
         let clock = self.clocks.of_stacks(self.model).nth(stack).and_then(|clock| self.clocks.all().get(clock));
         let Some(&TimeAxis::Input(leader)) = clock.map(|clock| &clock.axis) else { return };
-        let Some((_, Values::Whole(lengths))) = self.given(InputValue::Lengths(leader)) else { return };
+        let Some((_, Values::I64(lengths))) = self.given(InputValue::Lengths(leader)) else { return };
         for (mut row, _) in states.axis_iter_mut(Axis(1)).zip(lengths).filter(|(_, length)| **length == 0) {
             row.fill(0.0);
         }
     }
 }
 
-/// The one of `given`, of which there may be one.
-fn one_of<'b>(
-    mut given: impl Iterator<Item = (&'b InputPort, &'b Values)>,
-) -> Result<Option<(&'b InputPort, &'b Values)>> {
+/// Returns the only one of `given`, if any; an error if there are several.
+fn one_of<'p, 't>(
+    mut given: impl Iterator<Item = (&'p InputPort, &'t Values)>,
+) -> Result<Option<(&'p InputPort, &'t Values)>> {
     match (given.next(), given.next()) {
         (Some((first, _)), Some((second, _))) => {
             Err(shape(format!("{} and {}: expected one of them, got both", first.name, second.name)))
@@ -358,7 +366,8 @@ fn one_of<'b>(
     }
 }
 
-/// Whether a tensor has the axes of `port`, each of the length that is known; `features` is the letter of the last.
+/// Checks that a tensor has the axes of `port`, each with the length that is known.
+/// `features` is the letter of the last axis.
 fn check_axes(port: &InputPort, got: &[usize], features: &str, length: impl Fn(Dim) -> Option<usize>) -> Result<()> {
     let wanted: Vec<_> = port.axes.iter().map(|&dim| length(dim)).collect();
     if wanted.len() == got.len()
@@ -373,7 +382,7 @@ fn check_axes(port: &InputPort, got: &[usize], features: &str, length: impl Fn(D
     Err(shape(format!("{}: expected [{lengths}] ({letters}), got {got:?}", port.name)))
 }
 
-/// Whether no row has more steps than there are.
+/// Checks that no row has more steps than there are.
 fn check_lengths(port: &InputPort, lengths: &ArrayD<i64>, sizes: Sizes) -> Result<()> {
     let steps = sizes.time.unwrap_or(1);
     let fits = |length: i64| usize::try_from(length).is_ok_and(|length| length <= steps);
@@ -385,13 +394,14 @@ fn check_lengths(port: &InputPort, lengths: &ArrayD<i64>, sizes: Sizes) -> Resul
     }
 }
 
-/// Tokens, which may come as whole reals: a graph may round them itself, and Keras' inputs are reals where nothing is said.
+/// Reads tokens, which may come as reals that are integers: a graph may round them itself,
+/// and Keras' inputs are reals by default.
 fn whole<'a>(name: &str, values: &'a Values) -> Result<Cow<'a, ArrayD<i64>>> {
     let array = match values {
-        Values::Whole(array) => return Ok(Cow::Borrowed(array)),
-        Values::Real(array) => array,
+        Values::I64(array) => return Ok(Cow::Borrowed(array)),
+        Values::F32(array) => array,
     };
-    // Every i64 up to 2^24 is an f32 of its own, and no token is more.
+    // Every i64 up to 2^24 has an f32 of its own, and no token is larger.
     const MOST: f32 = 16_777_216.0;
     match array.iter().find(|x| x.fract() != 0.0 || x.abs() > MOST || x.is_nan()) {
         Some(broken) => Err(shape(format!("{name}: expected integer tokens, got {broken}"))),

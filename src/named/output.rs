@@ -1,4 +1,4 @@
-//! `Output` → named tensors: what each port names, in its axes.
+//! `Output` → named tensors: the value of each port, in its axes.
 //!
 //! Knows ports and calls; knows no weights.
 
@@ -9,21 +9,21 @@ use crate::call::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Dim, Flow, Model, OutputPort, OutputValue, State};
 
-/// What a call gave, and in which axes.
+/// The results of a call, and their axes.
 pub(super) struct Results<'a> {
     model: &'a Model,
     output: &'a Output,
-    /// What flows out of the model, as features: those of `output.output`, and of its others.
+    /// The features of each output: `output.output` first, then the others.
     flows: Vec<Flow>,
-    /// The axis that the call had none of.
+    /// The axis that the call lacked.
     missing: Option<Dim>,
 }
 
-/// Features that a call gave, as they stand.
-struct Given<'a> {
+/// Features of a call, as they are.
+struct PortSource<'a> {
     array: &'a ArrayD<f32>,
     axes: Vec<Dim>,
-    /// What stands side by side in its features.
+    /// The numbers and sizes of the parts of its features.
     parts: [usize; 2],
 }
 
@@ -38,13 +38,13 @@ impl<'a> Results<'a> {
         Ok(Self { model, output, flows, missing })
     }
 
-    /// What `port` names, in its axes.
+    /// Returns the value of `port`, in its axes.
     pub(super) fn under(&self, port: &OutputPort) -> Result<Values> {
         let place = port.value.index();
         let (array, axes) = match &port.value {
             OutputValue::Largest(_) => {
                 let (places, axes) = self.given(place)?.largest();
-                return self.arranged(port, places, &axes).map(Values::Whole);
+                return self.arranged(port, places, &axes).map(Values::I64);
             }
             OutputValue::Output | OutputValue::Another(_) => {
                 let given = self.given(place)?;
@@ -62,10 +62,10 @@ impl<'a> Results<'a> {
             }
             OutputValue::States { state, stacks } => self.states(*state, stacks)?,
         };
-        self.arranged(port, array, &axes).map(Values::Real)
+        self.arranged(port, array, &axes).map(Values::F32)
     }
 
-    /// `array`, whose axes are `axes`, with those of `port`.
+    /// Changes the axes of `array` from `axes` to those of `port`.
     fn arranged<A: Clone>(&self, port: &OutputPort, array: ArrayD<A>, axes: &[Dim]) -> Result<ArrayD<A>> {
         let wanted: Vec<Dim> = port.axes.iter().copied().filter(|dim| Some(*dim) != self.missing).collect();
         for (dim, &length) in axes.iter().zip(array.shape()) {
@@ -82,8 +82,8 @@ impl<'a> Results<'a> {
         Ok(array.as_standard_layout().into_owned())
     }
 
-    /// The output of that place among those that are no final states.
-    fn given(&self, index: usize) -> Result<Given<'_>> {
+    /// Output `index` of the call, among those that are no final states.
+    fn given(&self, index: usize) -> Result<PortSource<'_>> {
         let array = if index == 0 { Some(&self.output.output) } else { self.output.others.get(index - 1) };
         let (Some(array), Some(&flow)) = (array, self.flows.get(index)) else {
             let got = 1 + self.output.others.len();
@@ -91,10 +91,10 @@ impl<'a> Results<'a> {
         };
         let (mut axes, features) = (self.model.axes_of_flow(flow), flow.features());
         axes.retain(|dim| Some(*dim) != self.missing);
-        Ok(Given { array, axes, parts: [features.parts, features.size] })
+        Ok(PortSource { array, axes, parts: [features.parts, features.size] })
     }
 
-    /// The final states of `stacks`, one after the other.
+    /// The final states of `stacks`, concatenated.
     fn states(&self, state: State, stacks: &[usize]) -> Result<(ArrayD<f32>, Vec<Dim>)> {
         let one = |&stack: &usize| {
             let states = self.output.states.get(stack);
@@ -114,8 +114,8 @@ impl<'a> Results<'a> {
     }
 }
 
-impl Given<'_> {
-    /// At which place the largest feature stands, the first of equal ones; as everywhere, NaN is larger than any number.
+impl PortSource<'_> {
+    /// The index of the largest feature, or the first of equal ones. As everywhere, NaN is larger than any number.
     fn largest(&self) -> (ArrayD<i64>, Vec<Dim>) {
         let features = Axis(self.array.ndim() - 1);
         let places = self.array.map_axis(features, |row| {
@@ -129,7 +129,7 @@ impl Given<'_> {
         (places, self.axes[..self.axes.len() - 1].to_vec())
     }
 
-    /// The features with their directions apart.
+    /// The features with an axis for their directions.
     fn parted(&self) -> Result<(ArrayD<f32>, Vec<Dim>)> {
         let output = self.array.as_standard_layout().into_owned();
         let lengths: Vec<_> = output.shape()[..output.ndim() - 1].iter().copied().chain(self.parts).collect();

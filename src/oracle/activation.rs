@@ -1,7 +1,7 @@
-//! The oracle's functions, each as its paper or specification writes it, in f64.
+//! The oracle's functions in f64, each as in its paper or specification.
 //!
-//! Forms that lose digits in f64 (a difference of two numbers near 1, say) are rewritten, and say so. A NaN goes
-//! through every function as a NaN.
+//! Forms that lose digits in f64 are rewritten, and a comment says so: for
+//! example, a difference of two numbers near 1. Every function of NaN is NaN.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
@@ -9,7 +9,7 @@ use ndarray::{Array, ArrayViewMut1, Axis, RemoveAxis};
 
 use crate::cell::{Activation, Constant};
 
-/// `y = f(x)`, over the features (the last axis) where f is a softmax.
+/// Returns `y = f(x)`. A softmax is over the features (the last axis).
 pub(super) fn activate<D: RemoveAxis>(f: Activation, mut x: Array<f64, D>) -> Array<f64, D> {
     let features = Axis(x.ndim() - 1);
     match f {
@@ -23,10 +23,10 @@ pub(super) fn activate<D: RemoveAxis>(f: Activation, mut x: Array<f64, D>) -> Ar
     x
 }
 
-/// `f(x)` of one number.
+/// Returns `f(x)` of one number.
 ///
-/// ONNX, operators RNN, LSTM and GRU: `Affine` to `Softplus`. Keras, `keras.activations`, and ONNX's operators of the
-/// same names: the rest. torch.nn agrees with both, where it has the function.
+/// Sources: ONNX, operators RNN, LSTM and GRU, for `Affine` to `Softplus`. Keras, `keras.activations`, and
+/// ONNX's operators of the same names, for the rest. torch.nn agrees with both if it has the function.
 fn elementwise(f: Activation, x: f64) -> f64 {
     let c = |constant: Constant| f64::from(constant.get());
     match f {
@@ -48,7 +48,7 @@ fn elementwise(f: Activation, x: f64) -> f64 {
         Activation::Clamp { alpha, beta } => bounded(x, c(alpha), c(beta)),
         Activation::Silu => x * sigmoid(x),
         Activation::HardSilu { alpha, beta } => x * bounded(c(alpha) * x + c(beta), 0.0, 1.0),
-        // Hendrycks and Gimpel, 2016. 1 + erf(z) = erfc(−z), which keeps its digits where erf(z) is near −1.
+        // Hendrycks and Gimpel, 2016. 1 + erf(z) = erfc(−z), which keeps its digits when erf(z) is near −1.
         Activation::Gelu => x / 2.0 * libm::erfc(-x * FRAC_1_SQRT_2),
         Activation::GeluTanh => x / 2.0 * (1.0 + (FRAC_2_PI.sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
         // Misra, 2019.
@@ -82,12 +82,12 @@ pub(super) fn bounded(x: f64, least: f64, greatest: f64) -> f64 {
     if x > greatest { greatest } else { x }
 }
 
-/// `x` where positive, else `below`.
+/// Returns `x` if positive, else `below`.
 fn above_zero(x: f64, below: impl Fn() -> f64) -> f64 {
     if x > 0.0 { x } else { below() }
 }
 
-/// `x`, or 0 where it is dropped.
+/// Returns `x`, or 0 if it is dropped.
 fn kept(x: f64, dropped: bool) -> f64 {
     if dropped { 0.0 } else { x }
 }

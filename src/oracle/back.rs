@@ -1,7 +1,7 @@
-//! The way back: from the losses through every layer, last to first, to all numbers that a call is computed from.
+//! The backward pass: from the losses through every layer, last to first, to all numbers of a call.
 //!
-//! A value's gradient is the sum of what all that take it send back; by the time a layer's turn comes, all of them have. A
-//! value on which no loss depends has none.
+//! A value's gradient is the sum of the gradients from all its consumers. Before a layer is processed,
+//! all consumers of its results have been. A value on which no loss depends has no gradient.
 
 use std::collections::BTreeMap;
 
@@ -23,25 +23,25 @@ use crate::cell::Activation;
 use crate::loss::Aim;
 use crate::model::{LayerKind, Model, Pin, Recurrent, Select, Value};
 
-/// The loss, and its gradients by all numbers of a [`Point`].
+/// The loss, and its gradients for all numbers of a [`Point`].
 pub(super) struct Back {
     pub(super) loss: f64,
     pub(super) params: Params,
-    /// Of inputs of features, by their places: 0 at dead steps.
+    /// For inputs of features, by index: 0 at dead steps.
     pub(super) inputs: BTreeMap<usize, Values>,
-    /// Of where each stack begins that has not learned it and that no value begins.
+    /// For the initial states of each stack that has not learned them and does not begin at a value.
     pub(super) states: BTreeMap<usize, States>,
-    /// Of the hidden states behind each step, by stack, of each layer and direction.
+    /// For the hidden state after each step: by stack, of each layer and direction.
     pub(super) hidden: BTreeMap<usize, Vec<Array3<f64>>>,
 }
 
-/// The loss alone.
+/// Returns only the loss.
 pub(super) fn loss(model: &Model, point: &Point, forward: &Forward, aims: &[Aim]) -> f64 {
     let one = |aim| measured(aim, &bare_value(model, point, forward, aim, aim.measured.value).steps()).0;
     aims.iter().map(one).sum()
 }
 
-/// The loss and all gradients of it.
+/// Returns the loss and all its gradients.
 pub(super) fn back(model: &Model, call: &Call<'_>, point: &Point, forward: &Forward, aims: &[Aim]) -> Back {
     let mut walk = Walk {
         model,
@@ -73,7 +73,7 @@ pub(super) fn back(model: &Model, call: &Call<'_>, point: &Point, forward: &Forw
     Back { loss, params: walk.params, inputs, states: walk.states, hidden: walk.hidden }
 }
 
-/// What `aim` is taken from: `value` with the activation of layer `aim.measured.bare` left off.
+/// Returns the value that `aim` is measured on: `value` without the activation of layer `aim.measured.bare`.
 fn bare_value(model: &Model, point: &Point, forward: &Forward, aim: &Aim, value: Value) -> Values {
     let (Some(bare), Value::Layer(index, Pin::Output)) = (aim.measured.bare, value) else {
         return forward.values[&value].clone();
@@ -92,7 +92,7 @@ fn bare_value(model: &Model, point: &Point, forward: &Forward, aim: &Aim, value:
     }
 }
 
-/// Zero where the caller's features of input `index` are not read.
+/// Sets the gradient to zero where the caller's features of input `index` are not read.
 fn unread_zeroed(call: &Call<'_>, index: usize, d: Values) -> Values {
     let Values::Steps(mut d) = d else { return d };
     let (time, batch, _) = d.dim();
@@ -110,7 +110,7 @@ struct Walk<'a, 'c> {
     point: &'a Point,
     forward: &'a Forward,
     gradients: Gradients,
-    /// Of what goes into the activation of layers, as far as a loss is taken from it.
+    /// For the inputs of layers' activations, if a loss is measured there.
     bare: BTreeMap<usize, Array3<f64>>,
     params: Params,
     states: BTreeMap<usize, States>,
@@ -118,7 +118,7 @@ struct Walk<'a, 'c> {
 }
 
 impl Walk<'_, '_> {
-    /// The way back through [`bare_value`].
+    /// The backward pass of [`bare_value`].
     fn add_bare(&mut self, aim: &Aim, value: Value, d: Values) {
         let (Some(bare), Value::Layer(index, Pin::Output)) = (aim.measured.bare, value) else {
             return self.gradients.add(value, d);
@@ -138,7 +138,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Sends the gradients of what layer `index` gives on to what it takes and to its weights.
+    /// Adds the gradients of layer `index`'s results to those of its inputs and weights.
     fn layer(&mut self, index: usize) {
         let layer = &self.model.layers[index];
         if let LayerKind::Recurrent(r) = &layer.kind {
@@ -190,7 +190,7 @@ impl Walk<'_, '_> {
                 Some(place) => x.of_steps(place.of(d_y.steps())),
                 None => d_y,
             },
-            // A selection of what is there.
+            // The selected rows were computed already: their gradient passes through.
             (LayerKind::Select(_), _, Some(d_y)) => d_y,
             // Tokens have no gradient.
             _ => return,
@@ -198,7 +198,7 @@ impl Walk<'_, '_> {
         self.gradients.add(from, d_x);
     }
 
-    /// The same of a recurrent stack: of its steps, and of its final states by all their names.
+    /// Does the same for a recurrent stack: for its steps, and for its final states under all their names.
     fn stack(&mut self, index: usize, r: &Recurrent) {
         let mut take = |pin| self.gradients.take(Value::Layer(index, pin));
         let pins =
@@ -241,11 +241,11 @@ impl Walk<'_, '_> {
         self.begin(stack, r, layer.initial, states);
     }
 
-    /// Sends the gradients of where a stack begins to what begins it.
+    /// Adds the gradients of a stack's initial states to those of the values that it begins at.
     fn begin(&mut self, stack: usize, r: &Recurrent, initial: [Option<Value>; 2], mut d: States) {
         let begins = |value: &Value| self.forward.values.contains_key(value);
         let [hidden, cell] = initial.map(|value| value.filter(begins));
-        // Where a value begins a state, nothing depends on what the call says of it.
+        // If a state begins at a value, nothing depends on the call's own initial state.
         if let Some(value) = hidden {
             self.send(value, r, &d.h);
             d.h.fill(0.0);
@@ -271,7 +271,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Adds the gradient of states to that of the value that they are.
+    /// Adds the gradient of states to the gradient of the value that holds them.
     fn send(&mut self, value: Value, r: &Recurrent, d: &Array3<f64>) {
         let d = match &self.forward.values[&value] {
             Values::Rows(_) => Values::Rows(last_layer(d, r.directions())),

@@ -1,13 +1,13 @@
-//! One step of one cell: the equations of RNN, LSTM and GRU with all that can differ in them, gate by gate.
+//! One step of one cell: the equations of RNN, LSTM and GRU with all their variants, gate by gate.
 //!
 //! Knows a cell, its weights and its variant; knows no time, no batch mask and no direction.
 //!
-//! Where the specifications leave a choice, it is what ONNX Runtime 1.31 computes, found by random trials:
-//! - `clip` bounds what goes into a gate's function: products, biases and peephole together. The cell state is never
-//!   clipped, neither where it is kept nor on its way through `h`, although ONNX says "the input of activations".
-//! - A coupled forget gate is `1 − i` of the input gate as it comes out of its function; weights, bias and peephole of
-//!   the forget gate are not used.
-//! - The output gate's peephole sees the new cell state, unclipped; those of input and forget the old one.
+//! If the specifications leave a choice, this does what ONNX Runtime 1.31 computes, found by random trials:
+//! - `clip` bounds the sum that goes into a gate's function: products, biases and peephole together. The cell state is
+//!   never clipped, neither when it is kept nor on its way through `h`, although ONNX says "the input of activations".
+//! - A coupled forget gate is `1 − i`, with the input gate as its function
+//!   gives it. The weights, bias and peephole of the forget gate are not used.
+//! - The output gate's peephole sees the new cell state, unclipped; those of input and forget see the old one.
 
 use ndarray::{Array2, ArrayView2, s};
 
@@ -16,7 +16,7 @@ use super::dropout::Dropped;
 use super::params::CellParams;
 use crate::cell::{Activation, Cell, Coupling, Reset, Variant};
 
-/// One step of every row: what it takes, what it gives, and what lies between.
+/// One step of every row: its inputs, its results, and the values between.
 pub(super) struct Step {
     /// `[B, I]`.
     pub(super) x: Array2<f64>,
@@ -26,7 +26,7 @@ pub(super) struct Step {
     pub(super) c: Option<Array2<f64>>,
     /// The gates in the cell's order.
     pub(super) gates: Vec<Gate>,
-    /// Of a GRU, `[B, H]`: `h·W_hn + b_hn` where the reset is after the product, `r ∘ h` where it is before.
+    /// Of a GRU, `[B, H]`: `h·W_hn + b_hn` if the reset is after the product, `r ∘ h` if it is before.
     pub(super) q: Option<Array2<f64>>,
     /// The next `h`.
     pub(super) h_next: Array2<f64>,
@@ -35,7 +35,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Forgets what row `row` computed, which has no step here: it may be no number, and 0 times it would be none.
+    /// Sets the values of row `row`, which has no step here, to zero. They may be NaN, and 0 times NaN would be NaN.
     pub(super) fn forget(&mut self, row: usize) {
         let Self { x, h, c, gates, q, h_next, c_next } = self;
         let gates = gates.iter_mut().flat_map(|gate| [&mut gate.sum, &mut gate.out]);
@@ -45,15 +45,15 @@ impl Step {
     }
 }
 
-/// A gate: what goes into it, and what comes out of its function, `[B, H]`.
+/// A gate, `[B, H]`: the input and the output of its function.
 pub(super) struct Gate {
     /// Products, biases and peephole together, before they are clipped.
     pub(super) sum: Array2<f64>,
-    /// The gate itself.
+    /// The output of its function.
     pub(super) out: Array2<f64>,
 }
 
-/// One step of every row: `h` `[B, state_size]` and, of an LSTM, `c` `[B, H]`.
+/// Computes one step of every row from `h` `[B, state_size]` and, for an LSTM, `c` `[B, H]`.
 pub(super) fn step(
     cell: Cell,
     variant: &Variant,
@@ -70,7 +70,7 @@ pub(super) fn step(
     }
 }
 
-/// The weights of a step, and what is dropped of what they multiply.
+/// The weights of a step, and the dropout of the vectors that they multiply.
 struct Products<'a> {
     w: &'a CellParams,
     dropped: &'a Dropped,
@@ -153,14 +153,14 @@ fn gru(reset: Reset, variant: &Variant, w: &Products<'_>, x: ArrayView2<'_, f64>
 }
 
 impl Gate {
-    /// A gate from what goes into it: clipped, then through its function.
+    /// Computes a gate from its sum: clipped, then through its function.
     fn of(variant: &Variant, function: Activation, sum: Array2<f64>) -> Self {
         let out = activate(function, clipped(variant, sum.clone()));
         Self { sum, out }
     }
 }
 
-/// What goes into a gate's function.
+/// Returns the input of a gate's function: `sum`, clipped.
 pub(super) fn clipped(variant: &Variant, sum: Array2<f64>) -> Array2<f64> {
     match variant.clip {
         Some(clip) => sum.mapv_into(|x| bounded(x, -f64::from(clip.get()), f64::from(clip.get()))),
@@ -169,19 +169,19 @@ pub(super) fn clipped(variant: &Variant, sum: Array2<f64>) -> Array2<f64> {
 }
 
 impl Products<'_> {
-    /// `x·W_x + b_x` of one gate, of what is left of x.
+    /// Returns `x·W_x + b_x` of one gate, with x after dropout.
     fn x(&self, gate: usize, x: ArrayView2<'_, f64>) -> Array2<f64> {
         self.w.x(gate, self.dropped.x(gate, x).view())
     }
 
-    /// `h·W_h + b_h` of one gate, of what is left of h.
+    /// Returns `h·W_h + b_h` of one gate, with h after dropout.
     fn h(&self, gate: usize, h: &Array2<f64>) -> Array2<f64> {
         self.w.h(gate, &self.dropped.h(gate, h.view()))
     }
 }
 
 impl CellParams {
-    /// `x·W_x + b_x` of one gate: `[B, I]` to `[B, H]`.
+    /// Returns `x·W_x + b_x` of one gate: `[B, I]` to `[B, H]`.
     fn x(&self, gate: usize, x: ArrayView2<'_, f64>) -> Array2<f64> {
         let rows = gate * self.hidden..(gate + 1) * self.hidden;
         let product = x.dot(&self.w_x.slice(s![rows.clone(), ..]).t());
@@ -191,7 +191,7 @@ impl CellParams {
         }
     }
 
-    /// `h·W_h + b_h` of one gate: `[B, state_size]` to `[B, H]`.
+    /// Returns `h·W_h + b_h` of one gate: `[B, state_size]` to `[B, H]`.
     fn h(&self, gate: usize, h: &Array2<f64>) -> Array2<f64> {
         let rows = gate * self.hidden..(gate + 1) * self.hidden;
         let product = h.dot(&self.w_h.slice(s![rows.clone(), ..]).t());
@@ -201,7 +201,8 @@ impl CellParams {
         }
     }
 
-    /// `product + p ∘ c` of one gate, by its row in the peepholes; without peepholes the product, whatever is in c.
+    /// Returns `product + p ∘ c` of one gate, by its row in the
+    /// peepholes. Without peepholes it is the product, whatever c holds.
     fn peep(&self, row: usize, c: &Array2<f64>, product: Array2<f64>) -> Array2<f64> {
         match &self.peepholes {
             Some(peepholes) => product + c * &peepholes.row(row),

@@ -1,12 +1,12 @@
-//! The way back through one step of one cell: from the gradients of what it gives to those of what it takes.
+//! The backward pass of one step of one cell: from the gradients of its results to those of its inputs.
 //!
-//! Each way back stands in the order and the letters of the equations of `cell`, last equation first. `δ` before a letter is
-//! the gradient of the loss by it; of a gate, `δa` is that of what goes into its function. Every sum over the rows of the
-//! batch is a product with a transposed matrix.
+//! Each backward pass has the order and the letters of the equations of `cell`, last equation
+//! first. `δ` before a letter is the gradient of the loss by it; for a gate, `δa` is that of its
+//! function's input. Every sum over the rows of the batch is a product with a transposed matrix.
 //!
-//! Werbos, "Backpropagation Through Time: What It Does and How to Do It", 1990; the LSTM as in Greff et al., "LSTM: A Search
-//! Space Odyssey", 2017, appendix A. PyTorch's autograd gives the same. Where a function has no derivative, it is PyTorch's:
-//! a clip passes the gradient of what lies on its bound, as `torch.clamp` does.
+//! Werbos, "Backpropagation Through Time: What It Does and How to Do It", 1990; the LSTM as in Greff et al., "LSTM:
+//! A Search Space Odyssey", 2017, appendix A. PyTorch's autograd gives the same. If a function has no derivative at
+//! a point, it is PyTorch's: a clip passes the gradient of a value on its bound, as `torch.clamp` does.
 
 use ndarray::{Array2, ArrayView2, Axis, s};
 
@@ -17,7 +17,7 @@ use super::params::CellParams;
 use super::slope::activate_back;
 use crate::cell::{Activation, Cell, Coupling, Reset, Variant};
 
-/// The gradients of what a step takes.
+/// The gradients of the inputs of a step.
 pub(super) struct StepBack {
     /// `[B, I]`.
     pub(super) x: Array2<f64>,
@@ -27,7 +27,7 @@ pub(super) struct StepBack {
     pub(super) c: Option<Array2<f64>>,
 }
 
-/// The way back through `step`, from `δh'` and, of an LSTM, `δc'`. Adds the gradients of the weights `w` to `δw`.
+/// The backward pass of `step`, from `δh'` and, for an LSTM, `δc'`. Adds the gradients of the weights `w` to `δw`.
 pub(super) fn step_back(
     cell: Cell,
     variant: &Variant,
@@ -150,7 +150,7 @@ impl Back<'_> {
         self.both_products(1, &d_a_z);
     }
 
-    /// `δa` of gate `gate` from the gradient of what comes out of it; 0 where a clip cut what went in.
+    /// Returns `δa` of gate `gate` from the gradient of its output; 0 where a clip cut the sum.
     fn gate(&self, gate: usize, function: Activation, d_out: Array2<f64>) -> Array2<f64> {
         let Gate { sum, .. } = &self.step.gates[gate];
         let mut d_a = activate_back(function, &clipped(self.variant, sum.clone()), &d_out);
@@ -164,7 +164,7 @@ impl Back<'_> {
         d_a
     }
 
-    /// `δx += δa·W_x`, `δW_x += δaᵀ·x`, `δb_x += Σ δa`, of one gate, where x is what is left of it.
+    /// Adds `δx += δa·W_x`, `δW_x += δaᵀ·x`, `δb_x += Σ δa` of one gate, with x after dropout.
     fn x_product(&mut self, gate: usize, d_a: &Array2<f64>) {
         let rows = gate * self.w.hidden..(gate + 1) * self.w.hidden;
         let d_x = d_a.dot(&self.w.w_x.slice(s![rows.clone(), ..]));
@@ -177,7 +177,7 @@ impl Back<'_> {
         }
     }
 
-    /// `δW_h += δaᵀ·h`, `δb_h += Σ δa`, of one gate; gives `δh = δa·W_h`, where h is what is left of it.
+    /// Adds `δW_h += δaᵀ·h`, `δb_h += Σ δa` of one gate, and returns `δh = δa·W_h`, with h after dropout.
     fn h_product(&mut self, gate: usize, h: &Array2<f64>, d_a: &Array2<f64>) -> Array2<f64> {
         let rows = gate * self.w.hidden..(gate + 1) * self.w.hidden;
         add(self.d_w.w_h.slice_mut(s![rows.clone(), ..]), d_a.t().dot(&self.dropped.h(gate, h.view())).view());
@@ -188,14 +188,14 @@ impl Back<'_> {
         self.dropped.h(gate, d_a.dot(&self.w.w_h.slice(s![rows, ..])).view())
     }
 
-    /// Both, of a gate that sees `x` and `h` alike.
+    /// Does both, for a gate with the same `δa` for `x` and `h`.
     fn both_products(&mut self, gate: usize, d_a: &Array2<f64>) {
         self.x_product(gate, d_a);
         let d_h = self.h_product(gate, &self.step.h, d_a);
         self.d.h += &d_h;
     }
 
-    /// `δp += Σ c ∘ δa` of a row of the peepholes; gives `δc = p ∘ δa`, 0 without peepholes.
+    /// Adds `δp += Σ c ∘ δa` to a row of the peepholes, and returns `δc = p ∘ δa`; 0 without peepholes.
     fn peep(&mut self, row: usize, c: &Array2<f64>, d_a: &Array2<f64>) -> Array2<f64> {
         match (&self.w.peepholes, &mut self.d_w.peepholes) {
             (Some(peepholes), Some(d_peepholes)) => {

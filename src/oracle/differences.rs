@@ -1,7 +1,7 @@
-//! Finite differences against the gradients: the independent check of the oracle itself.
+//! Finite differences, compared with the gradients: the independent check of the oracle itself.
 //!
-//! Moves the numbers of a call a little to both sides along a random direction `u`, in f64, and compares
-//! `(L(p + εu) − L(p − εu)) / 2ε` with `⟨δp, u⟩`.
+//! Moves the numbers of a call a little to both sides along a random direction
+//! `u`, in f64. Then compares `(L(p + εu) − L(p − εu)) / 2ε` with `⟨δp, u⟩`.
 
 use std::collections::BTreeMap;
 
@@ -21,33 +21,33 @@ use crate::loss::{Aim, Objective, Targets};
 use crate::model::{LayerKind, Model};
 use crate::weights::Weights;
 
-/// How far the objective's slope along a direction is from what the gradients say.
+/// The objective's slope along a direction, compared with the gradients.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// What was moved: `rnn.weight_ih_l0`, `input x`, `h of stack 0`, or `all`.
+    /// The name of what was moved: `rnn.weight_ih_l0`, `input x`, `h of stack 0`, or `all`.
     pub name: String,
-    /// The slope by differences.
+    /// The slope by finite differences.
     pub slope: f64,
     /// The slope by the gradients.
     pub gradient: f64,
-    /// How far they are apart, for each unit of the gradient's length.
+    /// The distance of the two, divided by the gradient's length.
     pub error: f64,
-    /// Whether they are apart, and so are the slopes on the two sides: there is a corner right at the point, where PyTorch's
-    /// derivative need not be the mean of the two.
+    /// Whether the two differ, and the slopes on the two sides differ as well. Then there is a
+    /// corner right at the point, and PyTorch's derivative need not be the mean of the two sides.
     pub corner: bool,
 }
 
-/// What is moved.
+/// The directions in which numbers are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Along {
     /// Each tensor, input and state by itself.
     Each,
-    /// All of them at once.
+    /// All of them together.
     All,
 }
 
-/// Compares slopes with the gradients of a call, in directions that are drawn from `seed`. Dropout drops what the first update of a
-/// training with `seed` does.
+/// Compares slopes with the gradients of a call, in directions that are drawn
+/// from `seed`. Dropout is that of the first update of a training with `seed`.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ pub(super) struct Slopes<'a, 'c> {
     pub(super) point: Point,
 }
 
-/// The error of slopes that agree.
+/// The largest error of slopes that agree.
 const CLOSE: f64 = 1e-6;
 
 /// Arrays by their names.
@@ -103,13 +103,14 @@ impl Slopes<'_, '_> {
         }
     }
 
-    /// Compares the slope along `directions`. A step that crosses a corner says nothing: the best of several counts.
+    /// Compares the slope along `directions`. A step that crosses
+    /// a corner tells nothing, so the best of several counts.
     fn along(&self, name: String, gradients: &Named, directions: &Named, size: f64) -> Result<Difference> {
         let all = || directions.iter().map(|(name, u)| (&gradients[name], u));
         let gradient: f64 = all().map(|(g, u)| (g * u).sum()).sum();
         let length = all().map(|(g, _)| g.mapv(|g| g * g).sum()).sum::<f64>().sqrt();
         let here = self.loss_at(directions, 0.0)?;
-        // The last digits of the loss are noise, which the step makes large.
+        // The last digits of the loss are noise, and dividing by the step magnifies it.
         let unit = length + 1e-3 * (1.0 + size);
         let mut best = Difference { name, slope: f64::NAN, gradient, error: f64::INFINITY, corner: false };
         for step in [1e-5, 1e-6, 1e-7] {
@@ -122,8 +123,8 @@ impl Slopes<'_, '_> {
             if best.error < CLOSE {
                 break;
             }
-            // The two sides of a smooth function differ by about the step, so the last one tells. What is moved may be on several
-            // corners, whose differences partly cancel.
+            // The two sides of a smooth function differ by about the step, so the last one decides.
+            // The numbers moved may be on several corners, whose differences partly cancel.
             let sides = ((above - here) / step - (here - below) / step).abs();
             best.corner = sides > 0.1 * best.error * unit;
         }
@@ -142,7 +143,7 @@ impl Slopes<'_, '_> {
         Ok(loss(self.model, &point, &forward, self.aims))
     }
 
-    /// The gradients by the names of what they are of.
+    /// Returns the gradients, each by the name of its variable.
     fn named(&self, back: Back) -> Named {
         let states = self.point.states.iter().enumerate();
         let states = states.map(|(stack, states)| states.as_ref().and_then(|_| back.states.get(&stack).cloned()));
@@ -156,8 +157,8 @@ impl Slopes<'_, '_> {
         named
     }
 
-    /// Leaves out what has no gradient although the objective depends on it: steps that nobody may look at, and rows of a
-    /// table that do not train.
+    /// Does not move what has no gradient although the objective depends on
+    /// it: features that are not read, and rows of a table that do not train.
     fn keep_still(&self, directions: &mut Named) {
         for (&index, values) in &self.point.inputs {
             let (Values::Steps(x), Some(u)) = (values, directions.get_mut(&input_name(index))) else { continue };
@@ -169,7 +170,7 @@ impl Slopes<'_, '_> {
         }
         for layer in &self.model.layers {
             if let LayerKind::Embedding(e) = &layer.kind
-                && let (Some(row), Some(u)) = (e.padding_idx, directions.get_mut(&format!("{}weight", layer.weights)))
+                && let (Some(row), Some(u)) = (e.padding_idx, directions.get_mut(&format!("{}weight", layer.prefix)))
             {
                 u.index_axis_mut(ndarray::Axis(0), row).fill(0.0);
             }

@@ -1,11 +1,11 @@
-//! The way forward: every layer in its order, from all numbers that a call is computed from.
+//! The forward pass: every layer in order, from all numbers of a call.
 
 use std::collections::{BTreeMap, HashMap};
 
 use ndarray::{Array2, Array3, Axis, s};
 
 use super::activation::activate;
-use super::dropout::Place;
+use super::dropout::DropSite;
 use super::join::joined;
 use super::layers::{embedding, last_layer, last_step, linear, part, side_by_side, unit_vectors, zeroed};
 use super::params::{LayerParams, Params};
@@ -14,34 +14,34 @@ use super::values::Values;
 use crate::call::Call;
 use crate::dropout::Dropping;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Dropout, Drops, InputKind, LayerKind, Model, Pin, Recurrent, Select, Value};
+use crate::model::{Dropout, DropoutUnit, InputKind, LayerKind, Model, Pin, Recurrent, Select, Value};
 use crate::weights::Weights;
 
-/// All numbers that a call is computed from, in f64: what gradients are of.
+/// All numbers that a call is computed from, in f64. Gradients are taken by them.
 #[derive(Clone)]
 pub(super) struct Point {
     /// The weights.
     pub(super) params: Params,
-    /// The inputs of the model by their places; none of initial states.
+    /// The inputs of the model, by index, without inputs of initial states.
     pub(super) inputs: BTreeMap<usize, Values>,
-    /// Where each stack begins that has not learned it: where the call says, else at zero.
+    /// The initial states of each stack: those of the call, or else zero. `None` if the stack has learned them.
     pub(super) states: Vec<Option<States>>,
-    /// What is dropped, if anything is.
+    /// The dropout, if there is any.
     pub(super) dropping: Option<Dropping>,
 }
 
-/// What the layers computed.
+/// The results of all layers.
 pub(super) struct Forward {
     /// Every value.
     pub(super) values: HashMap<Value, Values>,
     /// The final states of each stack.
     pub(super) states: Vec<States>,
-    /// What each stack computed on the way.
+    /// The values between that each stack computed.
     pub(super) kept: Vec<Vec<Kept>>,
 }
 
 impl Point {
-    /// That of a call of `model` with `weights`.
+    /// Collects the numbers of a call of `model` with `weights`.
     pub(super) fn of(model: &Model, weights: &Weights, call: &Call<'_>) -> Result<Self> {
         let params = Params::of(model, weights);
         let mut inputs = BTreeMap::new();
@@ -66,20 +66,20 @@ impl Point {
         Ok(Self { params, inputs, states, dropping: None })
     }
 
-    /// What place 0 of the layer `index` drops, which is a layer `dropout`.
-    pub(super) fn drops(&self, index: usize, dropout: &Dropout) -> Option<Place> {
-        let (rate, shared) = (dropout.rate.get(), dropout.drops == Drops::Features);
-        self.dropping.map(|dropping| Place { dropping, layer: index, place: 0, rate, shared })
+    /// Returns dropout place 0 of layer `index`, which is a layer `dropout`.
+    pub(super) fn drops(&self, index: usize, dropout: &Dropout) -> Option<DropSite> {
+        let (rate, shared) = (dropout.rate.get(), dropout.drops == DropoutUnit::Features);
+        self.dropping.map(|dropping| DropSite { dropping, layer: index, place: 0, rate, shared })
     }
 }
 
-/// Which steps there are of `value`, `[T, B]`; none where there are all, or where it has no time axis.
+/// Returns which steps of `value` are live, `[T, B]`; `None` if all are, or if it has no time axis.
 pub(super) fn live(call: &Call<'_>, value: Value) -> Option<Array2<bool>> {
     let clock = call.clocks().of_value(value).filter(|&clock| call.masked(clock))?;
     Some(Array2::from_shape_fn((call.time(clock), call.form.batch), |(t, b)| call.is_live(clock, t, b)))
 }
 
-/// Every layer in its order.
+/// Computes every layer in order.
 pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep) -> Result<Forward> {
     let mut values: HashMap<Value, Values> = HashMap::new();
     values.extend(point.inputs.iter().map(|(&index, given)| (Value::Input(index), given.clone())));
@@ -119,7 +119,7 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
             }
             (LayerKind::Select(Select::LastStep), _, Values::Steps(x)) => Values::Rows(last_step(x)),
             (LayerKind::Select(Select::AllSteps), _, values @ Values::Steps(_)) => values.clone(),
-            // Results of a stack, which the layer takes by their names.
+            // The layer takes a stack's result by its name.
             (LayerKind::Select(Select::LastOutput | Select::FinalHidden), _, values @ Values::Rows(_)) => {
                 values.clone()
             }
@@ -153,7 +153,7 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
     Ok(Forward { values, states, kept })
 }
 
-/// What input `index` of the model is given: 0 at dead steps. None of initial states.
+/// Returns the value of input `index` of the model: 0 at dead steps. `None` for initial states.
 fn host_values(call: &Call<'_>, index: usize, kind: InputKind) -> Option<Values> {
     let (clock, batch) = (call.clocks().of_value(Value::Input(index)), call.form.batch);
     let time = clock.map_or(1, |clock| call.time(clock));
@@ -176,7 +176,7 @@ fn host_values(call: &Call<'_>, index: usize, kind: InputKind) -> Option<Values>
     })
 }
 
-/// Where stack `index` begins, if no value begins it.
+/// Returns the initial states of stack `index`, if they do not come from a value.
 fn initial(model: &Model, call: &Call<'_>, point: &Point, r: &Recurrent, index: usize) -> States {
     match (&point.states[index], point.params.initial.get(&index)) {
         (Some(states), _) => states.clone(),
@@ -194,11 +194,11 @@ fn initial(model: &Model, call: &Call<'_>, point: &Point, r: &Recurrent, index: 
     }
 }
 
-/// The states `[L · D, B, size]` that a value begins stack `r` with.
+/// Returns the states `[L · D, B, size]` that a value gives stack `r` to begin at.
 fn begun(value: &Values, r: &Recurrent) -> Option<Array3<f64>> {
     match value {
         Values::States(states) => Some(states.clone()),
-        // The directions of the one layer stand side by side.
+        // The states of the one layer's directions are side by side.
         Values::Rows(row) => Some(side_by_side(row, r.directions())),
         Values::Steps(_) | Values::Tokens(_) => None,
     }

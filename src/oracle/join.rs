@@ -1,4 +1,4 @@
-//! The joins of values, each beside its way back.
+//! The joins of values, each with its backward pass.
 
 use ndarray::{Array3, Axis, Zip, concatenate};
 
@@ -6,7 +6,7 @@ use super::layers::part;
 use super::values::Values;
 use crate::model::Join;
 
-/// The values as steps; rows meet each step, and of steps one after the other a row is one.
+/// Returns the values as steps. A row is repeated for each step; in a concatenation of steps it is one step.
 fn as_steps(join: Join, values: &[Values]) -> Vec<Array3<f64>> {
     let time =
         values.iter().find_map(|value| if let Values::Steps(x) = value { Some(x.len_of(Axis(0))) } else { None });
@@ -18,7 +18,7 @@ fn as_steps(join: Join, values: &[Values]) -> Vec<Array3<f64>> {
     values.iter().map(steps).collect()
 }
 
-/// The values of a join.
+/// Joins values.
 pub(super) fn joined(join: Join, values: &[Values]) -> Values {
     let has_time = join == Join::ConcatSteps || values.iter().any(|value| matches!(value, Values::Steps(_)));
     let all = as_steps(join, values);
@@ -38,7 +38,8 @@ pub(super) fn joined(join: Join, values: &[Values]) -> Values {
     if has_time { Values::Steps(joined) } else { Values::Rows(joined.index_axis_move(Axis(0), 0)) }
 }
 
-/// The gradients of the values of a join from that of what it gives. A row that meets every step has the sum over them.
+/// Returns the gradients of a join's values from the gradient of its
+/// result. A row that is repeated for every step has the sum over them.
 ///
 /// ```text
 /// concat:    δx_k = the part of δy          add:       δx_k = δy            subtract: δx_1 = δy, δx_2 = −δy
@@ -73,7 +74,7 @@ pub(super) fn joined_back(join: Join, values: &[Values], d_y: &Values) -> Vec<Va
     values.iter().zip(d_parts).map(back).collect()
 }
 
-/// The last first: the largest of all before takes part as one value.
+/// Handles the last value first: the maximum of all values before it counts as one value.
 fn maximum_back(all: &[Array3<f64>], d_y: Array3<f64>) -> Vec<Array3<f64>> {
     let mut d_parts = Vec::new();
     let mut d = d_y;

@@ -1,6 +1,6 @@
-//! The layers that are no recurrent stacks and no joins, each beside its way back.
+//! The layers other than recurrent stacks and joins, each with its backward pass.
 //!
-//! A way back takes the gradient of what a layer gives, `δy`, and gives that of what it takes, `δx`.
+//! A backward pass takes the gradient of a layer's output, `δy`, and gives that of its input, `δx`.
 
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, concatenate, s};
 
@@ -8,16 +8,16 @@ use super::activation::activate;
 use super::slope::activate_back;
 use crate::cell::Activation;
 
-/// `y[t, b] = table[tokens[t, b]]`.
+/// Returns `y[t, b] = table[tokens[t, b]]`.
 pub(super) fn embedding(tokens: &Array2<u32>, table: &Array2<f64>) -> Array3<f64> {
     let (time, batch) = tokens.dim();
     Array3::from_shape_fn((time, batch, table.ncols()), |(t, b, n)| table[[tokens[[t, b]] as usize, n]])
 }
 
-/// `δtable[tokens[t, b]] += δy[t, b]`.
+/// Adds `δtable[tokens[t, b]] += δy[t, b]`.
 ///
-/// Token `padding` is left out (`torch.nn.Embedding`'s `padding_idx`). A token that masks is not: it trains wherever
-/// something sees its row in spite of the mask (Keras' `mask_zero`).
+/// Token `padding` is left out (`torch.nn.Embedding`'s `padding_idx`). A mask token is not:
+/// its row trains if something uses the row in spite of the mask (Keras' `mask_zero`).
 pub(super) fn embedding_back(
     tokens: &Array2<u32>,
     padding: Option<usize>,
@@ -30,13 +30,13 @@ pub(super) fn embedding_back(
     }
 }
 
-/// `y[t, b, n] = 1` where `n = tokens[t, b]`, else 0.
+/// Returns `y[t, b, n] = 1` if `n = tokens[t, b]`, else 0.
 pub(super) fn unit_vectors(tokens: &Array2<u32>, classes: usize) -> Array3<f64> {
     let (time, batch) = tokens.dim();
     Array3::from_shape_fn((time, batch, classes), |(t, b, n)| if tokens[[t, b]] as usize == n { 1.0 } else { 0.0 })
 }
 
-/// The output at the last time index.
+/// Returns the output at the last time index.
 pub(super) fn last_step(x: &Array3<f64>) -> Array2<f64> {
     x.index_axis(Axis(0), x.len_of(Axis(0)) - 1).to_owned()
 }
@@ -48,7 +48,7 @@ pub(super) fn last_step_back(time: usize, d_y: &Array2<f64>) -> Array3<f64> {
     d_x
 }
 
-/// The states of the last layer, its directions side by side: `[L · D, B, S]` to `[B, D · S]`.
+/// Returns the states of the last layer, its directions side by side: `[L · D, B, S]` to `[B, D · S]`.
 pub(super) fn last_layer(h: &Array3<f64>, directions: usize) -> Array2<f64> {
     let first = h.len_of(Axis(0)) - directions;
     let parts: Vec<_> = (first..first + directions).map(|row| h.index_axis(Axis(0), row)).collect();
@@ -64,13 +64,13 @@ pub(super) fn last_layer_back(d_y: &Array2<f64>, directions: usize, d_h: &mut Ar
     }
 }
 
-/// States that stand side by side, `[B, D · S]`, as those of the directions of one layer, `[D, B, S]`.
+/// Turns the states of a layer's directions side by side, `[B, D · S]`, into `[D, B, S]`.
 pub(super) fn side_by_side(row: &Array2<f64>, directions: usize) -> Array3<f64> {
     let (batch, size) = (row.nrows(), row.ncols() / directions);
     Array3::from_shape_fn((directions, batch, size), |(d, b, n)| row[[b, d * size + n]])
 }
 
-/// `a = x·Wᵀ + b`: `[rows, in_features]` to `[rows, out_features]`.
+/// Returns `a = x·Wᵀ + b`: `[rows, in_features]` to `[rows, out_features]`.
 pub(super) fn product(x: ArrayView2<'_, f64>, w: &Array2<f64>, b: Option<&Array1<f64>>) -> Array2<f64> {
     let mut a = x.dot(&w.t());
     if let Some(b) = b {
@@ -93,7 +93,7 @@ pub(super) fn product_back(
     d_a.dot(w)
 }
 
-/// `y = f(x·Wᵀ + b)` of every step.
+/// Returns `y = f(x·Wᵀ + b)` of every step.
 pub(super) fn linear(x: &Array3<f64>, w: &Array2<f64>, b: Option<&Array1<f64>>, f: Activation) -> Array3<f64> {
     let mut y = Array3::zeros((x.len_of(Axis(0)), x.len_of(Axis(1)), w.nrows()));
     for (x, mut y) in x.outer_iter().zip(y.outer_iter_mut()) {
@@ -102,7 +102,8 @@ pub(super) fn linear(x: &Array3<f64>, w: &Array2<f64>, b: Option<&Array1<f64>>, 
     y
 }
 
-/// `δa = δy ∘ f'(a)`, and what the objective takes from `a` itself, `d_bare`; then through the product.
+/// Computes `δa = δy ∘ f'(a) + d_bare`, and then the backward pass of
+/// the product. `d_bare` is the objective's gradient by `a` itself.
 pub(super) fn linear_back(
     x: &Array3<f64>,
     (w, b, f): (&Array2<f64>, Option<&Array1<f64>>, Activation),
@@ -125,7 +126,7 @@ pub(super) fn linear_back(
     d_x
 }
 
-/// Zero at dead steps: Keras' `Masking` zeroes the steps that it takes out. Its way back is the same.
+/// Sets dead steps to zero, as Keras' `Masking` does. Its backward pass is the same.
 pub(super) fn zeroed(mut x: Array3<f64>, live: Option<&Array2<bool>>) -> Array3<f64> {
     for ((t, b), _) in live.into_iter().flat_map(|live| live.indexed_iter()).filter(|(_, live)| !**live) {
         x.slice_mut(s![t, b, ..]).fill(0.0);
@@ -133,12 +134,12 @@ pub(super) fn zeroed(mut x: Array3<f64>, live: Option<&Array2<bool>>) -> Array3<
     x
 }
 
-/// `count` indices of `axis` from `first` on.
+/// Returns `count` indices of `axis` from `first` on.
 pub(super) fn part(x: &Array3<f64>, axis: Axis, first: usize, count: usize) -> Array3<f64> {
     x.slice_axis(axis, (first..first + count).into()).to_owned()
 }
 
-/// `δx` of `all` indices is `δy` at those that went on, else 0.
+/// Returns `δx` for `all` indices: `δy` at those that went on, else 0.
 pub(super) fn part_back(d_y: &Array3<f64>, axis: Axis, first: usize, all: usize) -> Array3<f64> {
     let mut dim = d_y.raw_dim();
     dim[axis.index()] = all;

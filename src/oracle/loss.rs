@@ -1,4 +1,4 @@
-//! Losses of rows and their gradients by what they are taken from, in f64.
+//! Losses of rows, and their gradients by the values they are measured on, in f64.
 
 use ndarray::{Array1, Array3, ArrayView1, Zip, s};
 
@@ -6,7 +6,7 @@ use super::activation::{activate, sigmoid, softplus};
 use crate::cell::Activation;
 use crate::loss::{Aim, Aimed, Measure};
 
-/// `Σ scale · ℓ` of the rows of an output, `[T, B, F]`, and its gradient.
+/// Returns `Σ scale · ℓ` over the rows of an output, `[T, B, F]`, and its gradient.
 pub(super) fn measured(aim: &Aim, y: &Array3<f64>) -> (f64, Array3<f64>) {
     let (mut loss, mut d_y) = (0.0, Array3::zeros(y.dim()));
     for ((t, b), &scale) in aim.scale.indexed_iter().filter(|(_, scale)| **scale != 0.0) {
@@ -34,17 +34,17 @@ pub(super) fn measured(aim: &Aim, y: &Array3<f64>) -> (f64, Array3<f64>) {
 /// ```
 fn cross_entropy(z: ArrayView1<'_, f64>, q: &Array1<f64>) -> (f64, Array1<f64>) {
     let ln_p = activate(Activation::LogSoftmax, z.to_owned());
-    // What has no share does not count, however unlikely.
+    // A class with a share of 0 does not count, however unlikely it is.
     let loss = -Zip::from(q).and(&ln_p).fold(0.0, |sum, &q, &ln_p| if q == 0.0 { sum } else { sum + q * ln_p });
     (loss, ln_p.mapv(f64::exp) * q.sum() - q)
 }
 
-/// All of it on one class.
+/// Returns a share of 1 for one class.
 fn unit(classes: usize, class: u32) -> Array1<f64> {
     Array1::from_shape_fn(classes, |c| if c == class as usize { 1.0 } else { 0.0 })
 }
 
-/// `q_c = (1 − s) w_c [c = y] + s/C · w_c`: torch.nn.CrossEntropyLoss.
+/// Returns `q_c = (1 − s) w_c [c = y] + s/C · w_c`, as torch.nn.CrossEntropyLoss.
 fn smoothed(class_weights: &[f32], share: f64, class: u32) -> Array1<f64> {
     #[expect(clippy::cast_precision_loss, reason = "few classes")]
     let spread = share / class_weights.len() as f64;
@@ -52,7 +52,7 @@ fn smoothed(class_weights: &[f32], share: f64, class: u32) -> Array1<f64> {
     class_weights.iter().enumerate().map(|(c, &weight)| f64::from(weight) * (own(c) + spread)).collect()
 }
 
-/// The sum over features, and the derivative of each.
+/// Returns the sum over features, and the derivative of each.
 fn elementwise(measure: &Measure, y: ArrayView1<'_, f64>, t: ArrayView1<'_, f64>) -> (f64, Array1<f64>) {
     let one = |y: f64, t: f64| {
         let e = y - t;
@@ -73,7 +73,7 @@ fn elementwise(measure: &Measure, y: ArrayView1<'_, f64>, t: ArrayView1<'_, f64>
     (Zip::from(&y).and(&t).fold(0.0, |sum, &y, &t| sum + one(y, t).0), d)
 }
 
-/// −1, 0 or 1.
+/// Returns −1, 0 or 1.
 fn sign(x: f64) -> f64 {
     if x == 0.0 { 0.0 } else { x.signum() }
 }

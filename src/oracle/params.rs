@@ -16,20 +16,20 @@ use crate::weights::{CellWeights, LayerWeights, LearnedStates, Weights};
 pub(super) struct Params {
     /// One for each layer.
     pub(super) layers: Vec<LayerParams>,
-    /// Where stacks begin that have learned it, by stack: hidden states, and cell states of an LSTM, `[L · D, size]`.
+    /// The learned initial states, by stack: hidden states, and an LSTM's cell states, `[L · D, size]`.
     pub(super) initial: BTreeMap<usize, (Array2<f64>, Option<Array2<f64>>)>,
 }
 
 /// The weights of a layer.
 #[derive(Clone, Debug)]
 pub(super) enum LayerParams {
-    /// It has none.
+    /// No weights.
     None,
     /// The table, `[V, features]`.
     Embedding(Array2<f64>),
     /// The cells, layer-major, forward before reverse.
     Recurrent(Vec<CellParams>),
-    /// A product, `[out_features, in_features]`, and its bias.
+    /// A matrix, `[out_features, in_features]`, and its bias.
     Linear { w: Array2<f64>, b: Option<Array1<f64>> },
 }
 
@@ -48,12 +48,12 @@ pub(super) struct CellParams {
     pub(super) w_r: Option<Array2<f64>>,
     /// `[3, H]`: gates input, forget, output.
     pub(super) peepholes: Option<Array2<f64>>,
-    /// The rows of each gate: gate g has the rows from g · H up to (g + 1) · H.
+    /// H. Gate g has the rows from g · H up to (g + 1) · H.
     pub(super) hidden: usize,
 }
 
 impl Params {
-    /// `weights`, which are those of `model`.
+    /// Converts `weights`, which are those of `model`.
     pub(super) fn of(model: &Model, weights: &Weights) -> Self {
         let layers = model.layers.iter().zip(&weights.layers);
         let learned = |states: &LearnedStates| (wide(&states.h), states.c.as_ref().map(wide));
@@ -63,14 +63,15 @@ impl Params {
         }
     }
 
-    /// Zeros of the same shapes: what gradients are added to.
+    /// Returns zeros of the same shapes, to which gradients are added.
     pub(super) fn zeros(&self, model: &Model) -> Self {
         let mut zeros = self.clone();
         zeros.each(model, &mut |_, mut array| array.fill(0.0));
         zeros
     }
 
-    /// Calls `f` with each array and its name, which several arrays may have: layers of one prefix share their tensors.
+    /// Calls `f` with each array and its name. Several arrays may
+    /// have one name: layers with the same prefix share tensors.
     pub(super) fn each(&mut self, model: &Model, f: &mut dyn FnMut(String, ArrayViewMutD<'_, f64>)) {
         let mut stack = 0;
         for (layer, params) in model.layers.iter().zip(&mut self.layers) {
@@ -82,13 +83,13 @@ impl Params {
                 stack += 1;
             }
             for (param, array) in layer.kind.tensors().zip(arrays) {
-                f(layer.weights.clone() + &param.name, array);
+                f(layer.prefix.clone() + &param.name, array);
             }
         }
     }
 
-    /// The tensors by their names, as [`Weights::to_tensors`] has them. Arrays of one name are added: what several layers
-    /// share has the sum of their gradients.
+    /// Returns the tensors by name, as [`Weights::to_tensors`] does. Arrays with the
+    /// same name are added, so that shared weights have the sum of their gradients.
     pub(super) fn into_tensors(mut self, model: &Model) -> BTreeMap<String, ArrayD<f64>> {
         let mut tensors: BTreeMap<String, ArrayD<f64>> = BTreeMap::new();
         self.each(model, &mut |name, array| {
@@ -111,7 +112,7 @@ impl LayerParams {
         }
     }
 
-    /// The arrays in the order of the layer's table.
+    /// Returns the arrays in the order of the layer's table.
     fn arrays(&mut self) -> Vec<ArrayViewMutD<'_, f64>> {
         match self {
             Self::None => Vec::new(),
@@ -137,7 +138,7 @@ impl CellParams {
         }
     }
 
-    /// The arrays in the order of the layer's table.
+    /// Returns the arrays in the order of the layer's table.
     fn arrays(&mut self) -> Vec<ArrayViewMutD<'_, f64>> {
         let Self { w_x, w_h, b_x, b_h, w_r, peepholes, .. } = self;
         let products = [w_x, w_h].map(|w| w.view_mut().into_dyn());
@@ -147,7 +148,7 @@ impl CellParams {
     }
 }
 
-/// The same numbers in f64.
+/// Returns the same numbers in f64.
 fn wide<D: Dimension>(array: &Array<f32, D>) -> Array<f64, D> {
     array.mapv(f64::from)
 }

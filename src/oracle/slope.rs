@@ -1,8 +1,8 @@
-//! The derivatives of the oracle's functions, each beside nothing but its formula, in f64.
+//! The derivatives of the oracle's functions in f64, each with its formula.
 //!
-//! Where a function has a corner or a jump, the derivative is PyTorch's: 0 at the corner of relu and at both bounds of a
-//! clamp (`torch.nn.ReLU`, `ReLU6`, `Hardtanh`), the lower side's at that of a leaky relu and an elu, 0 on the edges of what
-//! a shrink leaves out.
+//! At a corner or a jump of a function, the derivative is PyTorch's. It is 0 at the corner of relu and
+//! at both bounds of a clamp (`torch.nn.ReLU`, `ReLU6`, `Hardtanh`). At the corner of a leaky relu and
+//! an elu it is that of the lower side. At the edges of the interval that a shrink zeroes it is 0.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
 
@@ -11,8 +11,8 @@ use ndarray::{Array, Axis, RemoveAxis, Zip};
 use super::activation::{activate, sigmoid, softplus};
 use crate::cell::{Activation, Constant};
 
-/// `δx` of `y = f(x)` from `δy`: `δy ∘ f'(x)`, and where f is a softmax over the features (the last axis) the product with
-/// its Jacobian.
+/// Returns `δx` of `y = f(x)` from `δy`: `δy ∘ f'(x)`. For a softmax over
+/// the features (the last axis) it is the product with its Jacobian.
 pub(super) fn activate_back<D: RemoveAxis>(f: Activation, x: &Array<f64, D>, d_y: &Array<f64, D>) -> Array<f64, D> {
     let features = Axis(x.ndim() - 1);
     match f {
@@ -38,7 +38,7 @@ pub(super) fn activate_back<D: RemoveAxis>(f: Activation, x: &Array<f64, D>, d_y
     }
 }
 
-/// `f'(x)` of one number.
+/// Returns `f'(x)` of one number.
 fn slope(f: Activation, x: f64) -> f64 {
     let c = |constant: Constant| f64::from(constant.get());
     match f {
@@ -67,7 +67,7 @@ fn slope(f: Activation, x: f64) -> f64 {
             let gate = c(alpha) * x + c(beta);
             gate.clamp(0.0, 1.0) + x * c(alpha) * inside(gate, 0.0, 1.0)
         }
-        // Φ(x) + x φ(x), φ the density of Φ.
+        // Φ(x) + x φ(x), where φ is the density of Φ.
         Activation::Gelu => libm::erfc(-x * FRAC_1_SQRT_2) / 2.0 + x * (-x * x / 2.0).exp() / (2.0 * PI).sqrt(),
         Activation::GeluTanh => {
             let u = FRAC_2_PI.sqrt() * (x + 0.044715 * x.powi(3));
@@ -84,12 +84,12 @@ fn slope(f: Activation, x: f64) -> f64 {
     }
 }
 
-/// `tanh'(x) = 1 − tanh²(x) = 1 / cosh²(x)`, of which the last keeps its digits where tanh is near 1.
+/// Returns `tanh'(x) = 1 − tanh²(x) = 1 / cosh²(x)`. The last form keeps its digits when tanh is near 1.
 fn tanh_slope(x: f64) -> f64 {
     x.cosh().powi(2).recip()
 }
 
-/// The derivative of a bounded x: 1 between the bounds, else 0.
+/// Returns the derivative of a bounded x: 1 between the bounds, else 0.
 fn inside(x: f64, least: f64, greatest: f64) -> f64 {
     where_true(least < x && x < greatest)
 }
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// Every function with constants of its own.
+    /// Returns every function with unusual constants.
     fn functions() -> Vec<Activation> {
         let others = |f: Activation| f.with_constants(&[0.75_f32, 0.3].map(Constant::from));
         Activation::ALL.iter().flat_map(|&f| [f, others(f)]).collect()
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn each_slope_is_the_limit_of_differences() {
-        // No corner of any function is one of them.
+        // None of these is a corner of any function.
         let points = [-9.0, -3.3, -2.2, -1.1, -0.61, -0.23, 0.07, 0.31, 0.67, 0.83, 1.37, 2.9, 3.7, 7.1, 25.0];
         for f in functions().into_iter().filter(|f| f.is_elementwise()) {
             for x in points {

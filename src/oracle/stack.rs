@@ -5,13 +5,13 @@
 use ndarray::{Array, Array2, Array3, ArrayView3, Axis, RemoveAxis, concatenate, s};
 
 use super::cell::{Step, step};
-use super::dropout::{Dropped, Place};
+use super::dropout::{DropSite, Dropped};
 use super::params::CellParams;
 use crate::cell::{Cell, Variant};
 use crate::dropout::Dropping;
 use crate::model::{Direction, Merge, Padding, Recurrent};
 
-/// The states of one stack on their way.
+/// The states of one stack.
 #[derive(Clone, Debug)]
 pub(super) struct States {
     /// `[L · D, B, state_size]`.
@@ -21,20 +21,20 @@ pub(super) struct States {
 }
 
 impl States {
-    /// Those of a stack `r` that is given none.
+    /// Creates the initial states of stack `r` if it is given none.
     pub(super) fn zero(r: &Recurrent, batch: usize) -> Self {
         let rows = r.num_layers * r.directions();
         let c = (r.cell.states() > 1).then(|| Array3::zeros((rows, batch, r.hidden_size)));
         Self { h: Array3::zeros((rows, batch, r.state_size())), c }
     }
 
-    /// The hidden and the cell state of a row of layers and directions.
+    /// Returns the hidden and the cell state of a row of layers and directions.
     pub(super) fn row(&self, row: usize) -> (Array2<f64>, Option<Array2<f64>>) {
         let own = |all: &Array3<f64>| all.index_axis(Axis(0), row).to_owned();
         (own(&self.h), self.c.as_ref().map(own))
     }
 
-    /// Sets them.
+    /// Sets the states of a row of layers and directions.
     pub(super) fn set_row(&mut self, row: usize, h: &Array2<f64>, c: Option<&Array2<f64>>) {
         self.h.index_axis_mut(Axis(0), row).assign(h);
         if let (Some(all), Some(c)) = (&mut self.c, c) {
@@ -43,41 +43,41 @@ impl States {
     }
 }
 
-/// What a stack gives.
-pub(super) struct Given {
-    /// What its last layer gives, `[T, B, F]`.
+/// The results of a stack.
+pub(super) struct StackRun {
+    /// The output of its last layer, `[T, B, F]`.
     pub(super) steps: Array3<f64>,
-    /// What its last layer computes last, `[B, F]`.
+    /// The output that its last layer computes last, `[B, F]`.
     pub(super) last: Array2<f64>,
     /// The final states.
     pub(super) states: States,
-    /// What each layer and direction computed on the way; nothing where it is not wanted.
+    /// The values between, of each layer and direction; empty unless they are kept.
     pub(super) kept: Vec<Kept>,
 }
 
-/// What one direction of one layer computed.
+/// The values that one direction of one layer computed.
 pub(super) struct Kept {
-    /// What it gave, `[T, B, state_size]`, in the order in which it was computed.
+    /// Its outputs, `[T, B, state_size]`, in the order of computation.
     pub(super) y: Array3<f64>,
     /// The steps in that order.
     pub(super) steps: Vec<Step>,
-    /// Which steps there are, `[T, B]` in the order of the input.
+    /// Which steps are live, `[T, B]` in the order of the input.
     pub(super) live: Option<Array2<bool>>,
 }
 
-/// Whether what is computed on the way is kept, as the way back needs it.
+/// Whether the values between are kept for the backward pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// It is not.
+    /// They are not.
     Nothing,
-    /// It is.
+    /// They are.
     Steps,
 }
 
-/// A stack of recurrent layers: each layer runs over what the one below gave, in each of its directions.
+/// Computes a stack of recurrent layers: each layer runs over the output of the one below, in each of its directions.
 ///
-/// What the directions give for a step of the input, each padded, is merged: `[forward, reverse]` side by side, or what
-/// [`Merge`] says (Keras' `Bidirectional`).
+/// The padded outputs of the directions are merged for each step of the input:
+/// `[forward, reverse]` side by side, or as [`Merge`] says (Keras' `Bidirectional`).
 pub(super) fn stack(
     r: &Recurrent,
     cells: &[CellParams],
@@ -85,7 +85,7 @@ pub(super) fn stack(
     initial: States,
     dropping: Option<(Dropping, usize)>,
     keep: Keep,
-) -> Given {
+) -> StackRun {
     let walks = Walk::of(r);
     let mut states = initial;
     let (mut y, mut last, mut all) = (x, None, Vec::new());
@@ -110,14 +110,15 @@ pub(super) fn stack(
             y = place.of(y);
         }
     }
-    Given { steps: y, last: last.expect("a checked stack has a layer"), states, kept: all }
+    StackRun { steps: y, last: last.expect("a checked stack has a layer"), states, kept: all }
 }
 
-/// What is dropped between layer `layer` of a stack and the next one, if there is one. The stack is a layer of the model.
-pub(super) fn between(r: &Recurrent, layer: usize, dropping: Option<(Dropping, usize)>) -> Option<Place> {
+/// Returns the dropout between layer `layer` of a stack and the next one, if there
+/// is any. The index in `dropping` is that of the stack among the model's layers.
+pub(super) fn between(r: &Recurrent, layer: usize, dropping: Option<(Dropping, usize)>) -> Option<DropSite> {
     let (dropping, index) = dropping.filter(|_| layer + 1 < r.num_layers)?;
     let (place, rate) = (r.place_between(layer), r.dropout.get());
-    Some(Place { dropping, layer: index, place, rate, shared: false })
+    Some(DropSite { dropping, layer: index, place, rate, shared: false })
 }
 
 /// The order in which a direction visits the steps.
@@ -130,7 +131,7 @@ pub(super) enum Walk {
 }
 
 impl Walk {
-    /// Those of the directions of a stack.
+    /// Returns the walks of a stack's directions.
     pub(super) fn of(r: &Recurrent) -> &'static [Self] {
         match r.direction {
             Direction::Forward => &[Self::Up],
@@ -139,7 +140,7 @@ impl Walk {
         }
     }
 
-    /// The step that is visited as number `n` of `time`.
+    /// Returns the step that is visited as number `n` of `time`.
     pub(super) fn at(self, n: usize, time: usize) -> usize {
         match self {
             Self::Up => n,
@@ -147,8 +148,8 @@ impl Walk {
         }
     }
 
-    /// What was computed in this order, as the stack gives it: each output where its step is, but for a stack that goes
-    /// backwards. The way there is the way back.
+    /// Reorders outputs from the order of computation to that of the stack: the input's
+    /// order, unless the stack goes backwards. The same function reorders them back.
     pub(super) fn in_place(self, r: &Recurrent, mut computed: Array3<f64>) -> Array3<f64> {
         if matches!(self, Self::Down) && r.direction != Direction::Backwards {
             computed.invert_axis(Axis(0));
@@ -168,18 +169,19 @@ pub(super) struct OneDirection<'a> {
 }
 
 impl<'a> OneDirection<'a> {
-    /// Direction `direction` of a stack, with the weights of one of its layers, and what that drops.
+    /// Creates direction `direction` of a stack, with the weights of one of its layers and their dropout.
     pub(super) fn of(r: &Recurrent, direction: usize, weights: &'a CellParams, dropped: Dropped) -> Self {
         let (variant, walk) = (r.variant(direction), Walk::of(r)[direction]);
         Self { cell: r.cell, variant, weights, walk, padding: r.padding, dropped }
     }
 
-    /// `[T, B, state_size]` in the order in which the steps are computed. `h` and `c` come in initial and go out final.
+    /// Computes `[T, B, state_size]` in the order of the walk. `h`
+    /// and `c` come in as initial states and go out as final ones.
     ///
-    /// Where `live[t, b]` is false, row b has no step at t: its state stays, and the output is padding. Walked down, a
-    /// dead tail passes the initial state through to each row's own last step: the meaning of PyTorch's packed
-    /// sequences and of ONNX's `sequence_lens`. (A row with no live step ends at its initial state; ONNX Runtime 1.31
-    /// gives zero there, for `Y_h` and `Y_c` alike.)
+    /// If `live[t, b]` is false, row b has no step at t: its state stays, and the output is padding.
+    /// Walked down, dead steps at the end pass the initial state on to each row's own last step. That
+    /// is the meaning of PyTorch's packed sequences and of ONNX's `sequence_lens`. (A row with no live
+    /// step ends at its initial state; ONNX Runtime 1.31 gives zero there, for `Y_h` and `Y_c` alike.)
     fn over_time(
         &self,
         x: ArrayView3<'_, f64>,
@@ -218,7 +220,7 @@ impl<'a> OneDirection<'a> {
     }
 }
 
-/// What one or two directions give, merged over the features (the last axis).
+/// Merges the outputs of one or two directions over the features (the last axis).
 fn merged<D: RemoveAxis>(merge: Merge, parts: Vec<Array<f64, D>>) -> Array<f64, D> {
     let mut parts = parts.into_iter();
     let forward = parts.next().expect("a stack has a direction");

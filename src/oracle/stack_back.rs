@@ -1,7 +1,7 @@
-//! The way back through a stack of recurrent layers: layers from the last to the first, each direction's steps from the one
-//! that was computed last to the first.
+//! The backward pass of a stack of recurrent layers. It goes from the last layer to
+//! the first, and in each direction from the step that was computed last to the first.
 //!
-//! Calls the cell's way back once for each step and knows none of its equations.
+//! Calls the cell's backward pass once for each step and knows none of its equations.
 
 use ndarray::{Array, Array2, Array3, Axis, RemoveAxis, s};
 
@@ -12,30 +12,30 @@ use super::stack::{Kept, OneDirection, States, Walk, between};
 use crate::dropout::Dropping;
 use crate::model::{Merge, Padding, Recurrent};
 
-/// The gradients of what a stack gives.
+/// The gradients of a stack's results.
 pub(super) struct GivenBack {
-    /// Of what its last layer gives, `[T, B, F]`.
+    /// Of its last layer's output, `[T, B, F]`.
     pub(super) steps: Array3<f64>,
-    /// Of what its last layer computes last, `[B, F]`.
+    /// Of the output that its last layer computes last, `[B, F]`.
     pub(super) last: Option<Array2<f64>>,
     /// Of the final states.
     pub(super) states: States,
 }
 
-/// What a stack sends back.
+/// The gradients of a stack's inputs.
 pub(super) struct StackBack {
-    /// To its input, `[T, B, I]`.
+    /// Of its input, `[T, B, I]`.
     pub(super) x: Array3<f64>,
-    /// To its initial states.
+    /// Of its initial states.
     pub(super) states: States,
-    /// To the hidden state behind each step, `[T, B, state_size]` in the input's order, of each layer and direction; 0 where there is
-    /// no step.
+    /// Of the hidden state after each step, `[T, B, state_size]` in the
+    /// input's order, of each layer and direction; 0 at dead steps.
     pub(super) hidden: Vec<Array3<f64>>,
 }
 
-/// The gradients of what a stack takes. Adds those of the weights `cells` to `d_cells`.
+/// Returns the gradients of a stack's inputs. Adds those of the weights `cells` to `d_cells`.
 ///
-/// What a layer takes is what the one below gave: its gradient is the sum of those of its directions.
+/// The input of a layer is the output of the one below: its gradient is the sum over the layer's directions.
 pub(super) fn stack_back(
     r: &Recurrent,
     cells: &[CellParams],
@@ -87,8 +87,9 @@ pub(super) fn stack_back(
 }
 
 impl OneDirection<'_> {
-    /// The gradients of the input, `[T, B, I]`, and of the hidden state behind each step, both in the input's order, from that of
-    /// what the direction gave, in the order in which it was computed. `d_h` and `d_c` come in as those of the final states and go out as those of the initial ones.
+    /// Returns the gradients of the input, `[T, B, I]`, and of the hidden state after each step, both in the
+    /// input's order. `d_y` is the gradient of the direction's output, in the order of computation. `d_h`
+    /// and `d_c` come in as the gradients of the final states and go out as those of the initial ones.
     ///
     /// ```text
     /// live:  δh' = δh + δy_n, and through the cell to x, h, c and the weights
@@ -107,7 +108,7 @@ impl OneDirection<'_> {
         let mut d_hidden = Array3::zeros((time, batch, d_h.ncols()));
         for n in (0..time).rev() {
             let t = self.walk.at(n, time);
-            // What goes through the cell, and what passes it by.
+            // The part that goes through the cell; the rest bypasses it.
             let mut d_h_next = Array2::zeros(d_h.dim());
             let mut d_c_next = d_c.as_ref().map(|d_c| Array2::zeros(d_c.dim()));
             for b in 0..batch {
@@ -138,7 +139,7 @@ impl OneDirection<'_> {
     }
 }
 
-/// The gradients of the parts that one or two directions gave, from that of what they were merged to.
+/// Returns the gradients of the outputs of one or two directions, from the gradient of the merged output.
 fn merged_back<D: RemoveAxis>(merge: Merge, parts: &[Array<f64, D>], d_y: &Array<f64, D>) -> Vec<Array<f64, D>> {
     let [forward, reverse] = parts else { return vec![d_y.clone()] };
     match merge {

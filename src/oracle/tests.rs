@@ -1,5 +1,5 @@
-//! Negative controls: the smallest bugs of a way back, planted in what forward kept, so that finite differences are seen to find
-//! them.
+//! Negative controls: minimal bugs of a backward pass, planted in the
+//! values that the forward pass kept. Finite differences must find them.
 
 use ndarray::Array2;
 
@@ -11,11 +11,11 @@ use super::stack::Keep;
 use super::start;
 use crate::cell::{Cell, Reset};
 use crate::conformance::{Case, InitialStates, MaskKind};
-use crate::kernel::Storage;
 use crate::loss::{Loss, Objective, Targets};
 use crate::model::{Linear, Model, Padding, Recurrent};
+use crate::precision::Precision;
 
-/// What a right way back stays under, many times over.
+/// A correct backward pass stays far below this error.
 const TOLERANCE: f64 = 1e-6;
 
 fn case(cell: Cell) -> Case {
@@ -23,12 +23,13 @@ fn case(cell: Cell) -> Case {
     if cell == Cell::Lstm {
         stack = stack.peepholes();
     }
-    let (storage, mask, states) = (Storage::F32, MaskKind::Holes, InitialStates::Given);
+    let (precision, mask, states) = (Precision::F32, MaskKind::Holes, InitialStates::Given);
     let model = Model::new().layer(stack).layer(Linear::new(8, 2));
-    Case { name: cell.to_string(), model, time: 6, batch: 4, storage, mask, states, seed: 7 }
+    Case { name: cell.to_string(), model, time: 6, batch: 4, precision, mask, states, seed: 7 }
 }
 
-/// How far slopes are from gradients at most, with a bug in what forward kept and another in the gradients.
+/// Returns the largest distance of slopes from gradients, with
+/// one bug in the forward values and another in the gradients.
 fn error(cell: Cell, in_forward: impl FnOnce(&mut Forward), in_gradients: impl FnOnce(&mut Back)) -> f64 {
     let case = case(cell);
     let (weights, input) = (case.weights(), case.input());
@@ -43,7 +44,7 @@ fn error(cell: Cell, in_forward: impl FnOnce(&mut Forward), in_gradients: impl F
     all.iter().map(|difference| difference.error).fold(0.0, f64::max)
 }
 
-/// The same with a bug in each step of the last layer, forward.
+/// Does the same with a bug in each forward step of the last layer.
 fn in_steps(cell: Cell, bug: impl Fn(&mut super::cell::Step)) -> f64 {
     error(cell, |forward| forward.kept[0][2].steps.iter_mut().for_each(&bug), |_| {})
 }
@@ -64,7 +65,7 @@ fn found(what: &str, error: f64) {
 fn a_gate_without_its_gradient_is_found() {
     for cell in Cell::ALL {
         for gate in 0..cell.gates() {
-            // So far out every function of a plain cell is flat.
+            // So far from 0, every function of a plain cell is flat.
             let error = in_steps(cell, |step| step.gates[gate].sum.fill(1e3));
             found(&format!("{cell}, gate {gate}"), error);
         }

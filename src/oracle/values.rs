@@ -1,4 +1,4 @@
-//! What stands between two layers, and gradients of it, which have the same shapes.
+//! The values between layers, and their gradients, which have the same shapes.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,7 +22,7 @@ pub(super) enum Values {
 }
 
 impl Values {
-    /// The same in the axes that the user wrote.
+    /// Returns the value in the axes that the user chose.
     pub(super) fn in_form(self, form: Form) -> ArrayD<f64> {
         match (self, form.batching, form.axes) {
             (Self::Steps(y), Batching::Single, _) | (Self::States(y), Batching::Single, _) => {
@@ -36,7 +36,7 @@ impl Values {
         }
     }
 
-    /// Every element as `[T, B, F]`, rows as one step.
+    /// Returns every element as `[T, B, F]`, with rows as one step.
     pub(super) fn steps(&self) -> Array3<f64> {
         match self {
             Self::Steps(x) | Self::States(x) => x.clone(),
@@ -45,7 +45,7 @@ impl Values {
         }
     }
 
-    /// Zeros of the same shape.
+    /// Returns zeros of the same shape.
     pub(super) fn zeros(&self) -> Self {
         match self {
             Self::Tokens(x) => Self::Tokens(Array2::zeros(x.dim())),
@@ -55,7 +55,7 @@ impl Values {
         }
     }
 
-    /// `d`, `[T, B, F]` with one step for rows, in the shape of this value.
+    /// Returns `d`, `[T, B, F]` with one step for rows, in the shape of this value.
     pub(super) fn of_steps(&self, d: Array3<f64>) -> Self {
         match self {
             Self::Rows(_) => Self::Rows(d.index_axis_move(Axis(0), 0)),
@@ -73,12 +73,12 @@ impl Values {
     }
 }
 
-/// The gradients of values, as far as something of the objective depends on them.
+/// The gradients of values; only of those that the objective depends on.
 #[derive(Default)]
 pub(super) struct Gradients(HashMap<Value, Values>);
 
 impl Gradients {
-    /// Adds what one of those that take `value` sends back to it.
+    /// Adds the gradient from one of the consumers of `value`.
     pub(super) fn add(&mut self, value: Value, d: Values) {
         match self.0.entry(value) {
             Entry::Occupied(mut sum) => sum.get_mut().add(d),
@@ -86,7 +86,7 @@ impl Gradients {
         }
     }
 
-    /// The sum, once all that take `value` have sent theirs.
+    /// Removes and returns the sum, once all consumers of `value` have added theirs.
     pub(super) fn take(&mut self, value: Value) -> Option<Values> {
         self.0.remove(&value)
     }

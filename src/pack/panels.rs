@@ -1,6 +1,6 @@
-//! The panels of a matrix: where a row of weights goes among them, and as which numbers.
+//! The panels of a matrix: where a row of weights goes in them, and how its numbers are stored.
 //!
-//! A part of packing. Knows rows, gates and units; knows no layer and where no weight comes from.
+//! A part of packing. Knows rows, gates and units; knows no layer, nor where a weight comes from.
 
 use bytemuck::Pod;
 use half::f16;
@@ -11,9 +11,9 @@ use crate::model::Features;
 use crate::platform::parallel::*;
 use crate::weights::{Scale, narrowed};
 
-/// An element of a packed buffer that is a weight by itself.
+/// An element of a packed buffer that is one weight.
 pub(super) trait Element: Pod + Send + Sync {
-    /// The nearest to `w`.
+    /// Converts the nearest number to `w`.
     fn of(w: f32) -> Result<Self>;
 }
 
@@ -29,15 +29,15 @@ impl Element for f16 {
     }
 }
 
-/// What panels are made of.
+/// An element of panels.
 pub(super) trait Stored: Pod + Send + Sync {
-    /// How many of them a panel is made of.
+    /// Returns the number of elements of a panel.
     fn panel_elems(shape: PanelShape) -> usize;
 
-    /// Puts a row of weights, which takes features of `source`, into its column.
+    /// Puts a row of weights, whose features are those of `source`, into its column.
     fn put_row(column: &mut Column<'_, Self>, source: Features, row: &[f32]) -> Result<()>;
 
-    /// Puts `w` into row `row` of those after the depth: the bias is the first.
+    /// Puts `w` into row `row` of those after the depth; row 0 is the bias.
     fn put_after(column: &mut Column<'_, Self>, row: usize, w: f32) -> Result<()>;
 }
 
@@ -85,24 +85,24 @@ impl Stored for u8 {
 pub(crate) struct PanelShape {
     /// K.
     pub(crate) depth: usize,
-    /// Rows after the depth: the bias, and peepholes.
+    /// Rows after the depth: the bias and peepholes.
     pub(crate) after: usize,
     /// G.
     pub(crate) gates: usize,
 }
 
 impl PanelShape {
-    /// Floats of a panel whose weights are floats.
+    /// The floats of a panel whose weights are floats.
     pub(crate) fn floats(self) -> usize {
         (self.depth + self.after) * self.gates * LANES
     }
 
-    /// Bytes of a panel of integers.
+    /// The bytes of a panel of integers.
     pub(crate) fn integer_bytes(self) -> usize {
         u8::panel_elems(self)
     }
 
-    /// Writes what the panel of integers `bytes` stands for to `floats`.
+    /// Writes to `floats` the numbers that `bytes`, a panel of integers, represents.
     pub(crate) fn widen(self, bytes: &[u8], floats: &mut [f32]) {
         let width = self.gates * LANES;
         let (integers, rest) = bytes.split_at(self.depth * width);
@@ -125,7 +125,7 @@ pub(super) struct Panels<'a, S> {
     pub(super) units: usize,
 }
 
-/// What a panel holds of one gate of one unit: a number for each row.
+/// The numbers of one gate of one unit in a panel, one for each row.
 pub(super) struct Column<'a, S> {
     panel: &'a mut [S],
     first: usize,
@@ -134,7 +134,7 @@ pub(super) struct Column<'a, S> {
 }
 
 impl<S: Stored> Panels<'_, S> {
-    /// Calls `each` with those of `rows` (gate · units + unit) that the panels have, and the column of each.
+    /// Calls `each` with those of `rows` (gate · units + unit) that are in these panels, and with the column of each.
     pub(super) fn put(
         &mut self,
         rows: std::ops::Range<usize>,
@@ -172,7 +172,7 @@ impl Column<'_, u8> {
     }
 }
 
-/// The padded row that feature `feature` of `source` has.
+/// The padded row of feature `feature` of `source`.
 fn padded_row(source: Features, feature: usize) -> usize {
     feature / source.size * padded(source.size) + feature % source.size
 }

@@ -1,4 +1,4 @@
-//! `unpack(pack(w)) == w`, what lies in the padding, and what packing refuses.
+//! `unpack(pack(w)) == w`, the contents of the padding, and what packing refuses.
 
 mod integers;
 
@@ -14,9 +14,10 @@ use crate::cell::{Activation, Cell};
 use crate::error::ErrorKind;
 use crate::layout::{is_folded, vectors};
 use crate::model::{Direction, Embedding, Linear, OneHot, Select};
+use crate::precision::Precision;
 use crate::weights::{CellWeights, LayerWeights, Tensor, Tensors};
 
-/// The weights that `packed` holds, read by the formula of each form, one element at a time.
+/// Reads the weights in `packed` by the formula of each form, one element at a time.
 fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
     let mut weights = Weights::zeros(model);
     for (_, layer) in weights.layers.iter_mut().enumerate().filter(|(index, _)| is_folded(model, *index)) {
@@ -38,8 +39,8 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
                 table.indexed_iter_mut().for_each(|((v, n), w)| *w = data[v * width + n]);
             }
             (LayerWeights::Linear { w, b }, _) => read(&data, buffer.form, 0, 0, w, b.as_mut()),
-            (LayerWeights::Recurrent(_), Role::Run { run }) => {
-                for (index, &(layer, stacked)) in layout.runs[run].layers.iter().enumerate() {
+            (LayerWeights::Recurrent(_), Role::LayerRun { run }) => {
+                for (index, &(layer, stacked)) in layout.layer_runs[run].layers.iter().enumerate() {
                     let LayerWeights::Recurrent(cells) = &mut weights.layers[layer] else { panic!("recurrent") };
                     let cell = &mut cells[stacked];
                     read(&data, buffer.form, 2 * index, 0, &mut cell.w_h, cell.b_h.as_mut());
@@ -70,7 +71,7 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
                             let cell = &mut cells[stacked * directions + d];
                             read(&data, buffer.form, d, 0, cell.w_r.as_mut().expect("projected"), None);
                         }
-                        Role::Table { .. } | Role::Linear { .. } | Role::Run { .. } => {
+                        Role::Table { .. } | Role::Linear { .. } | Role::LayerRun { .. } => {
                             panic!("not a recurrent layer's")
                         }
                     }
@@ -96,7 +97,7 @@ fn read(data: &[f32], form: Form, d: usize, first: usize, w: &mut Array2<f32>, b
     }
 }
 
-/// Where a matrix has row `k` of the depth, for a unit of a gate.
+/// The index of row `k` of the depth in a matrix, for one unit of one gate.
 fn place(form: Form, d: usize, k: usize, gate: usize, unit: usize) -> usize {
     let Form::Matrix { panels, source, gates, extra, .. } = form else { panic!("a matrix") };
     ((((d * panels + unit / 16) * (depth(source) + 1 + extra) + k) * gates) + gate) * 16 + unit % 16
@@ -111,8 +112,8 @@ fn read_peepholes(data: &[f32], form: Form, d: usize, peepholes: &mut Array2<f32
     }
 }
 
-/// Reads direction `d` of a token table. It holds `w + b`; the bias is known to be the same for every token, and
-/// the tests' tokens have a `W_x` column of zeros at the end, so that it can be told from the weights.
+/// Reads direction `d` of a token table. It holds `w + b`. The bias is the same for every token, and the test's tokens
+/// have a last `W_x` column of zeros, so that the bias can be told from the weights.
 fn read_tokens(data: &[f32], form: Form, d: usize, stack: &Recurrent, cell: &mut CellWeights) {
     let Form::Table { rows, width, .. } = form else { panic!("a table") };
     let gates = stack.cell.gates();
@@ -128,7 +129,7 @@ fn read_tokens(data: &[f32], form: Form, d: usize, stack: &Recurrent, cell: &mut
     }
 }
 
-/// Weights that halves hold exactly, and so do sums of two: multiples of 1/64 below 2.
+/// Weights that halves hold exactly, as well as sums of two: multiples of 1/64 below 2.
 fn random(model: &Model) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut weights = Weights::zeros(model);
@@ -160,7 +161,7 @@ fn random(model: &Model) -> Weights {
     weights
 }
 
-/// Makes of each row so many times a scale of its own, which the integer 127 among them gives away.
+/// Makes each row a multiple of its own scale; a 127 among the integers reveals the scale.
 fn rows(w: &mut Array2<f32>) {
     for (row, scale) in w.rows_mut().into_iter().zip([1.0, 0.25, 0.5].into_iter().cycle()) {
         let most = (127.0_f32 / 64.0).copysign(row[0]);
@@ -183,7 +184,7 @@ fn floats(buffer: &PackedBuffer) -> &[f32] {
     bytemuck::cast_slice(data)
 }
 
-/// Every cell, direction, bias and depth there is, at sizes on both sides of a panel's edge.
+/// Every cell, direction, bias and depth, at sizes on both sides of a panel's edge.
 fn models() -> Vec<Model> {
     let mut models = Vec::new();
     for cell in Cell::ALL {
@@ -222,7 +223,7 @@ fn models() -> Vec<Model> {
 fn unpacking_what_was_packed_gives_the_weights_back() {
     let mut cases = 0;
     for model in models() {
-        for storage in Storage::ALL {
+        for &storage in Precision::ALL {
             let layout = Layout::of(&model, storage).unwrap();
             let weights = random(&model);
             let packed = pack(&weights, &model, &layout).unwrap();
@@ -236,7 +237,7 @@ fn unpacking_what_was_packed_gives_the_weights_back() {
     assert_eq!(cases, (4 + 3) * 3 * 2 * 3 * 4 * 3);
 }
 
-/// What a training's layout holds comes back by the road that gradients take.
+/// The contents of a training's layout come back in the way that gradients do.
 #[test]
 fn what_is_packed_for_training_comes_back() {
     for model in models() {
@@ -255,7 +256,7 @@ fn what_is_packed_for_training_comes_back() {
 #[test]
 fn all_padding_is_zero() {
     for model in models() {
-        let layout = Layout::of(&model, Storage::F32).unwrap();
+        let layout = Layout::of(&model, Precision::F32).unwrap();
         let mut ones = random(&model);
         for layer in &mut ones.layers {
             match layer {
@@ -299,7 +300,7 @@ fn all_padding_is_zero() {
 #[test]
 fn the_first_elements_of_a_panel_are_the_first_feature_of_sixteen_units_gate_by_gate() {
     let model = Model::new().layer(crate::model::Lstm::new(3, 20).bias(Bias::One));
-    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let layout = Layout::of(&model, Precision::F32).unwrap();
     let mut weights = Weights::zeros(&model);
     let LayerWeights::Recurrent(cells) = &mut weights.layers[0] else { panic!("an lstm") };
     cells[0].w_x.indexed_iter_mut().for_each(|((n, i), w)| *w = (100 * i + n) as f32);
@@ -317,7 +318,7 @@ fn the_first_elements_of_a_panel_are_the_first_feature_of_sixteen_units_gate_by_
 fn a_folded_table_holds_the_input_product_of_every_vector() {
     let stack = Recurrent::new(Cell::Gru(crate::cell::Reset::After), 37, 18).bidirectional();
     let model = Model::new().layer(Embedding::new(21, 37)).layer(crate::model::Dropout::new(0.5)).layer(stack.clone());
-    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let layout = Layout::of(&model, Precision::F32).unwrap();
     let weights = Weights::random(&model, 3).unwrap();
     let packed = pack(&weights, &model, &layout).unwrap();
     let LayerWeights::Embedding(table) = &weights.layers[0] else { panic!("an embedding") };
@@ -341,7 +342,7 @@ fn an_embedding_is_folded_where_that_costs_little() {
     let roles = |embedding: Embedding, hidden| {
         let model =
             Model::new().layer(embedding.clone()).layer(crate::model::Lstm::new(embedding.embedding_dim, hidden));
-        let first = Layout::of(&model, Storage::F32).unwrap().buffers[0].role;
+        let first = Layout::of(&model, Precision::F32).unwrap().buffers[0].role;
         matches!(first, Role::InputTable { .. })
     };
     assert!(roles(Embedding::new(96, 64), 512));
@@ -356,19 +357,19 @@ fn a_weight_too_large_for_a_half_is_refused_by_name() {
     let mut weights = random(&model);
     let LayerWeights::Linear { w, .. } = &mut weights.layers[0] else { panic!("linear") };
     w[[1, 0]] = 70_000.0;
-    let refused = pack(&weights, &model, &Layout::of(&model, Storage::F16).unwrap()).unwrap_err();
+    let refused = pack(&weights, &model, &Layout::of(&model, Precision::F16).unwrap()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Weights);
     assert_eq!(
         refused.to_string(),
         "weights 0.w: expected at most 65504 in magnitude for 16-bit floats, got 70000; use 32-bit floats"
     );
-    assert!(pack(&weights, &model, &Layout::of(&model, Storage::F32).unwrap()).is_ok());
+    assert!(pack(&weights, &model, &Layout::of(&model, Precision::F32).unwrap()).is_ok());
 }
 
 #[test]
 fn weights_of_another_model_are_refused() {
     let model = Model::new().layer(crate::model::Gru::new(3, 4)).layer(Linear::new(4, 2));
-    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let layout = Layout::of(&model, Precision::F32).unwrap();
     let refusal = |weights: &Weights| {
         let refused = pack(weights, &model, &layout).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Weights);
@@ -389,7 +390,7 @@ fn weights_of_another_model_are_refused() {
 #[test]
 fn peepholes_that_do_not_fit_are_refused() {
     let model = Model::new().layer(crate::model::Lstm::new(3, 4).peepholes());
-    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let layout = Layout::of(&model, Precision::F32).unwrap();
     let mut weights = random(&model);
     let LayerWeights::Recurrent(cells) = &mut weights.layers[0] else { panic!("an lstm") };
     cells[0].peepholes = Some(Array2::zeros((4, 3)));
@@ -403,7 +404,7 @@ fn peepholes_that_do_not_fit_are_refused() {
 #[test]
 fn weights_in_any_order_of_memory_pack_alike() {
     let model = Model::new().layer(crate::model::Lstm::new(3, 20).peepholes()).layer(Linear::new(20, 2));
-    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let layout = Layout::of(&model, Precision::F32).unwrap();
     let weights = random(&model);
     let column_major = |w: &mut Array2<f32>| *w = w.t().as_standard_layout().into_owned().reversed_axes();
     let mut turned = weights.clone();
@@ -416,7 +417,7 @@ fn weights_in_any_order_of_memory_pack_alike() {
 /// Which elements of which tensors were read.
 type Asked = Vec<(String, Range<usize>)>;
 
-/// Tensors that are read from `given` in parts, noting what of which is read.
+/// Tensors that are read from `given` in parts, and note each read.
 fn stored(given: &Tensors, read: &Arc<Mutex<Asked>>) -> Tensors {
     let one = |(name, tensor): (&str, &Tensor)| {
         let (elements, read, name) = (tensor.read().unwrap().into_owned(), Arc::clone(read), name.to_owned());
@@ -435,7 +436,7 @@ fn stored(given: &Tensors, read: &Arc<Mutex<Asked>>) -> Tensors {
 #[test]
 fn stored_tensors_pack_as_weights_do_and_each_is_read_once_and_in_order() {
     for model in models() {
-        for storage in Storage::ALL {
+        for &storage in Precision::ALL {
             let layout = Layout::of(&model, storage).unwrap();
             let weights = random(&model);
             let (held, read) = (weights.to_tensors(&model).unwrap(), Arc::default());
@@ -459,7 +460,7 @@ fn a_large_tensor_is_read_in_parts_and_packs_as_a_whole() {
     let model = Model::new()
         .layer(OneHot::new(700))
         .layer(crate::model::Gru::new(700, 600).cell(Cell::Gru(crate::cell::Reset::Before)));
-    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let layout = Layout::of(&model, Precision::F32).unwrap();
     let weights = Weights::random(&model, 1).unwrap();
     let read = Arc::default();
     let tensors = stored(&weights.to_tensors(&model).unwrap(), &read);
@@ -472,7 +473,7 @@ fn a_large_tensor_is_read_in_parts_and_packs_as_a_whole() {
 #[test]
 fn a_tensor_that_cannot_be_read_is_an_error_with_its_name() {
     let model = Model::new().layer(Linear::new(2, 2).no_bias());
-    let layout = Layout::of(&model, Storage::F32).unwrap();
+    let layout = Layout::of(&model, Precision::F32).unwrap();
     let refusal = |tensor: Tensor| {
         let tensors = Tensors::from_iter([("0.weight", tensor)]);
         let mut packing = Packing::new(Source::named(&tensors, &model).unwrap(), &model, &layout);

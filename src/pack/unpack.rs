@@ -1,4 +1,4 @@
-//! Packed buffers → `Weights`: of a layout for training, where every weight stands by itself.
+//! Packed buffers → `Weights`, for a layout for training, in which every weight has a place of its own.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use crate::layout::{Buffer, Form, Layout, Role, depth};
 use crate::model::Model;
 use crate::weights::{Array, LayerWeights, Part, Weights};
 
-/// The weights that `buffers`, one for each of a layout for training, hold; learned states are zero. Those of a buffer that layers
-/// share are the first one's alone, or where they are to be `shared` the other ones' too.
+/// Returns the weights in `buffers`, one for each buffer of a layout for training. Learned states are zero. The first
+/// of the layers that share a buffer gets its weights; the others get them only if they are `shared`.
 pub(crate) fn unpack(model: &Model, layout: &Layout, buffers: &[Vec<f32>], shared: bool) -> Weights {
     let mut weights = Weights::zeros(model);
     let twin = |&(role, buffer): &(Role, usize)| (Buffer { role, ..layout.buffers[buffer].clone() }, &buffers[buffer]);
@@ -34,7 +34,7 @@ pub(crate) fn unpack(model: &Model, layout: &Layout, buffers: &[Vec<f32>], share
     weights
 }
 
-/// A matrix, its bias and its peepholes.
+/// Unpacks a matrix, its bias and its peepholes.
 fn matrix(layer: &mut LayerWeights, content: &Content, form: Form, data: &[f32]) {
     let Form::Matrix { source, gates, extra, units, .. } = form else { unreachable!("a table is an embedding's") };
     let (deep, panel) = (depth(source), (depth(source) + 1 + extra) * gates * LANES);

@@ -1,6 +1,6 @@
-//! What must hold for a plan before any executor runs it. Pure: plan and limits in, the first violation out.
+//! What must hold for a plan before an executor runs it. A pure function: plan and limits in, the first violation out.
 //!
-//! wgpu does not see most of this: workgroups sized by overrides, grids past the limit, rows out of a window.
+//! wgpu does not see most of this: workgroups whose size is an override, grids past the limit, rows outside a window.
 
 mod training;
 
@@ -9,21 +9,22 @@ use std::fmt::{self, Display};
 use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
 use crate::error::{Error, ErrorKind};
 use crate::kernel::{
-    Access, Draw, Half, Join, Kernel, LANES, MEMORY_UNPROJECTED, MEMORY_UPDATE, Medium, Params, Program, Project, Role,
-    StateKind, Step, StepProject, Storage, Tile, WORKGROUP, kept_gates,
+    Access, CELL_UNPROJECTED, Draw, Gemm, Half, Join, Kernel, LANES, Medium, Params, Program, Role, SCRATCH_UPDATE,
+    StateKind, Step, StepProject, Tile, WORKGROUP, kept_gates,
 };
+use crate::precision::Precision;
 
-/// Why a plan cannot run.
+/// The reason why a plan cannot run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// It needs more than the device has: a smaller one may fit. Says what it needs and what there is.
+    /// It needs more than the device has, and a smaller plan may fit. The text names both.
     Exceeds(String),
-    /// It contradicts itself. `lower` makes no such plan, so this is a bug, whatever the size.
+    /// It contradicts itself. `lower` makes no such plan of any size, so this is a bug.
     Malformed(String),
 }
 
 impl Violation {
-    /// The same violation, with `place: ` before its text.
+    /// Returns the violation with `place: ` before its text.
     fn at(self, place: impl Display) -> Self {
         match self {
             Self::Exceeds(text) => Self::Exceeds(format!("{place}: {text}")),
@@ -31,7 +32,7 @@ impl Violation {
         }
     }
 
-    /// An error of kind `Limits` where the plan exceeds them, of kind `Internal` where it is malformed.
+    /// Returns an error of kind `Limits` if the plan exceeds them, or of kind `Internal` if it is malformed.
     pub fn into_error(self) -> Error {
         match self {
             Self::Exceeds(text) => Error::new(ErrorKind::Limits, text),
@@ -53,7 +54,7 @@ type Result<T, E = Violation> = std::result::Result<T, E>;
 ///
 /// # Errors
 ///
-/// The first dispatch or slot that does not fit the limits, or contradicts the others.
+/// Returns the violation of the first dispatch or slot that does not fit the limits, or that contradicts the others.
 pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
     for slot in &plan.slots {
         slot_fits(slot, limits)?;
@@ -85,14 +86,14 @@ pub fn check(plan: &Plan, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// Whether the device has buffers as large as `slot`.
+/// Checks that the device has buffers as large as `slot`.
 ///
 /// # Errors
 ///
-/// `Exceeds`, where it has not.
+/// Returns `Exceeds` if it does not.
 pub(super) fn slot_fits(slot: &Slot, limits: &Limits) -> Result<()> {
-    if slot.kind == SlotKind::Texture && slot.bytes > Medium::most_bytes(Storage::F32) {
-        let most = Medium::most_bytes(Storage::F32);
+    if slot.kind == SlotKind::Texture && slot.bytes > Medium::most_bytes(Precision::F32) {
+        let most = Medium::most_bytes(Precision::F32);
         return Err(Violation::Malformed(format!("{}: {} bytes, a texture takes {most}", slot.name, slot.bytes)));
     }
     if slot.bytes <= limits.buffer_bytes {
@@ -100,10 +101,10 @@ pub(super) fn slot_fits(slot: &Slot, limits: &Limits) -> Result<()> {
     }
     let hint = match slot.kind {
         SlotKind::Weights(_) => "try smaller weights (--precision f16 or int8), or another device",
-        SlotKind::Kept(_) => "try a smaller model, or another device",
+        SlotKind::TrainState(_) => "try a smaller model, or another device",
         SlotKind::Input
         | SlotKind::Index
-        | SlotKind::Exchange
+        | SlotKind::Mailbox
         | SlotKind::Scratch
         | SlotKind::Texture
         | SlotKind::Output => "try a smaller batch, fewer steps a call, or another device",
@@ -150,10 +151,10 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
         )));
     }
     let groups = step.grid.iter().fold(1_u64, |groups, &n| groups.saturating_mul(n.into()));
-    if program.kernel() == Kernel::Persistent && groups > limits.resident_workgroups.into() {
+    if program.kernel() == Kernel::Persistent && groups > limits.co_resident_workgroups.into() {
         return Err(Violation::Exceeds(format!(
             "{groups} workgroups that wait for each other, {} are known to run side by side",
-            limits.resident_workgroups
+            limits.co_resident_workgroups
         )));
     }
     let bindings: Vec<_> = program.bindings().skip(1).collect();
@@ -165,8 +166,8 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
         )));
     }
     let extents = extents(program, params, step.grid);
-    // What is no weight has four bytes.
-    let storage = program.storage().unwrap_or(Storage::F32);
+    // Anything that is not a weight has four bytes.
+    let storage = program.storage().unwrap_or(Precision::F32);
     for (index, (binding, window)) in bindings.iter().zip(&step.windows).enumerate() {
         let slot = &plan.slots[window.slot];
         inside(plan, window.slot, window.offset, window.bytes, "a dispatch binds")?;
@@ -177,7 +178,7 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
             )));
         }
         let texture = binding.access.is_texture();
-        // A model's weights are where its layout has them.
+        // The layout says where a model's weights are.
         let is_there = if matches!(slot.kind, SlotKind::Weights(_)) {
             binding.access != Access::WriteTexture
         } else {
@@ -208,7 +209,7 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
             return Err(Violation::Malformed(format!("{}: no extent is known", binding.role.name())));
         };
         let elem_bytes = if binding.role == Role::Weights { storage.bytes() } else { 4 };
-        // A size past 32 bits saturates in `Params`: what is touched may be less than what is bound, never more.
+        // A size past 32 bits saturates in `Params`: a dispatch may then touch less than is bound, never more.
         if elems.saturating_mul(elem_bytes) > window.bytes {
             return Err(Violation::Malformed(format!(
                 "{} as {}: touches {elems} elements, {} bytes are bound",
@@ -250,7 +251,7 @@ fn program_fits(program: &Program, params: &Params, limits: &Limits) -> Result<(
     }
     let iterations = program.loop_iterations(params);
     if iterations > u64::from(limits.loop_iterations) {
-        // What does not grow with the depth, or with the features of a row where there is no depth.
+        // The part that grows neither with the depth nor, if there is no depth, with the features of a row.
         let fixed = program.loop_iterations(&Params { depth: 0, units: 0, ..*params });
         let (what, size) = match params.depth {
             0 => ("features", u64::from(params.units) * u64::from(params.directions)),
@@ -267,20 +268,20 @@ fn program_fits(program: &Program, params: &Params, limits: &Limits) -> Result<(
     Ok(())
 }
 
-/// Whether the grid's z counts directions that stand side by side in a row.
+/// Whether the grid's z counts directions that are side by side in a row.
 fn goes_by_direction(program: &Program) -> bool {
     match program {
         Program::Step(_)
-        | Program::Diagonal(_)
+        | Program::Wavefront(_)
         | Program::Scan(_)
         | Program::Persistent(_)
         | Program::StepReset(_)
         | Program::StepNew(..)
         | Program::StepProject(_)
-        | Program::Pick
-        | Program::Blank => true,
-        Program::Project(_)
-        | Program::Clear
+        | Program::FinalState
+        | Program::MaskOutputs => true,
+        Program::Gemm(_)
+        | Program::ResetMailbox
         | Program::Gather(_)
         | Program::OneHot
         | Program::Merge(_)
@@ -314,13 +315,13 @@ impl Extents {
 }
 
 fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
-    let pairs = grid[2] > 1 && program.kernel() != Kernel::Diagonal;
+    let pairs = grid[2] > 1 && program.kernel() != Kernel::Wavefront;
     let last = |first: u32, second: u32| u64::from(if pairs { first.max(second) } else { first });
     let (rows, batch, directions, depth, units) = (n(p.rows), n(p.batch), n(p.directions), n(p.depth), n(p.units));
     let width = directions * units;
     let (source, target) = (last(p.source_0, p.source_1), last(p.target_0, p.target_1));
     let panels = n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + n(p.panels);
-    let weights = |storage: Storage| {
+    let weights = |storage: Precision| {
         let panel = storage.panel_bytes(depth, n(program.rows_after_depth()), n(program.product_gates()));
         (Role::Weights, panels * (panel / storage.bytes()))
     };
@@ -329,40 +330,41 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
     let kept_gates = program.cell().map_or(1, |(cell, _)| n(kept_gates(cell)));
     let kept = (Role::Kept, (last(p.kept_0, p.kept_1) + 1) * batch * units * kept_gates);
     let live = (Role::Live, (last(p.live_0, p.live_1) + 1) * batch);
-    let memory = |rows: u64, width: u64| (Role::Memory, rows * batch * width);
-    let cell_states = memory(n(p.memory_in.max(p.memory_out)) + 1, width);
+    let cell_rows = |rows: u64, width: u64| (Role::CellState, rows * batch * width);
+    let scratch = (Role::Scratch, (SCRATCH_UPDATE as u64 + 1) * batch * width);
+    let cell_states = cell_rows(n(p.cell_in.max(p.cell_out)) + 1, width);
     let hidden = |row: u64, width: u64| (Role::Hidden, (row + 1) * batch * width);
-    // A row of which each gate takes its own is as much longer.
-    let copies = if program.is_apart() { n(program.product_gates()) } else { 1 };
+    // A row with a copy for each gate is that many times as long.
+    let copies = if program.is_per_gate() { n(program.product_gates()) } else { 1 };
     let copied = (Role::Source, (n(p.direction) + n(grid[2])) * batch * depth * copies);
     match program {
-        Program::Project(Project { matrix, .. }) => Extents::of(&[
+        Program::Gemm(Gemm { matrix, .. }) => Extents::of(&[
             weights(matrix.storage),
-            // Nothing is taken past the depth of the last row.
+            // No element past the depth of the last row is taken.
             (Role::Source, (source + rows) * n(p.source_units).max(depth) * copies),
             (Role::Result, (target + rows) * units),
         ]),
         Program::Step(Step { matrix, states: StateKind::Projected, .. }) => {
-            let rows = n(p.memory_in.max(p.memory_out)).max(MEMORY_UNPROJECTED as u64) + 1;
-            let states = [hidden(source, directions * depth), memory(rows, width)];
+            let rows = n(p.cell_in.max(p.cell_out)).max(CELL_UNPROJECTED as u64) + 1;
+            let states = [hidden(source, directions * depth), cell_rows(rows, width)];
             Extents::of(&[weights(matrix.storage), gates, live, states[0], states[1], kept, copied])
         }
-        Program::Step(Step { matrix, states: StateKind::Hidden | StateKind::Memory, .. }) => {
+        Program::Step(Step { matrix, states: StateKind::Hidden | StateKind::Cell, .. }) => {
             let hidden = hidden(source.max(target), width);
             Extents::of(&[weights(matrix.storage), gates, live, hidden, cell_states, kept, copied])
         }
-        Program::Diagonal(Step { matrix, .. }) => {
+        Program::Wavefront(Step { matrix, .. }) => {
             let layers = n(p.direction) + n(grid[2]);
             let states = 2 * layers * batch * units;
             let hoisted = if p.direction == 0 { gates.1 } else { 0 };
             let target = if layers == directions { (n(p.target_0) + 1) * batch * units } else { 0 };
-            // The input product of the first layer of the dispatch lies before its recurrent one.
+            // The input product of the dispatch's first layer is before its recurrent one.
             Extents::of(&[
                 weights(matrix.storage),
                 (Role::Gates, hoisted),
                 live,
                 (Role::Hidden, states),
-                (Role::Memory, states),
+                (Role::CellState, states),
                 (Role::Output, target),
             ])
         }
@@ -373,9 +375,9 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
             let times = pair(reach(p.gates_0, p.time_step_0), reach(p.gates_1, p.time_step_1));
             let lives = pair(reach(p.live_0, p.time_step_0), reach(p.live_1, p.time_step_1));
             let kept = pair(reach(p.kept_0, p.time_step_0), reach(p.kept_1, p.time_step_1));
-            // Who keeps leaves the cell states of each step.
+            // A program that keeps writes the cell states of each step.
             let cell_states = match step.keeps {
-                true => memory(n(p.memory_in).max(reach(p.memory_out, 1)) + 1, width),
+                true => cell_rows(n(p.cell_in).max(reach(p.cell_out, 1)) + 1, width),
                 false => cell_states,
             };
             Extents::of(&[
@@ -385,28 +387,19 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
                 (Role::Kept, (kept + 1) * batch * units * kept_gates),
                 hidden(source.max(rows), width),
                 cell_states,
-                (Role::Exchange, (1 + n(grid[2]) * n(p.steps) * batch) * units),
+                (Role::Mailbox, (1 + n(grid[2]) * n(p.steps) * batch) * units),
             ])
         }
-        Program::Clear => Extents::of(&[(Role::Exchange, (target + rows) * units)]),
-        Program::StepReset(Half { matrix, .. }) => Extents::of(&[
-            weights(matrix.storage),
-            gates,
-            hidden(source, width),
-            memory(MEMORY_UPDATE as u64 + 1, width),
-            copied,
-        ]),
-        Program::StepNew(Half { matrix, .. }, _) => Extents::of(&[
-            weights(matrix.storage),
-            gates,
-            live,
-            memory(MEMORY_UPDATE as u64 + 1, width),
-            hidden(source.max(target), width),
-            copied,
-        ]),
+        Program::ResetMailbox => Extents::of(&[(Role::Mailbox, (target + rows) * units)]),
+        Program::StepReset(Half { matrix, .. }) => {
+            Extents::of(&[weights(matrix.storage), gates, hidden(source, width), scratch, copied])
+        }
+        Program::StepNew(Half { matrix, .. }, _) => {
+            Extents::of(&[weights(matrix.storage), gates, live, scratch, hidden(source.max(target), width), copied])
+        }
         Program::StepProject(StepProject { matrix, .. }) => Extents::of(&[
             weights(matrix.storage),
-            memory(MEMORY_UNPROJECTED as u64 + 1, directions * depth),
+            cell_rows(CELL_UNPROJECTED as u64 + 1, directions * depth),
             live,
             hidden(source.max(target), width),
         ]),
@@ -416,8 +409,10 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
             (Role::Result, (target + rows) * units),
         ]),
         Program::OneHot => Extents::of(&[(Role::Tokens, source + rows), (Role::Result, (target + rows) * units)]),
-        Program::Pick => Extents::of(&[(Role::Source, (source + 1) * batch * width), (Role::Result, batch * width)]),
-        Program::Blank => Extents::of(&[
+        Program::FinalState => {
+            Extents::of(&[(Role::Source, (source + 1) * batch * width), (Role::Result, batch * width)])
+        }
+        Program::MaskOutputs => Extents::of(&[
             (Role::Source, (n(p.source_0) + rows) * width),
             (Role::Live, last(p.live_0, p.live_1) + rows),
             (Role::Result, (n(p.target_0) + rows) * width),
@@ -444,7 +439,7 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
     }
 }
 
-/// The elements of its source that a join reaches; none where its params contradict each other.
+/// Returns the elements of its source that a join reaches, or `None` if its params contradict each other.
 fn joined(join: Join, p: &Params) -> Option<u64> {
     let fits = |first: u32, parts: u32, features: u32| n(first) + n(p.count) <= n(parts) * n(features);
     let parts_fit = p.features <= p.units && p.source_features <= p.source_units;
@@ -456,14 +451,15 @@ fn joined(join: Join, p: &Params) -> Option<u64> {
     (parts_fit && columns_fit && is_some).then(|| (n(p.source_0) + n(rows)).saturating_mul(width))
 }
 
-/// The farthest of `steps` rows from `first` on, by `step` modulo 2³² each: past any slot where one is before the first.
+/// Returns the farthest of `steps` rows from `first` on, each `step`
+/// apart, modulo 2³². If one is before row 0, the result is past any slot.
 fn farthest(first: u32, step: u32, steps: u32) -> u64 {
     let (step, more) = (i64::from(step.cast_signed()), i64::from(steps) - 1);
     let last = i64::from(first) + step * more;
     u64::try_from(last).map_or(u32::MAX.into(), |last| last.max(first.into()))
 }
 
-/// Whether the grid of `step` reaches every row and panel its params speak of. `lower` is tested with it.
+/// Whether the grid of `step` reaches every row and panel that its params name. Tests of `lower` use it.
 pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
     let (program, p) = (&plan.programs[step.program], &plan.params[step.params]);
     let [x, y, z] = step.grid.map(u64::from);
@@ -473,19 +469,19 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
             && x * u64::from(tile.panels * tile.wide) >= u64::from(p.panels)
     };
     match program {
-        Program::Project(Project { tile, .. }) => tiles(*tile, tile.slices, p.rows),
+        Program::Gemm(Gemm { tile, .. }) => tiles(*tile, tile.slices, p.rows),
         Program::Step(Step { tile, .. })
-        | Program::Diagonal(Step { tile, .. })
+        | Program::Wavefront(Step { tile, .. })
         | Program::Scan(Step { tile, .. })
         | Program::Persistent(Step { tile, .. })
         | Program::StepReset(Half { tile, .. })
         | Program::StepNew(Half { tile, .. }, _)
         | Program::StepProject(StepProject { tile, .. }) => tiles(*tile, 1, p.batch),
         Program::Training(training) => training::covers(*training, p, step.grid),
-        Program::Pick => y >= u64::from(p.batch) && columns(p.units),
+        Program::FinalState => y >= u64::from(p.batch) && columns(p.units),
         Program::Softmax { .. } | Program::Sample => y >= u64::from(p.rows),
-        Program::Blank => y >= u64::from(p.rows) && columns(p.units) && z == u64::from(p.directions),
-        Program::Gather(_) | Program::OneHot | Program::Merge(_) | Program::Clear => {
+        Program::MaskOutputs => y >= u64::from(p.rows) && columns(p.units) && z == u64::from(p.directions),
+        Program::Gather(_) | Program::OneHot | Program::Merge(_) | Program::ResetMailbox => {
             y >= u64::from(p.rows) && columns(p.units)
         }
         Program::Join(_) | Program::Activate(_) => y >= u64::from(p.rows) && columns(p.units * p.directions),

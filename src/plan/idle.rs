@@ -1,14 +1,14 @@
-//! What executors keep of plans at rest, for the next call of the same.
+//! What executors keep of plans between calls, for the next call with the same plan.
 //!
-//! A call takes a set of buffers out and puts it back when it is done: a second call at the same time makes a second set.
-//! Knows counts and bytes; knows no buffer.
+//! A call takes a set of buffers out and puts it back when it is done. A second call
+//! at the same time makes a second set. Knows counts and bytes; knows no buffer.
 
-/// Sets that are kept: as many as an engine keeps plans.
+/// The most sets that are kept: as many as an engine keeps plans.
 const SETS: usize = 16;
-/// Bytes of all of them, but for the last used: that one is kept whatever its size.
+/// The most bytes of all sets. The last used set is kept whatever its size.
 const BYTES: u64 = 256 << 20;
 
-/// Sets of buffers at rest, the last used first.
+/// Idle sets of buffers, the last used first.
 pub(crate) struct Idle<T> {
     sets: Vec<(T, u64)>,
 }
@@ -20,13 +20,13 @@ impl<T> Default for Idle<T> {
 }
 
 impl<T> Idle<T> {
-    /// The last used set that `fits` takes.
+    /// Takes the last used set that `fits` accepts.
     pub(crate) fn take(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let index = self.sets.iter().position(|(set, _)| fits(set))?;
         Some(self.sets.remove(index).0)
     }
 
-    /// Puts a set of `bytes` to rest; what was used longest ago goes, where there is no room.
+    /// Keeps a set of `bytes`. If there is no room, the sets that were used longest ago are dropped.
     pub(crate) fn put(&mut self, set: T, bytes: u64) {
         self.sets.insert(0, (set, bytes));
         let mut total = 0_u64;

@@ -1,13 +1,12 @@
 //! Model + Layout + Shape + Limits + Tuning → Plan: every decision about a call.
 //!
-//! A model is flattened into operations; consecutive operations that go forward in time form a group, which runs
-//! chunk of time by chunk of time, so that scratch memory does not grow with T. A layer that goes from the last step
-//! to the first, or both ways, needs the whole sequence before and after it: it is a group of its own. Knows no bytes
-//! and no device beyond its limits.
+//! A model is flattened into operations. Consecutive operations that go forward in time form
+//! a group. A group runs chunk by chunk, so that scratch memory does not grow with T. A layer that goes from the last
+//! step to the first, or both ways, needs the whole sequence before and after it. So it is a group of its own. Knows no
+//! bytes and no device beyond its limits.
 
 mod back;
 mod copies;
-mod diagonal;
 mod dispatch;
 mod draw;
 mod emit;
@@ -24,6 +23,7 @@ mod texture;
 mod update;
 mod view;
 mod walk;
+mod wavefront;
 mod windows;
 
 use std::collections::HashMap;
@@ -46,40 +46,41 @@ use texture::Copied;
 pub use update::{lower_store, lower_update};
 use view::Inside;
 
-/// Timesteps of a chunk are a multiple of this, so that every chunk's window starts at a multiple of
+/// Timesteps of a chunk are a multiple of this. So every chunk's window starts at a multiple of
 /// [`WINDOW_ALIGN`](super::WINDOW_ALIGN): a row of a sequence has at least 16 elements of 4 bytes.
 const CHUNK_ALIGN: usize = 4;
 
-/// Dispatches of a plan: with more of them it would take the host a gigabyte to say what is to be done.
+/// The most dispatches of a plan: with more, their description would take a gigabyte of the host's memory.
 const MOST_DISPATCHES: usize = 1 << 22;
 
 /// Decides how a call of `shape` runs.
 ///
 /// # Errors
 ///
-/// Kind `Limits` where it does not fit `limits`, whatever is tried but a smaller batch: found before anything of the size
-/// of the call is made, so that any size may be asked for. Kind `Internal` where the plan contradicts itself.
+/// Returns an error of kind `Limits` if only a smaller batch could fit `limits`.
+/// This is found before anything as large as the call is made, so that any size may
+/// be asked for. Returns an error of kind `Internal` if the plan contradicts itself.
 pub fn lower(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
     let all = flatten::flatten(model, layout, shape, Dropout::Off)?;
-    together(model, layout, (shape, Goal::Outputs), limits, tuning, all)
+    group_runs(model, layout, (shape, Goal::Outputs), limits, tuning, all)
 }
 
-/// Decides how streams go on by the frames of `shape`, from states that stay where they are, whatever they began with.
+/// Decides how streams go on by the frames of `shape`, from their device states, whatever these began with.
 ///
 /// # Errors
 ///
-/// As [`lower`].
+/// Returns the errors of [`lower`].
 pub fn lower_frames(model: &Model, layout: &Layout, shape: Shape, limits: &Limits, tuning: &Tuning) -> Result<Plan> {
     let all = frames::going_on(flatten::flatten(model, layout, shape, Dropout::Off)?);
-    together(model, layout, (shape, Goal::Frames), limits, tuning, all)
+    group_runs(model, layout, (shape, Goal::Frames), limits, tuning, all)
 }
 
-/// Decides how rows of a batch get what values of the model begin its stacks with: an output for each state, hidden before
-/// cell, stack by stack.
+/// Decides how rows of a batch get the values of the model that its stacks
+/// begin with. Each state is an output, hidden before cell, stack by stack.
 ///
 /// # Errors
 ///
-/// As [`lower`].
+/// Returns the errors of [`lower`].
 pub fn lower_beginnings(
     model: &Model,
     layout: &Layout,
@@ -91,8 +92,8 @@ pub fn lower_beginnings(
     plan(model, layout, (shape, Goal::Beginnings), limits, tuning, (&all, 1))
 }
 
-/// The plan of `all`, whose layers of a run go together where that pays.
-fn together(
+/// Makes the plan of `all`. Consecutive layers become one wavefront if that pays.
+fn group_runs(
     model: &Model,
     layout: &Layout,
     (shape, goal): (Shape, Goal),
@@ -100,7 +101,7 @@ fn together(
     tuning: &Tuning,
     all: Ops,
 ) -> Result<Plan> {
-    let all = flatten::together(all, |run, r| diagonal::pays(layout, run, r, shape, limits, tuning))?;
+    let all = flatten::group_runs(all, |run, r| wavefront::pays(layout, run, r, shape, limits, tuning))?;
     let inputs = model.all_inputs()?;
     let features = inputs.iter().filter_map(|input| input.kind.flow()).filter(|flow| flow.tokens().is_none());
     let input = features.map(|flow| depth(flow.features())).max().unwrap_or(1);
@@ -108,12 +109,13 @@ fn together(
     plan(model, layout, (shape, goal), limits, tuning, (&all, chunk))
 }
 
-/// Decides how tokens are drawn from output `output`, `shape.time` of them one after the other: each step takes the one
-/// before.
+/// Decides how `shape.time` tokens are drawn from output `output`,
+/// one after the other. Each step takes the token before.
 ///
 /// # Errors
 ///
-/// As [`lower`]; kind `Model`, where `model` does not give a number for each token that it takes.
+/// Returns the errors of [`lower`], or an error of kind `Model` if `model` does not give a number for each token that
+/// it takes.
 pub fn lower_drawing(
     model: &Model,
     layout: &Layout,
@@ -127,12 +129,13 @@ pub fn lower_drawing(
     plan(model, layout, (shape, Goal::Tokens(output)), limits, &tuning, (&all, CHUNK_ALIGN.min(shape.time)))
 }
 
-/// Decides how the losses of a call of `shape` are found, and their gradients: the call as [`lower`] has it, but that
-/// what the way back needs stays, the losses, and each operation back, the last one first. `layout` is one for training.
+/// Decides how the losses of a call of `shape` and their gradients are computed. The plan has
+/// the call as [`lower`] plans it, but keeps what the backward pass needs. The losses follow,
+/// then the backward pass of each operation, the last one first. `layout` is one for training.
 ///
 /// # Errors
 ///
-/// As [`lower`]; kind `Model`, where `model` has no such output.
+/// Returns the errors of [`lower`], or an error of kind `Model` if `model` has no such output.
 pub fn lower_gradients(
     model: &Model,
     layout: &Layout,
@@ -157,7 +160,7 @@ pub fn lower_gradients(
     Ok(lowering.plan)
 }
 
-/// The plan of `ops`, chunk by chunk of so many timesteps.
+/// Makes the plan of `ops`, with chunks of the given number of timesteps.
 fn plan(
     model: &Model,
     layout: &Layout,
@@ -172,7 +175,7 @@ fn plan(
     Ok(lowering.plan)
 }
 
-/// A stretch of time: steps `start .. start + len`, those of the `index`-th chunk from its step `at` on.
+/// A stretch of time: steps `start .. start + len`, which belong to the `index`-th chunk and begin at its step `at`.
 #[derive(Clone, Copy, Debug)]
 struct Chunk {
     index: usize,
@@ -197,26 +200,26 @@ struct Lowering<'a> {
     names: HashMap<String, usize>,
     /// The slot of each packed buffer that is bound.
     weights: HashMap<usize, SlotId>,
-    /// What the host writes for each input of the model; none for initial states.
+    /// The slot that the host writes for each input of the model, or none for initial states.
     inputs: Vec<Option<HostInput>>,
-    /// How tokens are drawn, where they are.
+    /// The slot that says how tokens are drawn, if they are.
     draws: Option<SlotId>,
     /// The slots of masks.
     masks: HashMap<Feed, SlotId>,
     gates: Option<SlotId>,
-    /// What workgroups hand each other, where they do.
-    exchange: Option<SlotId>,
-    /// What the concatenations give that others write into, by operation.
+    /// The mailbox, if workgroups have one.
+    mailbox: Option<SlotId>,
+    /// The results of concatenations that other operations write into, by operation.
     concatenated: HashMap<usize, Sequence>,
-    /// Whether all that is computed stays, for a way back.
+    /// Whether everything that is computed is kept for a backward pass.
     keeps: bool,
     /// Bytes that steps may still keep for it.
     keep_bytes: u64,
-    /// Textures, by the slot that they copy: one for each number of numbers.
+    /// Textures, by the slot that they copy: one for each count of numbers.
     textures: HashMap<SlotId, Vec<Copied>>,
 }
 
-/// An input of the model in a slot.
+/// The slot of an input of the model.
 #[derive(Clone, Copy, Debug)]
 enum HostInput {
     /// `[T][B]` tokens.
@@ -226,7 +229,7 @@ enum HostInput {
 }
 
 impl<'l> Lowering<'l> {
-    /// Nothing yet.
+    /// Starts a plan that has nothing yet.
     fn new(
         model: &'l Model,
         layout: &'l Layout,
@@ -261,7 +264,7 @@ impl<'l> Lowering<'l> {
             draws: None,
             masks: HashMap::new(),
             gates: None,
-            exchange: None,
+            mailbox: None,
             concatenated: HashMap::new(),
             keeps: false,
             keep_bytes: tuning.keep_bytes(),
@@ -285,7 +288,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The dispatches of the operations that `needed` tells of, group by group.
+    /// Emits the dispatches of the operations that `needed` accepts, group by group.
     fn forward(&mut self, stages: &[Stage<'_>], groups: &[Range<usize>], needed: impl Fn(usize) -> bool) -> Result<()> {
         for group in groups {
             let Some(time) = stages.get(group.start).map(|stage| stage.time(self.shape)) else { continue };
@@ -306,7 +309,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The operations with their slots.
+    /// Makes the stages: the operations with their slots.
     fn stages<'a>(&mut self, all: &'a Ops, groups: &[Range<usize>]) -> Result<Vec<Stage<'a>>> {
         self.inputs(all)?;
         let users = users(all);
@@ -324,8 +327,8 @@ impl Lowering<'_> {
         Ok(stages)
     }
 
-    /// Whether every slot fits the device and every dispatch the plan. From here on sizes are so small that their
-    /// products do not overflow.
+    /// Checks that every slot fits the device, and every dispatch the
+    /// plan. Later sizes are so small that their products do not overflow.
     fn fits(&self, stages: &[Stage<'_>]) -> Result<()> {
         for slot in &self.plan.slots {
             check::slot_fits(slot, self.limits).map_err(check::Violation::into_error)?;
@@ -333,11 +336,11 @@ impl Lowering<'_> {
         for buffer in 0..self.layout.buffers.len() {
             check::slot_fits(&self.weights_slot(buffer), self.limits).map_err(check::Violation::into_error)?;
         }
-        // At least one dispatch a step of a recurrence, and one a chunk of one that goes at once and of anything else: a step, where it ends
-        // in a draw.
+        // There is at least one dispatch for each step of a recurrence. A fused recurrence, and
+        // anything else, has at least one for each chunk. A chunk is one step if it ends in a draw.
         let mut dispatches = 0_usize;
         for stage in stages {
-            let steps = stage.op.layers() > 0 && !self.goes_at_once(stage.op)?;
+            let steps = stage.op.layers() > 0 && !self.goes_fused(stage.op)?;
             let each = steps || matches!(self.goal, Goal::Tokens(_));
             let time = stage.time(self.shape);
             dispatches = dispatches.saturating_add(if each { time } else { time.div_ceil(self.chunk) });
@@ -348,7 +351,7 @@ impl Lowering<'_> {
     fn chunks(&self, time: usize) -> Vec<Chunk> {
         let len = match self.goal {
             Goal::Outputs | Goal::Frames | Goal::Beginnings => self.chunk,
-            // Each step needs the token that is drawn after the one before.
+            // Each step needs the token that is drawn after the step before.
             Goal::Tokens(_) => 1,
         };
         let of = |start| Chunk { index: start / self.chunk, at: start % self.chunk, start, len: len.min(time - start) };
@@ -365,7 +368,7 @@ impl Lowering<'_> {
         self.read(fetch, output.slot, output.first, time);
     }
 
-    /// Reads `rows` rows of `[B][width]` of a slot from `first` on.
+    /// Adds a read of `rows` rows of `[B][width]` of a slot, from `first` on.
     fn read(&mut self, fetch: Fetch, slot: SlotId, first: usize, rows: usize) {
         if self.plan.slots[slot].kind == SlotKind::Scratch {
             self.plan.slots[slot].kind = SlotKind::Output;
@@ -379,7 +382,7 @@ impl Lowering<'_> {
         });
     }
 
-    /// Writes `feed` into row `row` of a slot.
+    /// Adds a write of `feed` into rows of a slot, from row `row` on.
     fn write(&mut self, feed: Feed, slot: SlotId, row: usize, rows: usize) {
         let bytes = self.row_bytes(slot);
         self.plan.writes.push(Write {
@@ -398,7 +401,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// Adds a dispatch that binds `windows`, in whatever order.
+    /// Adds a dispatch that binds `windows`, in any order.
     fn dispatch(
         &mut self,
         program: Program,
@@ -413,7 +416,7 @@ impl Lowering<'_> {
             all.push(params);
             all.len() - 1
         });
-        // A grid past 32 bits is past every limit too: saturating keeps it for `check` to refuse.
+        // A grid past 32 bits is past every limit too. It saturates, so that `check` refuses it.
         let grid = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         if !self.textures.is_empty() {
             self.outdate(program, &windows);
@@ -423,11 +426,11 @@ impl Lowering<'_> {
     }
 }
 
-/// What is given for the bindings of `program`, in the declaration's order.
+/// Returns the windows for the bindings of `program`, in the declaration's order.
 ///
 /// # Errors
 ///
-/// Kind `Internal`, where a binding has none, or a window no binding.
+/// Returns an error of kind `Internal` if a binding has no window, or a window no binding.
 fn bound(program: &Program, given: &[(Role, Option<Window>)]) -> Result<Vec<Window>> {
     let kernel = program.kernel().name();
     let of = |role: Role| given.iter().find(|(other, _)| *other == role).and_then(|(_, window)| *window);
@@ -442,16 +445,16 @@ fn bound(program: &Program, given: &[(Role, Option<Window>)]) -> Result<Vec<Wind
     Ok(windows)
 }
 
-/// What an operation cannot be planned without.
+/// Returns a value that an operation cannot be planned without.
 ///
 /// # Errors
 ///
-/// Kind `Internal`, where it is not there.
+/// Returns an error of kind `Internal` if there is none.
 fn needed<T>(value: Option<T>, what: impl fmt::Display) -> Result<T> {
     value.ok_or_else(|| Error::internal(format!("a plan: expected {what}, got none")))
 }
 
-/// Whether a plan can have so many dispatches.
+/// Checks that a plan can have `dispatches` dispatches.
 fn countable(dispatches: usize) -> Result<()> {
     if dispatches <= MOST_DISPATCHES {
         return Ok(());
@@ -461,18 +464,19 @@ fn countable(dispatches: usize) -> Result<()> {
     Err(Error::new(ErrorKind::Limits, text))
 }
 
-/// Timesteps of a chunk: as many as the scratch budget and the binding limit allow, never fewer than the alignment.
+/// Returns the timesteps of a chunk: as many as the scratch budget
+/// and the binding limit allow, but never fewer than the alignment.
 fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning: &Tuning) -> usize {
     let batch = shape.batch as u64;
     let step_bytes = batch.saturating_mul(ops.iter().map(Op::step_bytes).sum::<u64>().max(1));
     let widest = batch.saturating_mul(ops.iter().map(Op::widest_bytes).max().unwrap_or(1).max(4 * input as u64));
-    // A window may start up to CHUNK_ALIGN rows early, and holds the rows before and after the chunk; the last layer of a
-    // run is some steps behind its first.
+    // A window may start up to CHUNK_ALIGN rows early, and holds the rows before and
+    // after the chunk. The last layer of a layer run is some steps behind its first.
     let behind = ops.iter().map(Op::layers).max().unwrap_or(0);
     let bound = (limits.binding_bytes / widest.max(1)).saturating_sub((2 + behind + CHUNK_ALIGN) as u64);
     let wanted = (tuning.chunk_bytes() / step_bytes).min(bound);
     let aligned = wanted / CHUNK_ALIGN as u64 * CHUNK_ALIGN as u64;
-    // Where even this is too much, `check` refuses the plan.
+    // If even this is too much, `check` refuses the plan.
     let steps = usize::try_from(aligned).unwrap_or(usize::MAX).max(CHUNK_ALIGN);
     steps.min(shape.all_steps().map(|steps| steps.time).max().unwrap_or(1))
 }

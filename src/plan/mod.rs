@@ -1,135 +1,134 @@
-//! The plan: everything that is decided about a call, as plain data. No bytes, no device, no closures:
-//! equal inputs give equal plans, and `Display` prints a stable text.
+//! The plan: every decision about a call, as plain data. It has no bytes, no device
+//! and no closures. Equal inputs give equal plans, and `Display` prints a stable text.
 //!
-//! `lower` makes plans, `check` proves what must hold, `tune` chooses (`strategy` names what there is to choose from),
-//! `work` counts what they take; executors only obey.
+//! `lower` makes plans, and `check` proves what must hold. `tune` chooses among the ways
+//! that `strategy` names, and `work` counts operations and bytes. Executors only obey.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-mod caller;
 pub mod check;
+mod host_io;
 mod idle;
 pub mod lower;
 mod shape;
 mod strategy;
 mod text;
+mod timings;
 pub mod tune;
 mod work;
 
-pub use caller::{Caller, FeedData, Listed, Results};
-pub(crate) use caller::{MOST_LATER, StateRow};
-pub(crate) use idle::Idle;
+pub use host_io::{FeedData, HostIo, ListedIo, Results};
 pub use shape::{OtherSteps, Shape, Steps};
 pub use strategy::Strategy;
-pub(crate) use work::Spent;
+pub use timings::Timings;
 pub use work::Work;
+pub(crate) use {host_io::MAX_PENDING, host_io::StateRow, idle::Idle, timings::Stopwatch, work::Spent};
 
 use crate::kernel::{Medium, Params, Program, RowLoss};
 use crate::rule::Rule;
 
-/// What a plan is to give.
+/// What a plan computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Goal {
-    /// What the model gives at every step.
+    /// The outputs of the model at every step.
     Outputs,
-    /// The same, from states that stay where they are: a run cannot be had again.
+    /// The outputs, from device states that the run overwrites: it cannot be repeated.
     Frames,
-    /// What values of the model begin its stacks with, for rows of a batch that begin.
+    /// The values that the model's stacks begin with, for rows of a batch that begin.
     Beginnings,
-    /// Tokens: one is drawn from what this output gives at each step, counted from 0 among those that are no final states,
-    /// and the next step takes it.
+    /// Tokens: one is drawn from this output at each step, and the
+    /// next step takes it. Outputs count from 0, without final states.
     Tokens(usize),
 }
 
 /// What a plan of gradients takes and gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Gradients {
-    /// The losses whose sum is to become small.
+    /// The losses whose sum is to be minimized.
     pub losses: Vec<LossTerm>,
-    /// Whether the gradients of the weights are given. Where neither these nor others are, there is no way back.
+    /// Whether the gradients of the weights are given. If no gradients are given, there is no backward pass.
     pub weights: bool,
-    /// What becomes of these.
-    pub ends: Ends,
-    /// Whether the gradients of the model's inputs of features are given.
+    /// What happens to these gradients.
+    pub sink: GradientSink,
+    /// Whether the gradients of the model's feature inputs are given.
     pub inputs: bool,
-    /// Whether those of the initial states are that the host writes.
+    /// Whether the gradients of the initial states that the host writes are given.
     pub states: bool,
-    /// Whether the final states are given, to begin the next call with.
+    /// Whether the final states are given, so that the next call can begin with them.
     pub finals: bool,
-    /// Whether dropout drops.
+    /// Whether dropout is active.
     pub drops: bool,
 }
 
-/// What becomes of the gradients of weights.
+/// What happens to the gradients of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Ends {
+pub enum GradientSink {
     /// The host reads them.
     #[default]
     Read,
-    /// They stay where they are found, and are gone with the plan's buffers.
-    Left,
-    /// They are [kept](SlotKind::Kept) for an update, and added to what is kept unless they are the `first`.
-    Kept {
-        /// Whether they are.
+    /// They stay on the device and are lost with the plan's buffers.
+    Discard,
+    /// They are [kept](SlotKind::TrainState) for an update, and added to what is kept unless they are the `first`.
+    Accumulate {
+        /// Whether they are the first since the last update.
         first: bool,
     },
 }
 
 /// How an update makes new weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Moves {
-    /// The arithmetic.
+pub struct UpdateRule {
+    /// The arithmetic of the update.
     pub rule: Rule,
-    /// Whether each tensor has a norm of its own, by which it is clipped.
+    /// Whether each tensor has its own norm to be clipped by.
     pub by_tensor: bool,
 }
 
-/// What a training holds on a device.
+/// A buffer that a training holds on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stored {
+pub enum TrainedBuffer {
     /// The weights.
     Weights,
-    /// What an optimizer keeps of each: the one of its moments.
+    /// What an optimizer keeps of each weight: the moment with this index.
     Moment(usize),
 }
 
 /// A loss of one output of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LossTerm {
-    /// Which of the outputs that are no final states.
+    /// The index of the output, among those that are not final states.
     pub output: usize,
-    /// Whether it is of what goes into the output's last function, and not of what comes out.
+    /// Whether it takes the input of the output's last function, instead of the output.
     pub logits: bool,
-    /// What a row loses.
+    /// The loss of a row.
     pub loss: RowLoss,
 }
 
 /// A call, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What is planned, in a line.
+    /// What is planned, in one line.
     pub title: String,
     /// The sizes of the call.
     pub shape: Shape,
-    /// Every buffer; a [`SlotId`] is an index into it.
+    /// Every buffer. A [`SlotId`] is an index into them.
     pub slots: Vec<Slot>,
-    /// The programs, each once.
+    /// The programs, without repetition.
     pub programs: Vec<Program>,
-    /// The params of the dispatches, each once.
+    /// The params of the dispatches, without repetition.
     pub params: Vec<Params>,
     /// What the host writes before the first dispatch.
     pub writes: Vec<Write>,
-    /// The dispatches, in order; each sees what those before it wrote.
+    /// The dispatches, in order. Each sees what the earlier ones wrote.
     pub steps: Vec<Dispatch>,
-    /// What the host reads after the last.
+    /// What the host reads after the last dispatch.
     pub reads: Vec<Read>,
 }
 
 /// The index of a slot.
 pub type SlotId = usize;
 
-/// Float slots of a plan by name, with what is in them.
-#[doc(hidden)]
+/// The float slots of a plan, by name, with their contents.
 pub type Slots = Vec<(String, Vec<f32>)>;
 
 /// A buffer of a plan.
@@ -139,76 +138,76 @@ pub struct Slot {
     pub name: String,
     /// Its axes, slowest first.
     pub dims: Vec<usize>,
-    /// Bytes in all.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// What it is for.
+    /// The kind of buffer.
     pub kind: SlotKind,
 }
 
-/// What a slot is for.
+/// The purpose of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SlotKind {
-    /// Weights: the index into `Packed`. Shared by all plans of a model; never written.
+    /// Weights: the index into `Packed`. All plans of a model share them, and only an update writes them.
     Weights(usize),
     /// f32 written by the host: the input.
     Input,
-    /// u32 written by the host: tokens, the mask, how tokens are drawn; and tokens that are drawn.
+    /// u32 written by the host: tokens, the mask, how tokens are drawn. Drawn tokens are here too.
     Index,
-    /// u32 that workgroups of a dispatch hand each other. The first word is [`EMPTY`](crate::kernel::EMPTY) after a run,
-    /// or one of them waited in vain: then nothing that the run gave is worth anything.
-    Exchange,
-    /// f32 of the device's own.
+    /// u32 that workgroups of a dispatch hand each other. The first word is [`EMPTY`](crate::kernel::EMPTY)
+    /// after a run, unless a workgroup stalled. Then nothing that the run gave may be used.
+    Mailbox,
+    /// f32 that only the device uses.
     Scratch,
-    /// f32 of the device's own in a texture, four a texel, row after row of [`Medium::WIDTH`].
+    /// f32 that only the device uses, in a texture: four in each texel, row after row of [`Medium::WIDTH`].
     Texture,
     /// f32 that the host reads.
     Output,
-    /// f32 of a training that stay from run to run: the index into what its executor keeps. Shared by all plans of a
-    /// model, as [`kept`] numbers it.
-    Kept(usize),
+    /// f32 of a training that stay from run to run: the index into what its executor
+    /// keeps. All plans of a model share them, as [`train_state`] numbers them.
+    TrainState(usize),
 }
 
 impl SlotKind {
-    /// Whether it is for what the device computes on the way.
+    /// Whether the slot is for intermediate results of the device.
     pub fn is_scratch(self) -> bool {
         matches!(self, Self::Scratch | Self::Texture)
     }
 
-    /// What holds a slot that is its plan's alone. A model's weights are where its layout has them.
+    /// Returns what holds a slot that belongs to its plan alone. The layout says where a model's weights are.
     pub fn medium(self) -> Medium {
         match self {
             Self::Texture => Medium::Texture,
             Self::Weights(_)
-            | Self::Kept(_)
+            | Self::TrainState(_)
             | Self::Input
             | Self::Index
-            | Self::Exchange
+            | Self::Mailbox
             | Self::Scratch
             | Self::Output => Medium::Buffer,
         }
     }
 
-    /// Whether the slot is its plan's alone.
+    /// Whether the slot belongs to its plan alone.
     pub fn is_own(self) -> bool {
-        !matches!(self, Self::Weights(_) | Self::Kept(_))
+        !matches!(self, Self::Weights(_) | Self::TrainState(_))
     }
 }
 
-/// What a training keeps, by its index.
-pub mod kept {
+/// The indices of what a training keeps.
+pub mod train_state {
     /// Sums of the squares of gradients: [`OF_HOST`], [`OF_LOSS`], and then those of parts of the packed buffers.
     pub const SUMS: usize = 0;
-    /// The sum that the host knows: of what it updates itself.
+    /// The sum that the host computes: of the gradients that it updates itself.
     pub const OF_HOST: usize = 0;
-    /// 0, or NaN where a loss is not finite.
+    /// 0, or NaN if a loss is not finite.
     pub const OF_LOSS: usize = 1;
 
-    /// The gradient of a packed buffer.
+    /// Returns the index of the gradient of a packed buffer.
     pub fn gradient(buffer: usize) -> usize {
         1 + buffer
     }
 
-    /// A moment of the weights of a packed buffer, of `buffers` in all.
+    /// Returns the index of a moment of a packed buffer's weights, with `buffers` buffers in all.
     pub fn moment(buffers: usize, buffer: usize, moment: usize) -> usize {
         1 + buffers * (1 + moment) + buffer
     }
@@ -217,66 +216,69 @@ pub mod kept {
 /// What a host writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feed {
-    /// The features, `[T][B][padded features]` f32.
+    /// The features of the main input, `[T][B][padded features]` f32.
     Features,
-    /// Another input of the model, counted from 0: features `[T][B][padded features]` f32, those of a row
-    /// `[B][padded features]`, or tokens `[T][B]` u32.
+    /// Another input of the model, counted from 0. Features are `[T][B][padded features]`
+    /// f32, features of a row are `[B][padded features]`, and tokens are `[T][B]` u32.
     Other(usize),
-    /// The tokens, `[T][B]` u32; of a plan that draws them the first, `[B]`.
+    /// The tokens, `[T][B]` u32, or the first ones of a plan that draws them, `[B]`.
     Tokens,
     /// How tokens are drawn, `[B]` [`Draw`](crate::kernel::Draw).
     Draws,
-    /// The mask by a clock of the model, `[T][B]` u32.
+    /// The mask of one of the model's clocks, `[T][B]` u32.
     Live(usize),
-    /// The mask by a clock from the last step to the first, `[T][B]` u32.
+    /// The mask of a clock from the last step to the first, `[T][B]` u32.
     LiveBackwards(usize),
-    /// Whether a row has had a step by a clock yet, `[2][T][B]` u32: at t or before it, and at t or after it.
-    Seen(usize),
-    /// The second half of [`Seen`](Self::Seen) from the last step to the first, `[T][B]` u32.
-    SeenBackwards(usize),
-    /// What a loss compares its output with: classes `[T][B]` u32, or `[T][B][padded features]` f32.
+    /// Whether a row has had a live step of a clock yet, `[2][T][B]` u32: at t or before it, and at t or after it.
+    Started(usize),
+    /// The second half of [`Started`](Self::Started) from the last step to the first, `[T][B]` u32.
+    StartedReversed(usize),
+    /// The targets of a loss: classes `[T][B]` u32, or `[T][B][padded features]` f32.
     Targets(usize),
-    /// How much each row of the output of a loss counts, `[T][B]` f32.
+    /// The weight of each row of a loss's output, `[T][B]` f32.
     Scale(usize),
-    /// How much each class of a loss counts, one after the other, f32.
+    /// The weights of the classes of a loss, f32.
     ClassWeights(usize),
-    /// The rows of the tokens that an embedding, a layer of the model, takes, by token, those of one token ascending,
-    /// `[T · B]` u32. Rows that train nothing are behind the last.
+    /// The rows that an embedding, a layer of the model, takes, ordered by their tokens, `[T · B]`
+    /// u32. The rows of one token are ascending. Rows that train nothing are behind the last.
     Order(usize),
-    /// Where the rows of each token start among them, and where those of the last end, u32.
+    /// Where the rows of each token start in that order, and where those of the last token end, u32.
     Starts(usize),
-    /// What a layer drops is drawn from: the key, two words, B of the whole batch, and the row of it where the tile begins.
+    /// What a layer draws its dropped elements from: the key (two
+    /// words), B of the whole batch, and its first row in the tile.
     Dropped {
-        /// Which layer of the model.
+        /// The layer of the model.
         layer: usize,
-        /// Which of the places where it drops.
+        /// The place in the layer that drops.
         place: usize,
     },
-    /// The numbers of an update, f32 [`Scalars`](crate::rule::Scalars) of each role of a parameter.
+    /// The numbers of an update: f32 [`Scalars`](crate::rule::Scalars) for each role of a parameter.
     Scalars,
-    /// The sum of the squares of gradients that the host knows, f32.
+    /// The sum of the squares of gradients that the host computes, f32.
     Squares,
     /// The initial hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
-        /// Which recurrent stack of the model.
+        /// The recurrent stack of the model.
         stack: usize,
-        /// Which layer of the stack.
+        /// The layer of the stack.
         layer: usize,
     },
     /// The initial cell state of a layer of a stack, `[B][D · padded]` f32.
-    Memory {
-        /// Which recurrent stack of the model.
+    Cell {
+        /// The recurrent stack of the model.
         stack: usize,
-        /// Which layer of the stack.
+        /// The layer of the stack.
         layer: usize,
     },
 }
 
 impl Feed {
-    /// The clock of a mask.
+    /// Returns the clock of a mask.
     pub(crate) fn clock(self) -> usize {
         match self {
-            Self::Live(clock) | Self::LiveBackwards(clock) | Self::Seen(clock) | Self::SeenBackwards(clock) => clock,
+            Self::Live(clock) | Self::LiveBackwards(clock) | Self::Started(clock) | Self::StartedReversed(clock) => {
+                clock
+            }
             Self::Features
             | Self::Other(_)
             | Self::Tokens
@@ -290,20 +292,20 @@ impl Feed {
             | Self::Scalars
             | Self::Squares
             | Self::Hidden { .. }
-            | Self::Memory { .. } => 0,
+            | Self::Cell { .. } => 0,
         }
     }
 
-    /// Whether it is a state.
+    /// Whether the feed is a state.
     pub(crate) fn is_state(self) -> bool {
-        matches!(self, Self::Hidden { .. } | Self::Memory { .. })
+        matches!(self, Self::Hidden { .. } | Self::Cell { .. })
     }
 
-    /// Whether this is the state of which `fetch` is the end.
+    /// Whether the feed is the initial value of the state whose final value is `fetch`.
     fn becomes(self, fetch: Fetch) -> bool {
         match (self, fetch) {
             (Self::Hidden { stack, layer }, Fetch::Hidden { stack: s, layer: l })
-            | (Self::Memory { stack, layer }, Fetch::Memory { stack: s, layer: l }) => (stack, layer) == (s, l),
+            | (Self::Cell { stack, layer }, Fetch::Cell { stack: s, layer: l }) => (stack, layer) == (s, l),
             _ => false,
         }
     }
@@ -312,13 +314,13 @@ impl Feed {
 /// A write of the host: `feed` goes into `slot` from byte `offset` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// What.
+    /// The data.
     pub feed: Feed,
-    /// Where to.
+    /// The slot that takes it.
     pub slot: SlotId,
-    /// From which byte on.
+    /// The first byte.
     pub offset: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
 }
 
@@ -327,90 +329,92 @@ pub struct Write {
 pub enum Fetch {
     /// The model's output: `[T][B][padded]` or `[B][padded]` f32.
     Output,
-    /// Another output of the model, counted from 0 among those that are no final states, as [`Output`](Self::Output).
+    /// Another output of the model, as [`Output`](Self::Output).
+    /// It counts from 0 among those that are not final states.
     Other(usize),
-    /// The tokens that were drawn, `[T][B]` u32: of each the bits of an f32.
+    /// The tokens that were drawn, `[T][B]` u32, each as the bits of an f32.
     Tokens,
-    /// What each row of the output of a loss loses, `[T][B]` f32.
+    /// The loss of each row of a loss's output, `[T][B]` f32.
     Losses(usize),
-    /// The gradient of a packed buffer of weights, as that is laid out, f32; or such a buffer itself, or a moment of it.
+    /// The gradient of a packed buffer of weights, laid out as the
+    /// buffer is, f32; or that buffer itself, or a moment of it.
     Weights(usize),
-    /// The square of the norm of all gradients, f32.
+    /// The squared norm of all gradients, f32.
     Norm,
-    /// The gradient of an input of the model, counted from 0, as the host wrote that.
+    /// The gradient of an input of the model, counted from 0, laid out as the host wrote the input.
     Input(usize),
     /// The gradient of the initial hidden state of a layer of a stack, `[B][D · padded]` f32.
     InitialHidden {
-        /// Which recurrent stack of the model.
+        /// The recurrent stack of the model.
         stack: usize,
-        /// Which layer of the stack.
+        /// The layer of the stack.
         layer: usize,
     },
-    /// That of the initial cell state.
-    InitialMemory {
-        /// Which recurrent stack of the model.
+    /// The gradient of the initial cell state of a layer of a stack, `[B][D · padded]` f32.
+    InitialCell {
+        /// The recurrent stack of the model.
         stack: usize,
-        /// Which layer of the stack.
+        /// The layer of the stack.
         layer: usize,
     },
     /// The final hidden state of a layer of a stack, `[B][D · padded]` f32.
     Hidden {
-        /// Which recurrent stack of the model.
+        /// The recurrent stack of the model.
         stack: usize,
-        /// Which layer of the stack.
+        /// The layer of the stack.
         layer: usize,
     },
-    /// The final hidden state of one direction of a layer of a stack: its part of the features of `[B][D · padded]` f32.
-    /// What stands in the others' is not final.
+    /// The final hidden state of one direction of a layer of a stack: its part of the
+    /// features of `[B][D · padded]` f32. The parts of other directions hold no final state.
     HiddenPart {
-        /// Which recurrent stack of the model.
+        /// The recurrent stack of the model.
         stack: usize,
-        /// Which layer of the stack.
+        /// The layer of the stack.
         layer: usize,
-        /// Which direction.
+        /// The direction.
         direction: usize,
     },
     /// The final cell state of a layer of a stack, `[B][D · padded]` f32.
-    Memory {
-        /// Which recurrent stack of the model.
+    Cell {
+        /// The recurrent stack of the model.
         stack: usize,
-        /// Which layer of the stack.
+        /// The layer of the stack.
         layer: usize,
     },
 }
 
 impl Fetch {
-    /// Whether it is a state.
+    /// Whether the fetch is a state.
     pub(crate) fn is_state(self) -> bool {
-        matches!(self, Self::Hidden { .. } | Self::HiddenPart { .. } | Self::Memory { .. })
+        matches!(self, Self::Hidden { .. } | Self::HiddenPart { .. } | Self::Cell { .. })
     }
 }
 
 /// A read of the host: `bytes` of `slot` from byte `offset` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// What.
+    /// The data.
     pub fetch: Fetch,
-    /// Where from.
+    /// The slot that holds it.
     pub slot: SlotId,
-    /// From which byte on.
+    /// The first byte.
     pub offset: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
 }
 
-/// A window of a slot.
+/// A range of bytes of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// The slot.
     pub slot: SlotId,
-    /// Its first byte: a multiple of [`WINDOW_ALIGN`].
+    /// The first byte: a multiple of [`WINDOW_ALIGN`].
     pub offset: u64,
-    /// Its bytes.
+    /// The number of bytes.
     pub bytes: u64,
 }
 
-/// Windows start at multiples of this: the largest alignment that WebGPU allows a device to ask for.
+/// Windows start at multiples of this: the largest alignment that a WebGPU device may ask for.
 pub const WINDOW_ALIGN: u64 = 256;
 
 /// One dispatch.
@@ -422,7 +426,7 @@ pub struct Dispatch {
     pub params: usize,
     /// Workgroups in x, y, z.
     pub grid: [u32; 3],
-    /// A window for each binding of the program but `params`, in the declaration's order.
+    /// One window for each binding of the program except `params`, in the declaration's order.
     pub windows: Vec<Window>,
 }
 
@@ -433,24 +437,24 @@ pub struct Limits {
     pub binding_bytes: u64,
     /// Bytes of the largest buffer.
     pub buffer_bytes: u64,
-    /// Workgroups a dimension.
+    /// Workgroups in one dimension.
     pub workgroups: u32,
     /// Invocations of a workgroup.
     pub invocations: u32,
     /// Bytes of a workgroup's memory.
     pub workgroup_bytes: u32,
-    /// Iterations of loops that one invocation may run: more than these fail silently on some drivers
-    /// (Mesa 22.3's lavapipe stops after 65,535).
+    /// Loop iterations that one invocation may run. Some drivers fail
+    /// silently with more (Mesa 22.3's lavapipe stops after 65,535).
     pub loop_iterations: u32,
-    /// Workgroups of a dispatch that are known to run side by side, so that they may wait for each other; 1 where nothing
-    /// is known.
-    pub resident_workgroups: u32,
-    /// Lanes that every subgroup has; 1 where kernels can exchange nothing in a subgroup.
+    /// Workgroups of a dispatch that are known to be co-resident, so
+    /// that they may wait for each other; 1 if this is not known.
+    pub co_resident_workgroups: u32,
+    /// Lanes that every subgroup has; 1 if kernels cannot exchange values in a subgroup.
     pub subgroup_lanes: u32,
 }
 
 impl Limits {
-    /// What every WebGPU device has.
+    /// The limits that every WebGPU device has.
     pub const WEBGPU: Self = Self {
         binding_bytes: 128 << 20,
         buffer_bytes: 256 << 20,
@@ -458,11 +462,11 @@ impl Limits {
         invocations: 256,
         workgroup_bytes: 16 << 10,
         loop_iterations: 65_535,
-        resident_workgroups: 1,
+        co_resident_workgroups: 1,
         subgroup_lanes: 1,
     };
 
-    /// The host's: memory alone. Sizes stay below 4 GiB elements, so that `Params` hold them.
+    /// The host's limits: only memory. Sizes stay below 4 GiB elements, so that `Params` can hold them.
     pub const HOST: Self = Self {
         binding_bytes: 1 << 40,
         buffer_bytes: 1 << 40,
@@ -470,28 +474,29 @@ impl Limits {
         invocations: u32::MAX,
         workgroup_bytes: u32::MAX,
         loop_iterations: u32::MAX,
-        resident_workgroups: u32::MAX,
+        co_resident_workgroups: u32::MAX,
         subgroup_lanes: 1,
     };
 }
 
 impl Plan {
-    /// What workgroups of its dispatches hand each other, where they do.
-    pub fn exchange(&self) -> Option<SlotId> {
-        self.slots.iter().position(|slot| slot.kind == SlotKind::Exchange)
+    /// Returns the mailbox of its dispatches, if they have one.
+    pub fn mailbox(&self) -> Option<SlotId> {
+        self.slots.iter().position(|slot| slot.kind == SlotKind::Mailbox)
     }
 
-    /// Bytes of the slots of a kind that `pick` takes.
+    /// Returns the bytes of all slots whose kind `pick` accepts.
     pub fn bytes(&self, pick: impl Fn(SlotKind) -> bool) -> u64 {
         self.slots.iter().filter(|slot| pick(slot.kind)).map(|slot| slot.bytes).sum()
     }
 
-    /// Bytes of the params on a GPU, each at a multiple of the alignment of a uniform. The host reads them where they are.
+    /// Returns the bytes of the params on a GPU, each at a multiple
+    /// of a uniform's alignment. The host reads them in place.
     pub fn params_bytes(&self) -> u64 {
         self.params.len() as u64 * WINDOW_ALIGN
     }
 
-    /// Bytes that the host reads back.
+    /// Returns the bytes that the host reads back.
     pub fn staging_bytes(&self) -> u64 {
         self.reads.iter().map(|read| read.bytes).sum()
     }

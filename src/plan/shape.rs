@@ -12,35 +12,35 @@ pub struct Shape {
     pub time: usize,
     /// B, the batch.
     pub batch: usize,
-    /// Whether rows differ in which steps of the main input they have.
+    /// Whether rows differ in their live steps of the main input.
     pub mask: Mask,
-    /// The steps by the other clocks of the model, in their order; none are as those of the main input.
+    /// The steps of the model's other clocks, in order. A clock without an entry has the steps of the main input.
     pub others: OtherSteps,
 }
 
-/// The steps of a call by the clocks of its model but the first.
+/// The steps of a call by the clocks of its model, except the first clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OtherSteps([Option<Steps>; OTHER_CLOCKS]);
 
-/// The steps of a call by one clock of its model: a time axis, and what takes steps out of it.
+/// The steps of a call by one clock of its model: the length of a time axis, and its mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Steps {
     /// T.
     pub time: usize,
-    /// Whether rows differ in which of them they have.
+    /// Whether rows differ in their live steps.
     pub mask: Mask,
 }
 
 impl Shape {
-    /// That of a call whose values all have `time` steps.
+    /// Returns the shape of a call whose values all have `time` steps.
     pub fn new(time: usize, batch: usize, mask: Mask) -> Self {
         Self { time, batch, mask, others: OtherSteps::default() }
     }
 
-    /// That of a call of `model`: its inputs have so many steps as `time` says of each, and every clock has `mask`.
+    /// Returns the shape of a call of `model`. `time` gives the steps of each input, and every clock has `mask`.
     pub fn of_model(model: &Model, time: impl Fn(usize) -> usize, batch: usize, mask: Mask) -> Self {
         let clocks = Clocks::of(model);
-        // Layers that slice or join steps come after what they take.
+        // Layers that slice or join steps come after the layers that they take.
         let mut known: HashMap<usize, usize> = HashMap::new();
         let of = |axis: TimeAxis, known: &HashMap<usize, usize>| match axis {
             TimeAxis::Input(input) => time(input),
@@ -55,7 +55,7 @@ impl Shape {
         Self::of_clocks(batch, clocks.all().iter().map(|clock| Steps { time: of(clock.axis, &known), mask }))
     }
 
-    /// That of a call with these steps by the clocks of its model, in their order.
+    /// Returns the shape of a call with these steps by the clocks of its model, in order.
     pub(crate) fn of_clocks(batch: usize, clocks: impl IntoIterator<Item = Steps>) -> Self {
         let mut clocks = clocks.into_iter();
         let Steps { time, mask } = clocks.next().unwrap_or(Steps { time: 1, mask: Mask::All });
@@ -64,13 +64,13 @@ impl Shape {
         shape
     }
 
-    /// The steps by clock `clock`.
+    /// Returns the steps of clock `clock`.
     pub(crate) fn steps(&self, clock: usize) -> Steps {
         let other = clock.checked_sub(1).and_then(|other| self.others.0.get(other).copied().flatten());
         other.unwrap_or(Steps { time: self.time, mask: self.mask })
     }
 
-    /// The steps by every clock that has its own.
+    /// Returns the steps of every clock that has its own.
     pub(crate) fn all_steps(&self) -> impl Iterator<Item = Steps> + '_ {
         [self.steps(0)].into_iter().chain(self.others.0.iter().copied().flatten())
     }

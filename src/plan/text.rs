@@ -1,14 +1,15 @@
-//! The plan as text: stable, so that a change of strategy shows in review as a change of text.
+//! The plan as text. It is stable, so that a review shows a change of strategy as a change of text.
 
 use std::fmt;
 
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
 use crate::kernel::{
-    Access, Combine, JoinOp, Loads, Mask, Outer, Params, Program, Project, RowLoss, StateKind, Storage, Tile, Training,
+    Access, Combine, Gemm, JoinOp, Loads, Mask, Outer, Params, Program, RowLoss, StateKind, Tile, Training,
 };
+use crate::precision::Precision;
 
-/// Dispatches in a row that differ in their params alone are shown by the first two and the last.
+/// Consecutive dispatches that differ only in their params are shown by the first two and the last.
 const SHOWN: usize = 3;
 
 impl fmt::Display for Plan {
@@ -19,11 +20,11 @@ impl fmt::Display for Plan {
                 SlotKind::Weights(_) => "weights",
                 SlotKind::Input => "input",
                 SlotKind::Index => "index",
-                SlotKind::Exchange => "exchange",
+                SlotKind::Mailbox => "mailbox",
                 SlotKind::Scratch => "scratch",
                 SlotKind::Texture => "texture",
                 SlotKind::Output => "output",
-                SlotKind::Kept(_) => "kept",
+                SlotKind::TrainState(_) => "kept",
             };
             writeln!(f, " s{id:<3} {:<20} {what:<8} {:?} {} bytes", slot.name, slot.dims, slot.bytes)?;
         }
@@ -32,7 +33,7 @@ impl fmt::Display for Plan {
         }
         let mut index = 0;
         while index < self.steps.len() {
-            let alike = self.alike(index);
+            let alike = self.repeats(index);
             let shown = if alike > SHOWN { SHOWN - 1 } else { alike };
             for step in index..index + shown {
                 self.step(f, step)?;
@@ -51,8 +52,8 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// How many dispatches from `index` on differ in their params alone.
-    fn alike(&self, index: usize) -> usize {
+    /// Returns how many dispatches from `index` on differ only in their params.
+    fn repeats(&self, index: usize) -> usize {
         let first = &self.steps[index];
         let alike =
             |step: &&Dispatch| (step.program, step.grid, &step.windows) == (first.program, first.grid, &first.windows);
@@ -115,13 +116,13 @@ impl fmt::Display for Program {
         if let Some(training) = self.training() {
             trained(f, training)?;
         }
-        if let Self::Project(Project { add: true, .. }) = self {
+        if let Self::Gemm(Gemm { add: true, .. }) = self {
             f.write_str(" add")?;
         }
-        if self.is_apart() {
-            f.write_str(" apart")?;
+        if self.is_per_gate() {
+            f.write_str(" per gate")?;
         }
-        if let Some(storage) = self.storage().filter(|&storage| storage != Storage::F32) {
+        if let Some(storage) = self.storage().filter(|&storage| storage != Precision::F32) {
             write!(f, " {}", storage.name())?;
         }
         if self.mask() == Mask::Live {
@@ -146,7 +147,7 @@ impl fmt::Display for Program {
     }
 }
 
-/// What a training program is told besides: ` cross_entropy first`.
+/// Prints what else fixes a training program: ` cross_entropy first`.
 fn trained(f: &mut fmt::Formatter<'_>, training: Training) -> fmt::Result {
     match training.loss() {
         Some(RowLoss::CrossEntropy { smoothing, weighted }) => {
@@ -168,7 +169,7 @@ fn trained(f: &mut fmt::Formatter<'_>, training: Training) -> fmt::Result {
     Ok(())
 }
 
-/// What a variant has that its cell's name alone does not say: ` peepholes clip 0.6 f hard_sigmoid`.
+/// Prints how a variant departs from its cell's plain equations: ` peepholes clip 0.6 f hard_sigmoid`.
 fn departures(f: &mut fmt::Formatter<'_>, cell: Cell, variant: &Variant) -> fmt::Result {
     if variant.coupling == Coupling::InputForget {
         f.write_str(" coupled")?;
@@ -235,8 +236,8 @@ impl fmt::Display for Feed {
             Self::Draws => f.write_str("draws"),
             Self::Live(clock) => by_clock(f, "live", *clock),
             Self::LiveBackwards(clock) => by_clock(f, "live backwards", *clock),
-            Self::Seen(clock) => by_clock(f, "seen", *clock),
-            Self::SeenBackwards(clock) => by_clock(f, "seen backwards", *clock),
+            Self::Started(clock) => by_clock(f, "started", *clock),
+            Self::StartedReversed(clock) => by_clock(f, "started reversed", *clock),
             Self::Targets(loss) => write!(f, "targets of loss {loss}"),
             Self::Scale(loss) => write!(f, "scale of loss {loss}"),
             Self::ClassWeights(loss) => write!(f, "class weights of loss {loss}"),
@@ -247,12 +248,12 @@ impl fmt::Display for Feed {
             Self::Scalars => f.write_str("scalars"),
             Self::Squares => f.write_str("squares"),
             Self::Hidden { stack, layer } => write!(f, "h_0 of stack {stack} layer {layer}"),
-            Self::Memory { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
+            Self::Cell { stack, layer } => write!(f, "c_0 of stack {stack} layer {layer}"),
         }
     }
 }
 
-/// A mask by its clock, which is not said of the first.
+/// Prints a mask with its clock, which is left out for the first.
 fn by_clock(f: &mut fmt::Formatter<'_>, mask: &str, clock: usize) -> fmt::Result {
     if clock == 0 { f.write_str(mask) } else { write!(f, "{mask} {clock}") }
 }
@@ -268,12 +269,12 @@ impl fmt::Display for Fetch {
             Self::Norm => f.write_str("norm"),
             Self::Input(input) => write!(f, "gradient of input {input}"),
             Self::InitialHidden { stack, layer } => write!(f, "gradient of h_0 of stack {stack} layer {layer}"),
-            Self::InitialMemory { stack, layer } => write!(f, "gradient of c_0 of stack {stack} layer {layer}"),
+            Self::InitialCell { stack, layer } => write!(f, "gradient of c_0 of stack {stack} layer {layer}"),
             Self::Hidden { stack, layer } => write!(f, "h_n of stack {stack} layer {layer}"),
             Self::HiddenPart { stack, layer, direction } => {
                 write!(f, "h_n of stack {stack} layer {layer} direction {direction}")
             }
-            Self::Memory { stack, layer } => write!(f, "c_n of stack {stack} layer {layer}"),
+            Self::Cell { stack, layer } => write!(f, "c_n of stack {stack} layer {layer}"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What the dispatches of a plan take, counted: operations, and bytes from and to memory.
+//! The work of a plan's dispatches, counted: operations, and bytes from and to memory.
 //!
-//! For whoever measures: beside a time they say which of the two a kernel meets. Nothing is decided by them.
+//! It serves measurements: next to a time, it shows which of the two limits a kernel. It decides nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::AddAssign;
@@ -9,17 +9,18 @@ use std::time::Duration;
 use super::{Dispatch, Plan, SlotKind};
 use crate::kernel::{Kernel, LANES, Params, Program, StateKind, Step, Training, kept_gates};
 
-/// What a run took, by programs: more than one together, where they were not told apart.
+/// The time of a run, by programs. A key with several programs has the time of all of them together.
 pub(crate) type Spent = BTreeMap<Vec<usize>, Duration>;
 
-/// What some dispatches take.
+/// The work of some dispatches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// How many dispatches.
+    /// The number of dispatches.
     pub dispatches: u64,
-    /// Multiplications and additions of their products; none of a kernel that has no product.
+    /// Multiplications and additions of their products: 0 for a kernel without a product.
     pub operations: u64,
-    /// Bytes of the weights, and of the rows that are read and written, each once a dispatch. Masks are left out.
+    /// Bytes of the weights, and of the rows that are read and
+    /// written, each counted once in a dispatch. Masks are left out.
     pub bytes: u64,
 }
 
@@ -32,7 +33,7 @@ impl AddAssign for Work {
 }
 
 impl Plan {
-    /// What the dispatches of program `program` take.
+    /// Returns the work of the dispatches of program `program`.
     pub fn work(&self, program: usize) -> Work {
         let mut work = Work::default();
         for step in self.steps.iter().filter(|step| step.program == program) {
@@ -41,7 +42,8 @@ impl Plan {
         work
     }
 
-    /// Bytes that a plan of gradients keeps for the way back: of what is computed before the first loss and read after it.
+    /// Returns the bytes that a plan of gradients keeps for the
+    /// backward pass: written before the first loss and read after it.
     pub fn kept_bytes(&self) -> u64 {
         let is_loss = |step: &Dispatch| self.programs[step.program].kernel() == Kernel::Loss;
         let Some(loss) = self.steps.iter().position(is_loss) else { return 0 };
@@ -62,7 +64,7 @@ impl Plan {
         let is_walk = kernel.is_walk();
         let steps = u64::from(if is_walk { p.steps } else { 1 });
         let rows = steps * u64::from(if kernel.is_step() { p.batch } else { p.rows });
-        // A walk has its source beside it.
+        // A walk counts its source with its values.
         let loaded = if is_walk { 0 } else { products * rows * u64::from(p.depth) };
         let gates = u64::from(program.product_gates());
         let width = u64::from(p.panels) * LANES as u64 * gates;
@@ -77,83 +79,85 @@ impl Plan {
     }
 }
 
-/// How many matrices a dispatch multiplies with.
+/// Returns how many matrices a dispatch multiplies.
 fn products(program: &Program, p: &Params, sides: u64) -> u64 {
     match program {
-        // Every layer of a run but the first has an input product besides.
-        Program::Diagonal(_) => 2 * sides - u64::from(p.direction == 0),
-        Program::Project(_)
+        // Every layer of a wavefront but the first has an input product as well.
+        Program::Wavefront(_) => 2 * sides - u64::from(p.direction == 0),
+        Program::Gemm(_)
         | Program::Step(_)
         | Program::Scan(_)
         | Program::Persistent(_)
         | Program::StepReset(_)
         | Program::StepNew(..)
         | Program::StepProject(_) => sides,
-        Program::Clear
+        Program::ResetMailbox
         | Program::Gather(_)
         | Program::OneHot
-        | Program::Pick
-        | Program::Blank
+        | Program::FinalState
+        | Program::MaskOutputs
         | Program::Merge(_)
         | Program::Join(_)
         | Program::Softmax { .. }
         | Program::Activate(_)
         | Program::Sample => 0,
         Program::Training(Training::StepBack(_) | Training::ScanBack(_)) => sides,
-        // Each counts its own.
+        // Each training program counts its own.
         Program::Training(_) => 0,
     }
 }
 
-/// How many numbers a step reads and writes of the states of a unit.
+/// Returns how many numbers of the states a step reads and writes for one unit.
 fn states(step: &Step) -> u64 {
     match step.states {
         StateKind::Hidden => 1,
-        StateKind::Memory | StateKind::Projected => 3,
+        StateKind::Cell | StateKind::Projected => 3,
     }
 }
 
-/// How many numbers a dispatch reads and writes beside its weights and what they are multiplied with.
+/// Returns how many numbers a dispatch reads and writes besides its weights and the rows that it multiplies.
 fn values(program: &Program, p: &Params, sides: u64) -> u64 {
     let (rows, batch, units) = (u64::from(p.rows), u64::from(p.batch), u64::from(p.units));
     let part = u64::from(p.panels) * LANES as u64;
     let gates = program.cell().map_or(1, |(cell, _)| cell.gates() as u64);
     match program {
-        Program::Project(_) => sides * rows * part * u64::from(program.product_gates()),
+        Program::Gemm(_) => sides * rows * part * u64::from(program.product_gates()),
         Program::Step(step) => {
             let kept = if step.keeps { u64::from(kept_gates(step.cell)) } else { 0 };
             sides * batch * part * (gates + states(step) + kept)
         }
-        // Every step takes its gates and gives its state; states go in at the first and out after the last.
+        // Every step reads its gates and writes its state. States
+        // are read before the first step and written after the last.
         Program::Scan(step) => {
-            // Who keeps gives the states of each.
+            // A program that keeps writes the states of each step.
             let kept = if step.keeps { u64::from(kept_gates(step.cell)) + (states(step) - 1) / 2 } else { 0 };
             sides * batch * part * (u64::from(p.steps) * (gates + 1 + kept) + states(step) + 1)
         }
-        // And hands it on, to be taken but for the last.
+        // It also hands its state on, and takes those of all steps but the last.
         Program::Persistent(step) => sides * batch * part * (u64::from(p.steps) * (gates + 3) + states(step)),
-        Program::Clear => rows * units,
-        // The first layer takes its gates, and the last gives the outputs besides.
-        Program::Diagonal(step) => {
+        Program::ResetMailbox => rows * units,
+        // The first layer reads its gates, and the last one writes the outputs as well.
+        Program::Wavefront(step) => {
             let (first, last) = (p.direction == 0, u64::from(p.direction) + sides == u64::from(p.directions));
             batch * part * (sides * states(step) + if first { gates } else { 0 } + u64::from(last))
         }
-        // Two gates, and what waits for the second product; then one gate, what waited, and the state before and after.
+        // First half: two gates, and what waits for the second. Second half: one gate, what waited, and the states
+        // before and after.
         Program::StepReset(_) | Program::StepNew(..) => sides * batch * part * 4,
         Program::StepProject(_) => sides * batch * part,
         Program::Gather(_) => sides * rows * units * 2,
         Program::OneHot | Program::Sample => rows * units,
-        // What was kept, δ, the gradients above and past.
+        // What was kept, δ, the gradient from above and the two of `past`.
         Program::Training(Training::StepBack(back)) => {
             sides * batch * part * (u64::from(kept_gates(back.cell)) + gates + 5)
         }
-        // But for the gradients past, which go in at the first and out after the last.
+        // The gradients of `past` are read before the first step and written after the last.
         Program::Training(Training::ScanBack(back)) => {
             sides * batch * part * (u64::from(p.steps) * (u64::from(kept_gates(back.cell)) + gates + 1) + 4)
         }
         Program::Training(_) => rows * units * u64::from(p.directions.max(1)),
-        Program::Pick => sides * batch * units * 2,
-        Program::Blank => sides * rows * units * 2,
+        Program::FinalState => sides * batch * units * 2,
+        Program::MaskOutputs => sides * rows * units * 2,
         Program::Merge(_) => rows * units * 3,
         Program::Join(join) => {
             let width = units * u64::from(p.directions);
@@ -168,16 +172,17 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::cell::{Cell, Reset};
-    use crate::kernel::{Kernel, Mask, Storage};
+    use crate::kernel::{Kernel, Mask};
     use crate::layout::Layout;
     use crate::model::{Lstm, Model, Recurrent};
     use crate::plan::tune::{Target, Tuning};
     use crate::plan::{Limits, Shape, Strategy, lower};
+    use crate::precision::Precision;
 
     fn plan(model: &Model, (time, batch): (usize, usize), strategy: Strategy) -> Plan {
-        let (layout, tuning) = (Layout::of(model, Storage::F32).unwrap(), Tuning::of(Target::Gpu));
+        let (layout, tuning) = (Layout::of(model, Precision::F32).unwrap(), Tuning::of(Target::Gpu));
         let shape = Shape::new(time, batch, Mask::All);
-        let limits = Limits { resident_workgroups: 8, ..Limits::WEBGPU };
+        let limits = Limits { co_resident_workgroups: 8, ..Limits::WEBGPU };
         lower::lower(model, &layout, shape, &limits, &tuning.with_strategy(Some(strategy))).unwrap()
     }
 
@@ -204,7 +209,8 @@ mod tests {
     fn a_step_reads_its_weights_and_states_each_time() {
         let plan = plan(&Model::new().layer(Lstm::new(16, 16)), (5, 2), Strategy::Step);
         let step = plan.programs.iter().position(|program| program.kernel() == Kernel::Step).unwrap();
-        // Depth and bias by four gates; of each row the state, four gates, and the memory before and after.
+        // The depth and the bias, by four gates. Each row has the state, four gates, and the cell states before and
+        // after.
         let bytes = 4 * (17 * 4 * 16 + 2 * 16 * (1 + 4 + 3));
         assert_eq!(plan.work(step), Work { dispatches: 5, operations: 5 * 2 * 2 * 16 * 64, bytes: 5 * bytes });
     }

@@ -1,4 +1,4 @@
-//! What a trainer takes and gives: a batch, and gradients.
+//! What a trainer takes and returns: a batch, and gradients.
 
 use std::collections::BTreeMap;
 
@@ -8,55 +8,59 @@ use crate::call::{Input, States};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Targets;
 
-/// What a model is trained on at once: an input, and what its outputs are compared with.
+/// A batch to train on: an input, and the targets of the model's outputs.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Batch {
-    /// What the model takes.
-    pub input: Input,
+    /// The input of the model.
+    pub input: Input<'static>,
     /// The targets of each loss of the objective, in its order.
     pub targets: Vec<Targets>,
 }
 
 impl Batch {
-    /// A batch of an objective of one loss.
-    pub fn new(input: Input, targets: Targets) -> Self {
-        Self { input, targets: vec![targets] }
+    /// Makes a batch for an objective of one loss. Copies what the input borrows.
+    pub fn new(input: Input<'_>, targets: Targets) -> Self {
+        Self::of_several(input, [targets])
     }
 
-    /// A batch of an objective of several losses.
-    pub fn of_several(input: Input, targets: impl IntoIterator<Item = Targets>) -> Self {
-        Self { input, targets: targets.into_iter().collect() }
+    /// Makes a batch for an objective of several losses. Copies what the input borrows.
+    pub fn of_several(input: Input<'_>, targets: impl IntoIterator<Item = Targets>) -> Self {
+        Self { input: input.into_owned(), targets: targets.into_iter().collect() }
     }
 }
 
-/// What a model loses on a batch, and the gradients of that.
+/// The loss of a model on a batch, and its gradients.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Gradients {
-    /// The objective.
+    /// The loss, by the objective.
     pub loss: f64,
     /// The gradient of each tensor of the model, by its name: elements in row-major order.
     pub weights: BTreeMap<String, Vec<f32>>,
-    /// Those of the inputs of features, by their names, in the axes of the input: 0 where there is no step.
+    /// The gradients of feature inputs, by their names, in the axes of the input: 0 if there is no step.
     pub inputs: BTreeMap<String, ArrayD<f32>>,
-    /// Those of where each stack begins, whether the batch says it or it begins at zero; none of a stack that begins at what it
-    /// has learned, or at a value of the model.
+    /// The gradients of the initial states of each stack, whether the batch gives them or they are
+    /// zero. Stacks with learned initial states, or that begin at a value of the model, have none.
     pub states: BTreeMap<usize, States>,
 }
 
 impl Gradients {
-    /// The mean of gradients of several batches or machines, each with its share, which together are 1: what counts in its
-    /// batch (rows, or steps, that have a target) of what counts in all. Those of inputs and states are left out.
+    /// Returns the weighted mean of gradients of several batches or machines; the
+    /// shares add up to 1. The share of a batch is its part of all that counts: rows
+    /// or steps that have a target. Gradients of inputs and states are left out.
     ///
     /// # Example
     ///
     /// ```
-    /// use gatewave::{Batch, Device, Gradients, Gru, Input, Like, Loss, Model, Sgd, Targets, Trainer, Update, Weights};
+    /// use gatewave::train::{Batch, Convention, Gradients, Loss, Sgd, Targets, Update};
+    /// use gatewave::{Device, Gru, Input, Model, Trainer, Weights};
     /// use ndarray::Array3;
     ///
     /// # fn main() -> gatewave::Result<()> {
     /// let model = Model::new().layer(Gru::new(1, 4));
-    /// let weights = Weights::initial(&model, Like::Torch, 0)?;
-    /// let mut trainer = Trainer::new(model, &weights, Loss::MeanSquared, Update::by(Sgd::like(Like::Torch)), Device::Cpu)?;
+    /// let weights = Weights::initial(&model, Convention::Torch, 0)?;
+    /// let mut trainer = Trainer::new(model, &weights, Loss::MeanSquared, Update::by(Sgd::like(Convention::Torch)), Device::Cpu)?;
     /// let batch = |rows| Batch::new(Input::features(Array3::ones((rows, 5, 1))), Targets::values(Array3::zeros((rows, 5, 4))));
     /// let (first, second) = (trainer.gradients(&batch(3))?, trainer.gradients(&batch(1))?);
     /// trainer.apply(&Gradients::mean([(&first, 0.75), (&second, 0.25)])?)?;
@@ -66,7 +70,8 @@ impl Gradients {
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where there are none, their shares are not 1 together, or they are of different models.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if there
+    /// are no gradients, their shares do not add up to 1, or they are of different models.
     pub fn mean<'a>(parts: impl IntoIterator<Item = (&'a Self, f64)>) -> Result<Self> {
         let wrong = |text: String| Error::new(ErrorKind::Training, text);
         let mut parts = parts.into_iter().peekable();
@@ -99,7 +104,7 @@ impl Gradients {
         Ok(Self { loss, weights, inputs: BTreeMap::new(), states: BTreeMap::new() })
     }
 
-    /// The norm of the gradient of each tensor.
+    /// Returns the norm of the gradient of each tensor.
     pub fn norms(&self) -> impl Iterator<Item = (&str, f64)> {
         let norm = |gradient: &Vec<f32>| gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
         self.weights.iter().map(move |(name, gradient)| (name.as_str(), norm(gradient)))

@@ -1,8 +1,8 @@
 //! A trainer ⇄ a `.safetensors` file: a model that an engine runs, with all that its training needs to go on.
 //!
-//! The weights stand under their own names. What an optimizer keeps of a tensor, and states that are carried, stand under
-//! names that begin with `gatewave.training.`, and the rest in the metadata. Numbers of 64 bits are texts, so that each comes
-//! back as it was.
+//! Weights have their own names. Moments of the optimizer and carried states
+//! have names that begin with `gatewave.training.`; all else is in the metadata.
+//! Numbers of 64 bits are written as texts, so that each is read back exactly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,35 +21,36 @@ use crate::formats::safetensors::{self, TRAINING_KEY};
 use crate::formats::{self, Metadata, description};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
+use crate::precision::Precision;
+use crate::recipe::{PlateauState, Schedule};
 use crate::rule::Moment;
-use crate::train::{PlateauState, Schedule};
-use crate::weights::{Named, OF_TRAINING, Precision, Tensor, Tensors, Weights, non_finite};
+use crate::weights::{Named, OF_TRAINING, Tensor, Tensors, Weights, non_finite};
 
-/// The version of what is written here.
+/// The version of the format written here.
 const VERSION: u64 = 1;
 
-/// What the metadata says of a training.
+/// What the metadata say of a training.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
     version: u64,
     updates: u64,
     epochs: u64,
-    /// What was set by hand.
+    /// The rate that the caller set.
     learning_rate: String,
     /// The settings of the update, by name.
     update: BTreeMap<String, String>,
-    /// The schedule, before anything was seen.
+    /// The schedule, before it observed anything.
     schedule: String,
-    /// What a plateau has seen.
-    plateau: Option<Seen>,
+    /// What a plateau has observed.
+    plateau: Option<Recorded>,
     /// Whether all stacks carry their states.
     carry: bool,
     /// The rows that have been reset.
     anew: BTreeSet<usize>,
-    /// What dropout is drawn from.
+    /// The seed of dropout.
     dropout_seed: Option<String>,
-    /// Where a fit stands.
+    /// Where a fit is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fit: Option<Record>,
 }
@@ -57,26 +58,26 @@ struct State {
 /// A [`PlateauState`].
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Seen {
+struct Recorded {
     best: Option<String>,
     bad: u64,
     cooldown: u64,
     rate: Option<String>,
 }
 
-/// What a file holds, checked.
+/// The checked contents of a file.
 struct Resumed {
     state: State,
     rate: f64,
     seed: Option<u64>,
     plateau: Option<PlateauState>,
-    /// Of each tensor its elements and moments.
+    /// The elements and moments of each tensor.
     tensors: BTreeMap<String, (Vec<f32>, Vec<Vec<f32>>)>,
     carried: Option<Carried>,
 }
 
 impl State {
-    /// What a file's metadata say.
+    /// Reads the state from a file's metadata.
     fn of(metadata: &Metadata) -> Result<Self> {
         let Some(training) = metadata.get(TRAINING_KEY) else {
             let text = format!(
@@ -93,11 +94,12 @@ impl State {
     }
 }
 
-/// Where the fit stood that the file at `path` was saved with.
+/// Reads where the saved fit was from the file at `path`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where the file cannot be read; `Weights`, where it is damaged, or says nothing of a fit.
+/// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if the file cannot be read,
+/// or [`ErrorKind::Weights`](crate::ErrorKind::Weights) if it is damaged or holds no fit.
 pub(super) fn recorded(path: &Path) -> Result<Record> {
     State::of(&safetensors::read(path)?.metadata)?.fit.ok_or_else(|| {
         let text = "expected a checkpoint of a fit, got one of a trainer alone; Trainer::save_fitting writes one";
@@ -110,51 +112,63 @@ fn json(text: &str, key: &str) -> Result<Value> {
 }
 
 impl Trainer {
-    /// Saves the model with all that its training needs to go on: weights, moments, counters, the learning rate, what a
-    /// schedule has seen, states that are carried, the seed of
-    /// dropout. [`formats::open`](crate::formats::open) reads the file as a model. A file that
-    /// was there is replaced when the new one is whole.
+    /// Saves the model with all that its training needs to go on: weights, moments, counters, the learning rate,
+    /// the state of a schedule, carried states, and the seed of dropout. [`formats::open`](crate::formats::open)
+    /// reads the file as a model. An existing file is replaced once the new one is whole.
     ///
-    /// The seed of a [`Fit`](crate::Fit) is no part of it: it gives each epoch its order by the number of the epoch, which goes on.
+    /// The seed of a [`Fit`](crate::train::Fit) is not saved. It gives
+    /// each epoch its order by the number of the epoch, which goes on.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a weight is not finite: nothing is written then; `Io`, where the file cannot be written, or its
-    /// name does not end in `.safetensors`.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if a weight is not finite: nothing is written then;
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if the file cannot
+    ///   be written, or its name does not end in `.safetensors`.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         block_on(self.save_async(path))
     }
 
-    /// [`save`](Self::save), without blocking on a GPU.
+    /// Does the same as [`save`](Self::save) without blocking on a GPU.
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save).
-    pub async fn save_async(&self, path: &Path) -> Result<()> {
-        self.write(path, None, &Metadata::new()).await
+    /// Returns the same errors as [`save`](Self::save).
+    pub async fn save_async(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.write(path.as_ref(), None, &Metadata::new()).await
     }
 
-    /// [`save`](Self::save), with where `fitting` stands, which [`Fitting::resume`] reads, and what the file says beside the model.
+    /// Does the same as [`save`](Self::save), and adds where `fitting` is, for [`Fitting::resume`], and `metadata`.
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save); kind `Training`, where a step was submitted and not received: [`Fitting::settle`] receives those of a
-    /// fit; `Model`, where a key of `metadata` is not free (see [`formats::write_with`]).
+    /// Returns the same errors as [`save`](Self::save), or one of kind:
+    ///
+    /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy) if a step was submitted
+    ///   and not received: [`Fitting::settle`] receives those of a fit;
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if a key of
+    ///   `metadata` is not free (see [`formats::write_with`]).
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn save_fitting(&self, path: &Path, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
+    pub fn save_fitting(&self, path: impl AsRef<Path>, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
         block_on(self.save_fitting_async(path, fitting, metadata))
     }
 
-    /// [`save_fitting`](Self::save_fitting), without blocking on a GPU.
+    /// Does the same as [`save_fitting`](Self::save_fitting) without blocking on a GPU.
     ///
     /// # Errors
     ///
-    /// As [`save_fitting`](Self::save_fitting).
-    pub async fn save_fitting_async(&self, path: &Path, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
+    /// Returns the same errors as [`save_fitting`](Self::save_fitting).
+    pub async fn save_fitting_async(
+        &self,
+        path: impl AsRef<Path>,
+        fitting: &Fitting,
+        metadata: &Metadata,
+    ) -> Result<()> {
         formats::check_keys(metadata)?;
         self.check_none_waits("save")?;
-        self.write(path, Some(fitting.record()), metadata).await
+        self.write(path.as_ref(), Some(fitting.record()), metadata).await
     }
 
     async fn write(&self, path: &Path, fit: Option<Record>, metadata: &Metadata) -> Result<()> {
@@ -164,7 +178,7 @@ impl Trainer {
         let weights = self.weights_async().await?.to_tensors(self.model())?;
         if let Some(found) = non_finite(&weights).first() {
             let text = format!("{found}; expected finite weights to save, nothing was written");
-            return Err(Error::new(ErrorKind::Training, text).at(path.display()));
+            return Err(Error::new(ErrorKind::Numeric, text).at(path.display()));
         }
         let mut kept = Tensors::new();
         for (n, moment) in self.update.rule().moments().iter().enumerate() {
@@ -189,7 +203,7 @@ impl Trainer {
             learning_rate: text(self.rate),
             update: self.update.settings().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             schedule: self.schedule_in_words(),
-            plateau: self.schedule.as_ref().and_then(|schedule| schedule.state()).map(|seen| Seen {
+            plateau: self.schedule.as_ref().and_then(|schedule| schedule.state()).map(|seen| Recorded {
                 best: seen.best.map(text),
                 bad: seen.bad,
                 cooldown: seen.cooldown,
@@ -205,19 +219,20 @@ impl Trainer {
         formats::write_beside(path, self.model(), weights, Precision::F32, (&metadata, kept))
     }
 
-    /// Goes on where [`save`](Self::save) left a training: this trainer is of the same model and update.
+    /// Goes on where a training was [saved](Self::save). This trainer must have the same model and update.
     ///
     /// # Example
     ///
     /// ```
-    /// use gatewave::{Adam, Batch, Device, Gru, Input, Like, Loss, Model, Targets, Trainer, Update, Weights};
+    /// use gatewave::train::{Adam, Batch, Convention, Loss, Targets, Update};
+    /// use gatewave::{Device, Gru, Input, Model, Trainer, Weights};
     /// use ndarray::Array3;
     ///
     /// # fn main() -> gatewave::Result<()> {
     /// let model = Model::new().layer(Gru::new(1, 4));
     /// let begin = |seed| {
-    ///     let weights = Weights::initial(&model, Like::Torch, seed)?;
-    ///     Trainer::new(model.clone(), &weights, Loss::MeanSquared, Update::by(Adam::like(Like::Torch)), Device::Cpu)
+    ///     let weights = Weights::initial(&model, Convention::Torch, seed)?;
+    ///     Trainer::new(&model, &weights, Loss::MeanSquared, Update::by(Adam::like(Convention::Torch)), Device::Cpu)
     /// };
     /// let batch = Batch::new(Input::features(Array3::ones((2, 5, 1))), Targets::values(Array3::zeros((2, 5, 4))));
     /// let path = std::env::temp_dir().join(format!("gatewave-{}-doc.safetensors", std::process::id()));
@@ -234,20 +249,32 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the file cannot be read; `Weights`, where it is damaged, no checkpoint, or a weight of it is not finite;
-    /// `Model`, where it is of another model; `Training`, where it is of another update or schedule; `Lost`, where the device is
-    /// lost. The trainer is then as it was.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if the file cannot be read;
+    /// - [`ErrorKind::Weights`](crate::ErrorKind::Weights) if it is
+    ///   damaged or no checkpoint, or a weight in it is not finite;
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if it is of another model;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if it is of another update or schedule;
+    /// - [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the device is lost.
+    ///
+    /// The trainer is then as it was.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn resume(&mut self, path: &Path) -> Result<()> {
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
         block_on(self.resume_async(path))
     }
 
-    /// [`resume`](Self::resume), without blocking on a GPU.
+    /// Does the same as [`resume`](Self::resume) without blocking on a GPU.
     ///
     /// # Errors
     ///
-    /// As [`resume`](Self::resume).
-    pub async fn resume_async(&mut self, path: &Path) -> Result<()> {
+    /// Returns the same errors as [`resume`](Self::resume).
+    pub async fn resume_async(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.resume_from(path.as_ref()).await
+    }
+
+    async fn resume_from(&mut self, path: &Path) -> Result<()> {
+        self.end_dropped().await;
         let Resumed { state, rate, seed, plateau, tensors, carried } =
             self.read(path).map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(path.display()) })?;
         let moments = self.update.rule().moments().len();
@@ -260,9 +287,9 @@ impl Trainer {
         let all = Weights::from_tensors(self.model(), all)?;
         let kept: Vec<Weights> =
             kept.into_iter().map(|tensors| Weights::of_tensors(self.model(), tensors)).collect::<Result<_>>()?;
-        self.learner.set(&all).await?;
+        self.runner.set(&all).await?;
         for (moment, values) in kept.iter().enumerate() {
-            self.learner.set_moment(moment, values).await?;
+            self.runner.set_moment(moment, values).await?;
         }
         for (name, (weights, moments)) in tensors {
             if let Some(own) = self.states.get_mut(&name) {
@@ -278,9 +305,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// What the optimizer keeps of each tensor as moment `moment`, by name.
+    /// Returns moment number `moment` of each tensor, by name.
     async fn moment(&self, moment: usize) -> Result<BTreeMap<String, Named>> {
-        let mut all = self.learner.moment(moment).await?.named(self.model())?;
+        let mut all = self.runner.moment(moment).await?.named(self.model())?;
         for (name, state) in &self.states {
             let data = state.moments[moment].clone();
             all.insert(name.clone(), Named { data, ..state.named.clone() });
@@ -288,7 +315,7 @@ impl Trainer {
         Ok(all)
     }
 
-    /// What the file at `path` holds, where it is of this trainer's model and update.
+    /// Reads the file at `path`, and checks that it is of this trainer's model and update.
     fn read(&self, path: &Path) -> Result<Resumed> {
         let safetensors::Contents { tensors: held, description, metadata } = safetensors::read(path)?;
         let state = State::of(&metadata)?;
@@ -306,7 +333,7 @@ impl Trainer {
         for (name, shape) in &self.shapes {
             let weights = elements(&held, name, shape)?;
             if let Some(bad) = weights.iter().find(|w| !w.is_finite()) {
-                return Err(damaged(format!("{name}: expected finite weights, got {bad}")));
+                return Err(damaged(format!("{name}: expected finite weights, got {bad}")).of_tensor(name));
             }
             let of = |moment: &Moment| elements(&held, &format!("{OF_TRAINING}{}.{name}", moment.name()), shape);
             let moments = self.update.rule().moments().iter().map(of).collect::<Result<Vec<_>>>()?;
@@ -336,13 +363,13 @@ impl Trainer {
         Ok(())
     }
 
-    /// The schedule without what it has seen.
+    /// Returns the schedule in words, without what it has observed.
     fn schedule_in_words(&self) -> String {
         let fresh = |schedule: &Schedule| format!("{:?}", schedule.clone().resumed(PlateauState::default()));
         self.schedule.as_ref().map_or_else(|| "none".to_owned(), fresh)
     }
 
-    /// What a plateau has seen, of the schedule of this trainer.
+    /// Returns the state of a plateau, and checks that the schedule is this trainer's.
     fn plateau(&self, state: &State) -> Result<Option<PlateauState>> {
         let (own, other) = (self.schedule_in_words(), &state.schedule);
         if own != *other {
@@ -352,7 +379,7 @@ impl Trainer {
             );
             return Err(Error::new(ErrorKind::Training, text));
         }
-        let read = |seen: &Seen| {
+        let read = |seen: &Recorded| {
             let read = |text: &Option<String>| text.as_deref().map(number).transpose();
             let (best, rate) = (read(&seen.best)?, read(&seen.rate)?);
             Ok(PlateauState { best, bad: seen.bad, cooldown: seen.cooldown, rate })
@@ -360,7 +387,7 @@ impl Trainer {
         state.plateau.as_ref().map(read).transpose()
     }
 
-    /// The states that stack `stack` goes on from, if there are any.
+    /// Returns the states that stack `stack` goes on from, if there are any.
     fn states(&self, held: &Tensors, stack: usize) -> Result<Option<Batched>> {
         let Some(r) = self.model().stacks().nth(stack) else { return Ok(None) };
         let (name, rows) = (of_stack(stack, "h"), r.num_layers * r.directions());
@@ -374,21 +401,21 @@ impl Trainer {
     }
 }
 
-/// The name of a state that is carried.
+/// Returns the name of a carried state.
 fn of_stack(stack: usize, state: &str) -> String {
     format!("{OF_TRAINING}states.{stack}.{state}")
 }
 
-/// The elements of a tensor, which is of this shape.
+/// Returns the elements of a tensor of this shape.
 fn elements(held: &Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     match held.get(name) {
-        Some(tensor) if tensor.shape() == shape => Ok(tensor.read().map_err(|e| e.at(name))?.into_owned()),
-        Some(tensor) => Err(damaged(format!("{name}: expected {shape:?}, got {:?}", tensor.shape()))),
-        None => Err(damaged(format!("{name}: expected a tensor {shape:?} of 32-bit floats, got none"))),
+        Some(tensor) if tensor.shape() == shape => Ok(tensor.read().map_err(|e| e.at_tensor(name))?.into_owned()),
+        Some(tensor) => Err(damaged(format!("{name}: expected {shape:?}, got {:?}", tensor.shape())).of_tensor(name)),
+        None => Err(damaged(format!("{name}: expected a tensor {shape:?} of 32-bit floats, got none")).of_tensor(name)),
     }
 }
 
-/// The number that a checkpoint holds as a word, so that it comes back as it was.
+/// Reads a number that a checkpoint holds as text.
 pub(super) fn number<T>(text: &str) -> Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
@@ -397,7 +424,7 @@ where
         .map_err(|e| damaged(format!("metadata {TRAINING_KEY}: expected a number, got {text:?}")).because(e))
 }
 
-/// The first place where `got` is not as `expected`, with what stands there in each.
+/// Returns the first place where `got` differs from `expected`, with what each holds there.
 fn difference(place: &str, expected: &Value, got: &Value) -> Option<(String, String, String)> {
     match (expected, got) {
         (Value::Object(own), Value::Object(other)) => {

@@ -1,4 +1,4 @@
-//! What a training goes over: examples, each a row of named tensors, and the batches that are taken out of them.
+//! The examples of a training, each a row of named tensors, and the batches that are taken from them.
 //!
 //! Knows ports, calls and losses; knows no device and no optimizer.
 
@@ -9,23 +9,25 @@ use std::sync::Arc;
 use ndarray::{ArrayD, Axis, Slice};
 
 use super::batch::Batch;
-use super::held::{Held, live_steps};
+use super::in_memory::{InMemoryExamples, live_steps};
 use super::targets;
 use crate::call::Batching;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::{Clocks, Dim, InputPort, InputValue, Model, TimeEnd};
 use crate::named::{Examples, NamedTensors, Values, read_input};
-use crate::train::rows_before_split;
+use crate::recipe::rows_before_split;
 
-/// Examples to train on: what a model takes and what its outputs are compared with, as named tensors with a row for each.
+/// Examples to train on: the inputs of a model and the targets of
+/// its outputs, as named tensors with one row for each example.
 ///
-/// [`new`](Self::new) takes tensors that are in memory, [`of`](Self::of) whatever lays rows out batch by batch.
+/// [`new`](Self::new) takes tensors in memory; [`of`](Self::of) takes anything that lays out rows batch by batch.
 ///
 /// # Example
 ///
 /// ```
-/// use gatewave::{Dataset, Gru, Linear, Loss, Model, NamedTensors, Select};
+/// use gatewave::train::{Dataset, Loss};
+/// use gatewave::{Gru, Linear, Model, NamedTensors, Select};
 /// use ndarray::{Array2, Array3};
 ///
 /// # fn main() -> gatewave::Result<()> {
@@ -44,31 +46,36 @@ pub struct Dataset {
     model: Model,
     objective: Objective,
     examples: Arc<dyn Examples>,
-    /// Those of all examples that are meant.
+    /// The rows of `examples` that belong to this dataset.
     range: Range<usize>,
-    /// The axis of the steps of each tensor that has one, and how many there are.
+    /// The time axis of each tensor that has one, and its number of steps.
     time: BTreeMap<String, (Axis, usize)>,
-    /// The tensor of these that says where there are steps.
+    /// The one of these tensors that is the mask.
     mask: Option<String>,
-    /// Whether all rows were checked when they came; else each batch is when it is taken.
+    /// Whether all rows were checked in advance; otherwise each batch is checked when it is taken.
     is_checked: bool,
 }
 
-/// How many lengths there are at most of batches that are cut to their rows': each has a plan of its own.
+/// The most lengths of batches that are cut to their longest row: each length has a plan of its own.
 const LENGTHS: usize = 4;
 
 impl Batch {
-    /// A batch of named tensors: what [`Model::named_input`] takes, and the targets of each loss of `objective`.
+    /// Makes a batch of named tensors: the inputs that [`Model::named_input`]
+    /// takes, and the targets of each loss of `objective`.
     ///
-    /// Targets are named `y_OUTPUT` by the output that they are compared with, and `y` where the model has one output. They
-    /// have the axes of the output, those of classes without its features. What the loss of each row or step is multiplied by may
-    /// come as `sample_weight_OUTPUT` and `sample_weight`: `[B]`, or the axes of the output without its features. The mean is not
-    /// divided by it ([`Targets::sample_weights`](crate::Targets::sample_weights)).
+    /// Targets are named `y_OUTPUT`, after the output that they are compared with, or `y` if the
+    /// model has one output. They have the axes of the output; targets of classes leave out its
+    /// features. Weights of the loss of each row or step may come as `sample_weight_OUTPUT` or
+    /// `sample_weight`. Their shape is `[B]`, or that of the output without its features. The mean
+    /// is not divided by them ([`Targets::sample_weights`](crate::train::Targets::sample_weights)).
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a tensor is missing, unknown or does not fit; `Training`, where no target counts; `Model`, where a loss
-    /// does not fit the last layer.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) if a tensor is missing, unknown or does not fit;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if no target counts;
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if a loss does not fit the last layer.
     pub fn named(model: &Model, objective: impl Into<Objective>, tensors: &NamedTensors) -> Result<Self> {
         let objective = objective.into();
         let batch = Self::read(model, &objective, tensors)?;
@@ -76,13 +83,13 @@ impl Batch {
         Ok(batch)
     }
 
-    /// The same, as far as axes tell.
+    /// Does the same, and checks axes alone.
     fn read(model: &Model, objective: &Objective, tensors: &NamedTensors) -> Result<Self> {
         let (targets, others) = targets::read(model, objective, tensors)?;
-        Ok(Self { input: read_input(model, &others)?, targets })
+        Ok(Self { input: read_input(model, &others)?.into_owned(), targets })
     }
 
-    /// How many rows it has; none of one sequence without a batch.
+    /// Checks the batch and returns its number of rows; none for one sequence without a batch axis.
     fn check(&self, model: &Model, objective: &Objective) -> Result<Option<usize>> {
         let call = self.input.check(model)?;
         objective.check(model, &call, &self.targets)?;
@@ -91,11 +98,12 @@ impl Batch {
 }
 
 impl Dataset {
-    /// The examples of `tensors`, which are named as [`Batch::named`] takes them.
+    /// Makes a dataset of `tensors`, with the names that [`Batch::named`] takes.
     ///
     /// # Errors
     ///
-    /// As [`Batch::named`]; kind `Shape`, where there is no axis of the rows.
+    /// Returns the same errors as [`Batch::named`], or one of kind
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if there is no axis of rows.
     pub fn new(model: &Model, objective: impl Into<Objective>, tensors: NamedTensors) -> Result<Self> {
         let objective = objective.into();
         let Some(rows) = Batch::read(model, &objective, &tensors)?.check(model, &objective)? else {
@@ -111,17 +119,18 @@ impl Dataset {
         }
         let lengths = given(model, &held, is_lengths).map(|port| port.name);
         let mask = given(model, &held, is_mask).and_then(|port| Some((port.name, place(&port.axes, Dim::Time)?)));
-        let held = Held { tensors: held, rows, lengths, mask };
+        let held = InMemoryExamples { tensors: held, rows, lengths, mask };
         let first = held.tensors(&[0])?;
         Ok(Self { is_checked: true, ..Self::over(model, objective, Arc::new(held), &first) })
     }
 
-    /// Examples that are laid out batch by batch. The first one is laid out here, to see that it fits the model; each batch is
-    /// checked when it is taken.
+    /// Makes a dataset of examples that are laid out batch by batch. The first example is laid
+    /// out here, to check that it fits the model. Each batch is checked when it is taken.
     ///
     /// # Errors
     ///
-    /// As [`Batch::named`]; kind `Training`, where there are no examples; what `examples` says of the first one.
+    /// Returns the same errors as [`Batch::named`], those of `examples` for the first example, or
+    /// one of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if there are no examples.
     pub fn of(model: &Model, objective: impl Into<Objective>, examples: impl Examples + 'static) -> Result<Self> {
         let objective = objective.into();
         if examples.rows() == 0 {
@@ -130,14 +139,14 @@ impl Dataset {
         let tensors = examples.tensors(&[0])?;
         match Batch::read(model, &objective, &tensors)?.check(model, &objective) {
             Ok(first) => one_batch(first, 1)?,
-            // A row may be without anything that counts, among others.
+            // A single row may have nothing that counts.
             Err(error) if error.kind() == ErrorKind::Training => {}
             Err(error) => return Err(error),
         }
         Ok(Self::over(model, objective, Arc::new(examples), &tensors))
     }
 
-    /// `first` are the tensors of the first example.
+    /// Makes a dataset without checks. `first` are the tensors of the first example.
     fn over(model: &Model, objective: Objective, examples: Arc<dyn Examples>, first: &NamedTensors) -> Self {
         let mut time = BTreeMap::new();
         for (name, values) in first {
@@ -151,32 +160,32 @@ impl Dataset {
         Self { model: model.clone(), objective, examples, range, time, mask, is_checked: false }
     }
 
-    /// How many examples there are.
+    /// Returns the number of examples.
     pub fn rows(&self) -> usize {
         self.range.len()
     }
 
-    /// All but the last `share` of the rows, and these (Keras' `validation_split`).
+    /// Splits off the last `share` of the rows: returns all others, then these (Keras' `validation_split`).
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where one of both would be empty.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if either part would be empty.
     pub fn split(&self, share: f64) -> Result<[Self; 2]> {
         let first = rows_before_split(self.rows(), share)?;
         Ok([self.part(0, first), self.part(first, self.rows())])
     }
 
-    /// The axis of the rows of the tensor `name`, which has so many axes; none of a tensor that neither `model` takes with
-    /// a row for each example nor `objective` compares its outputs with.
+    /// Returns the axis of rows of the tensor `name` with `count` axes. Returns none unless
+    /// `model` takes it with a row for each example, or `objective` compares an output with it.
     pub fn row_axis(model: &Model, objective: &Objective, name: &str, count: usize) -> Option<usize> {
         Some(place(&axes(model, objective, name, count)?, Dim::Batch)?.index())
     }
 
-    /// How many steps each row has.
+    /// Returns how many steps each row has.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where no tensor says it.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if no tensor holds the lengths.
     pub(super) fn lengths(&self) -> Result<Vec<usize>> {
         let wrong = |text: String| Error::new(ErrorKind::Training, format!("buckets: expected {text}"));
         let Some(mut lengths) = self.examples.lengths() else {
@@ -190,27 +199,27 @@ impl Dataset {
         Ok(lengths.split_off(self.range.start.min(lengths.len())))
     }
 
-    /// Rows `from` to `to`.
+    /// Returns rows `from` to `to` as a dataset.
     pub(super) fn part(&self, from: usize, to: usize) -> Self {
         Self { range: self.range.start + from..self.range.start + to, ..self.clone() }
     }
 
-    /// The batch of these rows, in their order.
+    /// Lays out the batch of these rows, in their order.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where there is no such row; what the [`Examples`] say; as [`Batch::named`], where they lay out what does not
-    /// fit, with the number of the row.
+    /// Returns the errors of the [`Examples`], or one of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if there is
+    /// no such row. If the tensors laid out do not fit, it is the error of [`Batch::named`] with the number of the row.
     pub fn batch(&self, rows: &[usize]) -> Result<Batch> {
         self.read(rows, &self.tensors(rows)?)
     }
 
-    /// The batch of these rows, cut to the length of the longest of them, rounded up to one of few. What it loses, and its
-    /// gradients, are those of the whole. `lengths` are those of all rows.
+    /// Lays out the batch of these rows, cut to the length of the longest of them. That length is rounded up to
+    /// one of few. The loss and the gradients are those of the whole batch. `lengths` are those of all rows.
     ///
     /// # Errors
     ///
-    /// As [`batch`](Self::batch).
+    /// Returns the same errors as [`batch`](Self::batch).
     pub(super) fn short_batch(&self, rows: &[usize], lengths: &[usize]) -> Result<Batch> {
         let mut tensors = self.tensors(rows)?;
         let kept = rows.iter().filter_map(|row| lengths.get(*row)).max().and_then(|most| self.kept(&tensors, *most));
@@ -218,15 +227,15 @@ impl Dataset {
             for (name, values) in &mut tensors {
                 match (self.time.get(name), values) {
                     (None, _) => {}
-                    (Some(&(axis, _)), Values::Real(array)) => keep(array, axis, &kept),
-                    (Some(&(axis, _)), Values::Whole(array)) => keep(array, axis, &kept),
+                    (Some(&(axis, _)), Values::F32(array)) => keep(array, axis, &kept),
+                    (Some(&(axis, _)), Values::I64(array)) => keep(array, axis, &kept),
                 }
             }
         }
         self.read(rows, &tensors)
     }
 
-    /// The batch that `tensors` are.
+    /// Reads `tensors` as the batch of `rows`.
     fn read(&self, rows: &[usize], tensors: &NamedTensors) -> Result<Batch> {
         let batch = Batch::read(&self.model, &self.objective, tensors)?;
         if self.is_checked {
@@ -234,13 +243,14 @@ impl Dataset {
         }
         match batch.check(&self.model, &self.objective) {
             Ok(got) => one_batch(got, rows.len()).map(|()| batch),
-            // Where nothing counts it is the batch that is wrong, and no row.
+            // If nothing counts, the batch is wrong and not a row.
             Err(error) if error.kind() == ErrorKind::Training => Err(error),
             Err(error) => Err(self.wrong_row(rows).unwrap_or(error)),
         }
     }
 
-    /// What is wrong with the first of these rows that does not fit by itself: in a batch it is told by its place there.
+    /// Returns the error of the first of these rows that does not fit
+    /// by itself. The error of a batch would name its place there.
     fn wrong_row(&self, rows: &[usize]) -> Option<Error> {
         rows.iter().map(|row| self.range.start + row).find_map(|row| {
             let tensors = self.examples.tensors(&[row]).ok()?;
@@ -250,12 +260,12 @@ impl Dataset {
         })
     }
 
-    /// The steps that are kept of rows of which none is longer than `longest`: the first ones, or the last ones where a mask
-    /// says that padding comes first. None where that is not said, steps are taken out of others, or the model reads a
-    /// step that is padding.
+    /// Returns the steps to keep of rows that are at most `longest` steps long: the first ones,
+    /// or the last ones if the mask says that padding comes first. Returns none if neither end is
+    /// all padding, if the model has several clocks or goes backwards, or if it reads a padded step.
     fn kept(&self, tensors: &NamedTensors, longest: usize) -> Option<Range<usize>> {
         let (_, whole) = *self.time.values().next()?;
-        // Of a stack that goes backwards each length gives other steps to what comes behind it.
+        // Behind a stack that goes backwards, every length gives other steps.
         if Clocks::of(&self.model).all().len() != 1 || self.model.goes_backwards() {
             return None;
         }
@@ -263,7 +273,7 @@ impl Dataset {
         let (first, last) = (0..steps, whole - steps..whole);
         let live = match &self.mask {
             None => 0..longest,
-            Some(mask) => live_steps(&tensors.get(mask)?.real().view(), self.time.get(mask)?.0)?,
+            Some(mask) => live_steps(&tensors.get(mask)?.to_f32().view(), self.time.get(mask)?.0)?,
         };
         let taken = self.model.ends_taken();
         let is_taken = |end: TimeEnd| taken.iter().any(|(taken, _)| *taken == end);
@@ -288,7 +298,7 @@ impl Dataset {
     }
 }
 
-/// Whether examples gave as many rows as were asked for.
+/// Checks that the examples gave as many rows as were asked for.
 fn one_batch(got: Option<usize>, wanted: usize) -> Result<()> {
     if got == Some(wanted) {
         return Ok(());
@@ -297,14 +307,14 @@ fn one_batch(got: Option<usize>, wanted: usize) -> Result<()> {
     Err(shape(format!("expected {wanted} rows of the examples, got {got}")))
 }
 
-/// Leaves some steps of an array.
+/// Cuts `array` to `steps` along `axis`.
 fn keep<A: Clone>(array: &mut ArrayD<A>, axis: Axis, steps: &Range<usize>) {
     if steps.len() < array.len_of(axis) {
         *array = array.slice_axis(axis, Slice::from(steps.clone())).to_owned();
     }
 }
 
-/// The first port of `model` that is `wanted` and among `tensors`.
+/// Returns the first input port of `model` that satisfies `wanted` and is among `tensors`.
 fn given<T>(model: &Model, tensors: &BTreeMap<String, T>, wanted: fn(InputValue) -> bool) -> Option<InputPort> {
     let is_given = |port: &&InputPort| wanted(port.value) && tensors.contains_key(&port.name);
     model.all_ports().inputs.iter().find(is_given).cloned()
@@ -318,12 +328,12 @@ fn is_mask(value: InputValue) -> bool {
     matches!(value, InputValue::Mask(_))
 }
 
-/// The axis that is `wanted`.
+/// Returns the position of the axis `wanted`.
 fn place(axes: &[Dim], wanted: Dim) -> Option<Axis> {
     axes.iter().position(|dim| *dim == wanted).map(Axis)
 }
 
-/// The axes of the tensor `name`, which has so many; none of weights.
+/// Returns the axes of the tensor `name`, which has `count` axes; none for weights.
 fn axes(model: &Model, objective: &Objective, name: &str, count: usize) -> Option<Vec<Dim>> {
     let of_targets = objective.terms().iter().find_map(|term| targets::axes(model, term, name, count));
     of_targets.or_else(|| {

@@ -1,20 +1,20 @@
-//! Which dropout a training cannot do: it is refused by its name, and never left out.
+//! The dropout that a training cannot do: it is refused by name, and never left out.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{LayerKind, Model, Takers};
+use crate::model::{Consumers, LayerKind, Model};
 
-/// Whether all dropout of `model` can be done.
+/// Checks that a training can do all dropout of `model`.
 ///
 /// # Errors
 ///
-/// Kind `Training`.
+/// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if it cannot.
 pub(super) fn check(model: &Model) -> Result<()> {
-    let takers = Takers::of(model);
+    let consumers = Consumers::of(model);
     for (index, layer) in model.layers.iter().enumerate() {
         let wrong = match &layer.kind {
             LayerKind::Dropout(dropout) => {
-                // A selection of a chain passes dropout by.
-                let is_seen = !model.is_chain() || !takers.of_steps(index).is_empty();
+                // A selection in a chain bypasses dropout.
+                let is_seen = !model.is_chain() || !consumers.of_steps(index).is_empty();
                 (dropout.rate.get() > 0.0 && !is_seen).then(|| {
                     "expected dropout of something that is taken, got one that nothing takes; a selection takes what it selects of \
                      the stack itself: try the dropout after it"
@@ -24,7 +24,7 @@ pub(super) fn check(model: &Model) -> Result<()> {
             _ => None,
         };
         if let Some(text) = wrong {
-            return Err(Error::new(ErrorKind::Training, format!("layer {}: {text}", model.place(index))));
+            return Err(model.at_layer(index, Error::new(ErrorKind::Training, text)));
         }
     }
     Ok(())

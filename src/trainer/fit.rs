@@ -1,4 +1,4 @@
-//! Training over epochs: how it goes over its examples, and what became of each epoch.
+//! Training over epochs: the settings of a fit, and the results of each epoch.
 
 use std::time::Duration;
 
@@ -12,35 +12,35 @@ use crate::loss::Objective;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
-/// How a training goes over its examples.
+/// The settings of a training over epochs.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Fit {
-    /// How often it goes over all of them.
+    /// The number of epochs.
     pub epochs: u64,
-    /// The rows of a batch; the last one of an epoch may have fewer.
+    /// The rows of a batch; the last batch of an epoch may have fewer.
     pub batch_size: usize,
     /// Whether each epoch takes the rows in another order.
     pub shuffle: bool,
-    /// Whether the rows of a batch are of like lengths, as far as a shuffle of fifty batches allows. A batch to train on is then
-    /// cut to the length of its longest row, rounded up to a quarter of the longest row of all.
+    /// Whether the rows of a batch have similar lengths, as far as a shuffle of fifty batches allows. A training
+    /// batch is then cut to the length of its longest row, rounded up to a quarter of the longest row of all.
     pub buckets: bool,
-    /// What the orders are drawn from: the same seed gives the same orders on every machine.
+    /// The seed of the orders: the same seed gives the same orders on every machine.
     pub seed: u64,
-    /// What is told of each epoch beside the loss, of the examples to validate with.
+    /// The metrics of each epoch beside the loss, measured on the validation examples.
     pub metrics: Vec<Metric>,
-    /// Whether the metrics are told of the examples that it trains on as well, which takes passes forward over them.
+    /// Whether the metrics are measured on the training examples as well, which takes forward passes over them.
     pub measure_training: bool,
-    /// When it ends before its last epoch.
+    /// When the fit ends before its last epoch.
     pub early_stopping: Option<EarlyStopping>,
-    /// After how long it ends, behind the batch under way.
+    /// The time after which the fit ends, once the batch under way is done.
     pub time_limit: Option<Duration>,
-    /// The most batches of an epoch, and of a validation: to see that all of it works.
+    /// The most batches of an epoch, and of a validation: for a quick check that everything works.
     pub most_batches: Option<usize>,
 }
 
 impl Default for Fit {
-    /// Keras' defaults: one epoch, 32 rows a batch, shuffled, losses alone, and all epochs.
+    /// Returns the defaults of Keras: one epoch, 32 rows a batch, shuffled, the loss alone, and no early end.
     fn default() -> Self {
         Self {
             epochs: 1,
@@ -58,7 +58,7 @@ impl Default for Fit {
 }
 
 impl Fit {
-    /// Sets how often it goes over all examples.
+    /// Sets the number of epochs.
     #[must_use]
     pub fn epochs(mut self, epochs: u64) -> Self {
         self.epochs = epochs;
@@ -79,42 +79,43 @@ impl Fit {
         self
     }
 
-    /// Sets whether the rows of a batch are of like lengths. That needs a shuffle, and examples with lengths or a mask.
+    /// Sets whether the rows of a batch have similar lengths. That
+    /// needs a shuffle, and examples with lengths or a mask.
     #[must_use]
     pub fn buckets(mut self, buckets: bool) -> Self {
         self.buckets = buckets;
         self
     }
 
-    /// Sets what the orders are drawn from.
+    /// Sets the seed of the orders.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Sets what is told of each epoch beside the loss, of the examples to validate with.
+    /// Sets the metrics of each epoch beside the loss, measured on the validation examples.
     #[must_use]
     pub fn metrics(mut self, metrics: impl Into<Vec<Metric>>) -> Self {
         self.metrics = metrics.into();
         self
     }
 
-    /// Sets whether the metrics are told of the examples that it trains on as well.
+    /// Sets whether the metrics are measured on the training examples as well.
     #[must_use]
     pub fn measure_training(mut self, measure: bool) -> Self {
         self.measure_training = measure;
         self
     }
 
-    /// Sets when it ends before its last epoch. That needs examples to validate with.
+    /// Sets when the fit ends before its last epoch. That needs validation examples.
     #[must_use]
     pub fn early_stopping(mut self, stopping: EarlyStopping) -> Self {
         self.early_stopping = Some(stopping);
         self
     }
 
-    /// Sets after how long it ends.
+    /// Sets the time after which the fit ends.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
@@ -128,11 +129,11 @@ impl Fit {
         self
     }
 
-    /// Whether the settings can be.
+    /// Checks the settings.
     ///
     /// # Errors
     ///
-    /// Kind `Training`.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if a setting is invalid.
     pub fn check(&self) -> Result<()> {
         let counts = [
             ("epochs", self.epochs == 0),
@@ -149,7 +150,7 @@ impl Fit {
         self.early_stopping.map_or(Ok(()), |stopping| stopping.check())
     }
 
-    /// Whether a training of `objective` can be so, with examples to validate with or without.
+    /// Checks the settings for a training of `objective`, with or without validation examples.
     pub(super) fn check_with(&self, objective: &Objective, validates: bool) -> Result<()> {
         self.check()?;
         self.metrics.iter().try_for_each(|metric| metric.check(objective))?;
@@ -160,56 +161,60 @@ impl Fit {
         Ok(())
     }
 
-    /// The rows of as many batches as are taken of so many rows.
+    /// Returns how many of `rows` rows a pass takes: at most those of [`most_batches`](Self::most_batches) batches.
     pub(super) fn rows(&self, rows: usize) -> usize {
         self.most_batches.map_or(rows, |most| rows.min(most.saturating_mul(self.batch_size)))
     }
 }
 
-/// What became of an epoch.
+/// The results of an epoch.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Epoch {
-    /// Which, counted from 1, and on from those of an earlier `fit` or of a checkpoint.
+    /// The number of the epoch, counted from 1. It goes on from the epochs of an earlier `fit` or of a checkpoint.
     pub number: u64,
-    /// The mean of what its batches lost before their updates, weighted by their rows.
+    /// The mean loss of its batches before their updates, weighted by their rows.
     pub loss: f64,
-    /// The same of the examples to validate with, after the updates.
+    /// The loss on the validation examples, after the updates.
     pub validation_loss: Option<f64>,
-    /// The metrics of the examples that it trained on, after the updates, where they are measured.
+    /// The metrics on the training examples, after the updates, if they are measured.
     pub metrics: Vec<(Metric, f64)>,
-    /// Those of the examples to validate with.
+    /// The metrics on the validation examples.
     pub validation_metrics: Vec<(Metric, f64)>,
-    /// Whether it is better than those before it in this fit, by [`EarlyStopping`]'s `min_delta` where that is set: its validation
-    /// loss is smaller, or its loss, where nothing is validated. The last one that is so is the best.
+    /// Whether this epoch is better than those before it in this fit, by `min_delta` of
+    /// [`EarlyStopping`] if that is set. It is better if its validation loss is smaller,
+    /// or its loss if nothing is validated. The last epoch marked so is the best.
     pub better: bool,
     /// The learning rate of its last update.
     pub learning_rate: f64,
-    /// What it took, with the validation.
+    /// The time it took, including the validation.
     pub time: Duration,
 }
 
 impl Epoch {
-    /// What tells whether it is better.
+    /// Returns the loss by which epochs are compared.
     pub(super) fn watched(&self) -> f64 {
         self.validation_loss.unwrap_or(self.loss)
     }
 }
 
 impl Trainer {
-    /// Trains on all of `data`, epoch by epoch, and tells `each` what became of it. Epochs are counted on, each has its own
-    /// order: several calls of one epoch are one call of several, and a checkpoint may be saved between them.
+    /// Trains on all of `data`, epoch by epoch, and passes the results of each epoch to
+    /// `each`. Epochs are counted on, and each has its own order. So several calls of
+    /// one epoch equal one call of several, and a checkpoint may be saved between them.
     ///
-    /// Where a fit may [stop early](Fit::early_stopping), the weights are in the end those of the best epoch. What it saw is forgotten
-    /// then: a second call begins with a best epoch of its own. A [`Fitting`] tells of each batch, and can be saved and resumed.
+    /// If a fit may [stop early](Fit::early_stopping), the weights are those of the best epoch in the end. A second
+    /// call begins with a best epoch of its own. A [`Fitting`] reports each batch, and can be saved and resumed.
     ///
-    /// States that are [carried](Self::carry) begin anew with each epoch. A batch is laid out while a GPU still trains on the one
-    /// before: where that one loses no finite number, it has changed nothing, and the one behind it was trained on.
+    /// States that are [carried](Self::carry) are reset at the beginning of each epoch. A batch
+    /// is laid out while a GPU still trains on the one before. If the loss of that earlier
+    /// batch is not finite, it has changed nothing, and the batch behind it was trained on.
     ///
     /// # Example
     ///
     /// ```
-    /// use gatewave::{Adam, Dataset, Device, Fit, Gru, Like, Linear, Loss, Model, NamedTensors, Select, Trainer, Update, Weights};
+    /// use gatewave::train::{Adam, Convention, Dataset, Fit, Loss, Update};
+    /// use gatewave::{Device, Gru, Linear, Model, NamedTensors, Select, Trainer, Weights};
     /// use ndarray::{Array2, Array3};
     ///
     /// # fn main() -> gatewave::Result<()> {
@@ -219,8 +224,8 @@ impl Trainer {
     ///     ("y".to_owned(), Array2::<f32>::ones((10, 1)).into()),
     /// ]);
     /// let data = Dataset::new(&model, Loss::MeanSquared, tensors)?;
-    /// let weights = Weights::initial(&model, Like::Torch, 0)?;
-    /// let update = Update::by(Adam::like(Like::Torch).learning_rate(0.01));
+    /// let weights = Weights::initial(&model, Convention::Torch, 0)?;
+    /// let update = Update::by(Adam::like(Convention::Torch).learning_rate(0.01));
     /// let mut trainer = Trainer::new(model, &weights, Loss::MeanSquared, update, Device::Cpu)?;
     /// let epochs = trainer.fit(&data, None, &Fit::default().epochs(3).batch_size(4), |_| {})?;
     /// assert!(epochs[2].loss < epochs[0].loss);
@@ -230,8 +235,11 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step); kind `Training`, where the settings cannot be, a metric is not told of the objective, early stopping
-    /// is asked for without examples to validate with, or weights or a loss are no longer finite.
+    /// Returns the same errors as [`step`](Self::step), or an error of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if a setting is invalid, a
+    ///   metric does not apply to the objective, or early stopping lacks validation examples;
+    /// - [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if weights or a loss are no longer finite.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn fit(
         &mut self,
@@ -243,11 +251,12 @@ impl Trainer {
         block_on(self.fit_async(data, validation, settings, each))
     }
 
-    /// [`fit`](Self::fit), without blocking on a GPU.
+    /// Does the same as [`fit`](Self::fit) without blocking. If the future is dropped before it is ready,
+    /// the batches trained on so far keep their effect. Its epochs up to the last whole one are counted.
     ///
     /// # Errors
     ///
-    /// As [`fit`](Self::fit).
+    /// Returns the same errors as [`fit`](Self::fit).
     pub async fn fit_async(
         &mut self,
         data: &Dataset,
@@ -256,38 +265,46 @@ impl Trainer {
         mut each: impl FnMut(&Epoch),
     ) -> Result<Vec<Epoch>> {
         let mut fitting = Fitting::new(settings.clone())?;
-        loop {
-            match fitting.next_async(self, data, validation).await? {
-                FitEvent::Batch(_) => {}
-                FitEvent::Epoch => fitting.epochs().last().into_iter().for_each(&mut each),
-                FitEvent::Ended(_) => break,
+        self.end_dropped().await;
+        self.check_none_waits("fit")?;
+        self.waiting.are_of_future();
+        let mut ended = Ok(());
+        while ended.is_ok() {
+            match fitting.go_on(self, data, validation).await {
+                Ok(FitEvent::Batch(_)) => {}
+                Ok(FitEvent::Epoch) => fitting.epochs().last().into_iter().for_each(&mut each),
+                Ok(FitEvent::Ended(_)) => break,
+                Err(error) => ended = Err(error),
             }
         }
-        fitting.put_back_async(self).await?;
+        self.waiting.are_received();
+        ended?;
+        fitting.restore_best_async(self).await?;
         Ok(fitting.into_epochs())
     }
 
-    /// What the model loses on all of `data`: the mean of batches of so many rows, weighted by their rows.
+    /// Computes the loss on all of `data`: the mean of batches of `batch_size` rows, weighted by their rows.
     ///
     /// # Errors
     ///
-    /// As [`loss`](Self::loss); kind `Training`, where it is not finite.
+    /// Returns the same errors as [`loss`](Self::loss), or one of kind
+    /// [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if the loss is not finite.
     pub async fn evaluate_async(&self, data: &Dataset, batch_size: usize) -> Result<f64> {
         self.go_over(data, batch_size, &mut None).await
     }
 
-    /// [`evaluate_async`](Self::evaluate_async), blocking.
+    /// Does the same as [`evaluate_async`](Self::evaluate_async), and blocks.
     ///
     /// # Errors
     ///
-    /// As [`evaluate_async`](Self::evaluate_async).
+    /// Returns the same errors as [`evaluate_async`](Self::evaluate_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(&self, data: &Dataset, batch_size: usize) -> Result<f64> {
         block_on(self.evaluate_async(data, batch_size))
     }
 }
 
-/// A mean, each value by its weight.
+/// A weighted mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Mean {
     pub(super) sum: f64,

@@ -1,4 +1,4 @@
-//! A fit under way, batch by batch: what it saw, where it stands, and when it ends. Knows a trainer and no kernel.
+//! A fit under way, batch by batch: what it saw, where it is, and when it ends. Knows a trainer and no kernel.
 
 mod record;
 
@@ -19,13 +19,14 @@ use crate::weights::{Weights, non_finite};
 
 pub(super) use record::Record;
 
-/// A training over epochs, taken batch by batch: [`Trainer::fit`] for whoever wants to tell of batches, to stop at any of them, or
-/// to save and go on later.
+/// A training over epochs, taken batch by batch. It is [`Trainer::fit`] for
+/// callers who report batches, stop at any of them, or save and go on later.
 ///
 /// # Example
 ///
 /// ```
-/// use gatewave::{Adam, Dataset, Device, Fit, Fitting, Gru, Like, Loss, Model, NamedTensors, FitEvent, Trainer, Update, Weights};
+/// use gatewave::train::{Adam, Convention, Dataset, Fit, FitEvent, Fitting, Loss, Update};
+/// use gatewave::{Device, Gru, Model, NamedTensors, Trainer, Weights};
 /// use ndarray::Array3;
 ///
 /// # fn main() -> gatewave::Result<()> {
@@ -35,8 +36,8 @@ pub(super) use record::Record;
 ///     ("y".to_owned(), Array3::<f32>::zeros((10, 5, 3)).into()),
 /// ]);
 /// let data = Dataset::new(&model, Loss::MeanSquared, tensors)?;
-/// let weights = Weights::initial(&model, Like::Torch, 0)?;
-/// let mut trainer = Trainer::new(model, &weights, Loss::MeanSquared, Update::by(Adam::like(Like::Torch)), Device::Cpu)?;
+/// let weights = Weights::initial(&model, Convention::Torch, 0)?;
+/// let mut trainer = Trainer::new(model, &weights, Loss::MeanSquared, Update::by(Adam::like(Convention::Torch)), Device::Cpu)?;
 ///
 /// let mut fitting = Fitting::new(Fit::default().epochs(2).batch_size(4))?;
 /// loop {
@@ -57,10 +58,10 @@ pub struct Fitting {
     epochs: Vec<Epoch>,
     now: Part,
     watch: Watch,
-    /// When it began, here and now.
+    /// When this run of the fit began.
     begun: Instant,
     ended: Option<FitEnd>,
-    /// The rows that it trains on, where a record says them.
+    /// The rows that it trains on, if a record says them.
     rows: Option<usize>,
 }
 
@@ -69,28 +70,28 @@ pub struct Fitting {
 struct Part {
     /// Its rows, in their order; empty before its first batch.
     order: Vec<usize>,
-    /// How long each row is, where batches hold rows of like lengths.
+    /// How long each row is; empty unless batches hold rows of similar lengths.
     lengths: Vec<usize>,
-    /// The batches whose numbers are here.
+    /// The batches whose numbers have been received.
     batches: usize,
-    /// The rows of batches that were submitted, and whose numbers are not here.
+    /// The rows of each batch that was submitted and not yet received.
     waiting: VecDeque<usize>,
     mean: Mean,
     learning_rate: f64,
-    /// What it took before `since`.
+    /// The time it took before `since`.
     before: Duration,
     since: Option<Instant>,
 }
 
-/// What a step of a fit came to.
+/// The result of one step of a fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FitEvent {
     /// A batch was trained on.
     Batch(Trained),
-    /// An epoch ended: [`Fitting::epochs`] has it as its last.
+    /// An epoch ended; it is the last of [`Fitting::epochs`].
     Epoch,
-    /// All is done.
+    /// The fit ended.
     Ended(FitEnd),
 }
 
@@ -98,41 +99,41 @@ pub enum FitEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FitEnd {
-    /// It went over its examples as often as it was to.
+    /// It completed all its epochs.
     Epochs,
-    /// [`EarlyStopping`](crate::EarlyStopping) said so.
+    /// [`EarlyStopping`](crate::train::EarlyStopping) ended it.
     Stopped,
     /// Its time was over.
     TimeLimit,
 }
 
-/// Where a fit stands in its epoch.
+/// Where a fit is in its epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Standing {
+pub struct FitPosition {
     /// The epoch, counted from 1 in this fit.
     pub epoch: u64,
-    /// Its batches that were trained on.
+    /// The batches of the epoch that were trained on.
     pub batches: usize,
-    /// All of its batches; 0 before the first one.
+    /// All batches of the epoch; 0 before the first one.
     pub of: usize,
-    /// The mean of what they lost, weighted by their rows.
+    /// The mean loss of its batches so far, weighted by their rows.
     pub loss: f64,
 }
 
 impl Fitting {
-    /// A fit that has not begun.
+    /// Makes a fit that has not begun.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where the settings cannot be.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if a setting is invalid.
     pub fn new(settings: Fit) -> Result<Self> {
         settings.check()?;
         let (epochs, now, watch, begun) = (Vec::new(), Part::default(), Watch::default(), Instant::now());
         Ok(Self { settings, epochs, now, watch, begun, ended: None, rows: None })
     }
 
-    /// What became of its epochs.
+    /// Returns the results of its epochs.
     pub fn epochs(&self) -> &[Epoch] {
         &self.epochs
     }
@@ -141,39 +142,52 @@ impl Fitting {
         self.epochs
     }
 
-    /// The best of its epochs so far.
+    /// Returns the best of its epochs so far.
     pub fn best(&self) -> Option<&Epoch> {
         self.epochs.iter().rfind(|epoch| epoch.better)
     }
 
-    /// Its settings.
+    /// Returns its settings.
     pub fn settings(&self) -> &Fit {
         &self.settings
     }
 
-    /// Where it stands.
-    pub fn standing(&self) -> Standing {
+    /// Returns where it is.
+    pub fn position(&self) -> FitPosition {
         let Part { order, batches, mean, .. } = &self.now;
         let of = order.len().div_ceil(self.settings.batch_size);
-        Standing { epoch: self.epochs.len() as u64 + 1, batches: *batches, of, loss: mean.value() }
+        FitPosition { epoch: self.epochs.len() as u64 + 1, batches: *batches, of, loss: mean.value() }
     }
 
-    /// Trains on the next batch, or ends the epoch whose last batch was trained on.
+    /// Trains on the next batch, or ends the epoch if its last batch was trained on.
     ///
     /// # Errors
     ///
-    /// As [`Trainer::fit`]. What was submitted is received then.
+    /// Returns the same errors as [`Trainer::fit`]. All submitted steps are received then.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn next(&mut self, trainer: &mut Trainer, data: &Dataset, validation: Option<&Dataset>) -> Result<FitEvent> {
         block_on(self.next_async(trainer, data, validation))
     }
 
-    /// [`next`](Self::next), without blocking on a GPU.
+    /// Does the same as [`next`](Self::next) without blocking. If the future is
+    /// dropped before it is ready, the next call goes on from where it was. It may
+    /// train on the batch under way once more, as [`Trainer::submit_async`] says.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next).
+    /// Returns the same errors as [`next`](Self::next).
     pub async fn next_async(
+        &mut self,
+        trainer: &mut Trainer,
+        data: &Dataset,
+        validation: Option<&Dataset>,
+    ) -> Result<FitEvent> {
+        trainer.end_dropped().await;
+        self.go_on(trainer, data, validation).await
+    }
+
+    /// Does the same as [`next_async`](Self::next_async), once nothing is left of a dropped future.
+    pub(super) async fn go_on(
         &mut self,
         trainer: &mut Trainer,
         data: &Dataset,
@@ -194,7 +208,7 @@ impl Fitting {
         }
         let number = trainer.epochs() + 1;
         if self.settings.time_limit.is_some_and(|limit| self.begun.elapsed() >= limit) {
-            self.settle_async(trainer).await?;
+            self.receive_all(trainer).await?;
             self.ended = Some(FitEnd::TimeLimit);
             return Ok(FitEvent::Ended(FitEnd::TimeLimit));
         }
@@ -211,58 +225,63 @@ impl Fitting {
         Ok(FitEvent::Epoch)
     }
 
-    /// Waits for what was submitted: the trainer can be [saved](Trainer::save_fitting) then, and what was trained on is part of
-    /// where this fit stands.
+    /// Waits for the submitted batches. After that the trainer can be
+    /// [saved](Trainer::save_fitting), and this fit counts all that it was trained on.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next).
+    /// Returns the same errors as [`next`](Self::next).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn settle(&mut self, trainer: &mut Trainer) -> Result<()> {
         block_on(self.settle_async(trainer))
     }
 
-    /// [`settle`](Self::settle), without blocking on a GPU.
+    /// Does the same as [`settle`](Self::settle) without blocking.
     ///
     /// # Errors
     ///
-    /// As [`settle`](Self::settle).
+    /// Returns the same errors as [`settle`](Self::settle).
     pub async fn settle_async(&mut self, trainer: &mut Trainer) -> Result<()> {
+        trainer.end_dropped().await;
+        self.receive_all(trainer).await
+    }
+
+    async fn receive_all(&mut self, trainer: &mut Trainer) -> Result<()> {
         while !self.now.waiting.is_empty() {
             self.receive(trainer).await?;
         }
         Ok(())
     }
 
-    /// Gives the trainer the weights of the best epoch, where the fit may stop early and its last epoch is not the best.
+    /// Gives the trainer the weights of the best epoch, if the fit may stop early and its last epoch is not the best.
     ///
     /// # Errors
     ///
-    /// Kind `Lost`, where the device is lost.
+    /// Returns an error of kind [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the device is lost.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn put_back(&mut self, trainer: &mut Trainer) -> Result<()> {
-        block_on(self.put_back_async(trainer))
+    pub fn restore_best(&mut self, trainer: &mut Trainer) -> Result<()> {
+        block_on(self.restore_best_async(trainer))
     }
 
-    /// [`put_back`](Self::put_back), without blocking on a GPU.
+    /// Does the same as [`restore_best`](Self::restore_best) without blocking on a GPU.
     ///
     /// # Errors
     ///
-    /// As [`put_back`](Self::put_back).
-    pub async fn put_back_async(&mut self, trainer: &mut Trainer) -> Result<()> {
+    /// Returns the same errors as [`restore_best`](Self::restore_best).
+    pub async fn restore_best_async(&mut self, trainer: &mut Trainer) -> Result<()> {
         let is_best = self.epochs.last().is_some_and(|last| last.better) && self.now.batches == 0;
         match self.watch.weights.take() {
-            Some(best) if !is_best => trainer.put_back(&best).await,
+            Some(best) if !is_best => trainer.restore(&best).await,
             _ => Ok(()),
         }
     }
 
-    /// Sets the weights of its best epoch, of a fit that was resumed: a record has none.
+    /// Sets the weights of the best epoch of a resumed fit, since a record has none.
     pub fn set_best(&mut self, weights: Weights) {
         self.watch.weights = Some(weights);
     }
 
-    /// Whether it is over before the epoch that would come next.
+    /// Returns why the fit ends before the next epoch, if it does.
     fn is_over(&self) -> Option<FitEnd> {
         if self.settings.early_stopping.is_some_and(|stopping| self.watch.ends(stopping)) {
             return Some(FitEnd::Stopped);
@@ -292,8 +311,9 @@ impl Fitting {
         Ok(())
     }
 
-    /// Trains on the next batch; none where there is none left. The one behind it is submitted before its numbers are received, so
-    /// that a GPU does not wait for the host. An error comes with the batch that failed, counted from 1.
+    /// Trains on the next batch; returns none if no batch is left. The batch behind it
+    /// is submitted before its numbers are received, so that a GPU does not wait for the
+    /// host. An error comes with the number of the batch that failed, counted from 1.
     async fn train(
         &mut self,
         trainer: &mut Trainer,
@@ -305,12 +325,12 @@ impl Fitting {
             let Some(rows) = self.now.order.get(first..).filter(|rows| !rows.is_empty()) else { break };
             let rows = &rows[..rows.len().min(self.settings.batch_size)];
             self.now.learning_rate = trainer.learning_rate();
-            // Rows of like lengths are laid out no longer than they are.
+            // Batches of similar lengths are cut to their longest row.
             let laid_out = match self.settings.buckets {
                 true => data.short_batch(rows, &self.now.lengths),
                 false => data.batch(rows),
             };
-            let submit = async { trainer.submit_async(&laid_out?).await };
+            let submit = async { trainer.put(&laid_out?).await };
             submit.await.map_err(|error| (batch + 1, error))?;
             self.now.waiting.push_back(rows.len());
         }
@@ -321,7 +341,7 @@ impl Fitting {
     }
 
     async fn receive(&mut self, trainer: &mut Trainer) -> Result<Trained> {
-        let trained = trainer.receive_async().await?;
+        let trained = trainer.take().await?;
         let rows = self.now.waiting.pop_front().unwrap_or_default();
         self.now.mean.add(trained.loss, rows);
         self.now.batches += 1;
@@ -367,7 +387,7 @@ impl Fitting {
 }
 
 impl Trainer {
-    /// How good the model is on as much of `data` as a fit takes.
+    /// Measures the model on as many rows of `data` as a fit takes.
     async fn measure_of(&self, data: &Dataset, settings: &Fit) -> Result<Measures> {
         let rows = settings.rows(data.rows());
         if rows == data.rows() {
@@ -376,10 +396,10 @@ impl Trainer {
         self.measure_async(&data.part(0, rows), settings.batch_size, &settings.metrics).await
     }
 
-    /// Sets the weights, those that are trained on the host among them.
-    async fn put_back(&mut self, weights: &Weights) -> Result<()> {
+    /// Sets all weights, including those that are trained on the host.
+    async fn restore(&mut self, weights: &Weights) -> Result<()> {
         let named = weights.named(self.model())?;
-        self.learner.set(weights).await?;
+        self.runner.set(weights).await?;
         for (name, named) in named {
             if let Some(state) = self.states.get_mut(&name) {
                 state.named.data = named.data;
@@ -388,14 +408,15 @@ impl Trainer {
         Ok(())
     }
 
-    /// The weights. An update by finite gradients may still drive one out of the floats: it shows in no loss before the next one.
+    /// Returns the weights, if they are finite. An update by finite gradients
+    /// may still overflow a weight, and no loss shows it before the next update.
     async fn check_weights(&self) -> Result<Weights> {
         let weights = self.weights_async().await?;
         match non_finite(&weights.to_tensors(self.model())?).first() {
             None => Ok(weights),
             Some(found) => {
                 let text = format!("{found}; expected finite weights, try a smaller learning rate");
-                Err(Error::new(ErrorKind::Training, text))
+                Err(Error::new(ErrorKind::Numeric, text))
             }
         }
     }

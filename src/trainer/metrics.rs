@@ -1,4 +1,4 @@
-//! What is told of a model beside its loss: how often it is right, and how far off it is.
+//! Measures of a model beside its loss: how often it is right, and how far off it is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,35 +16,35 @@ use crate::loss::{Loss, Objective};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 
-/// A number that tells how good a model is on examples, beside what it loses.
+/// A measure of how good a model is on examples, beside its loss.
 ///
-/// Rows count, or the live steps of all rows, whose target is not ignored. What has a sample weight of 0 does not count, and other
-/// weights change nothing. Of classes the model says the one with its largest output; of a binary cross-entropy each feature is
-/// a class of its own, yes where its probability is above one half.
+/// Metrics count rows, or the live steps of all rows, whose target is not ignored. A sample weight of 0 leaves a
+/// row out; other weights change nothing. With classes, the model predicts the class with the largest output. With
+/// a binary cross-entropy each feature is a class of its own, predicted if its probability is above one half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Metric {
-    /// The share of what the model is right about (Keras' `accuracy`).
+    /// The share of correct predictions (Keras' `accuracy`).
     Accuracy,
-    /// `exp` of the loss, which is a cross-entropy: among how many equally probable classes it would be as unsure.
+    /// `exp` of the loss, a cross-entropy: the number of equally probable classes that would be as uncertain.
     Perplexity,
-    /// Of what it says is of a class, the share that is. Of two classes that is the second one, of more the mean over all of them
-    /// (scikit-learn's `macro`); 0 of a class that it never says.
+    /// The share of predictions of a class that are right. With two classes it is that of the second; with
+    /// more, the mean over all (scikit-learn's `macro`). It is 0 for a class that is never predicted.
     Precision,
-    /// Of what is of a class, the share that it says is; of several classes as precision.
+    /// The share of targets of a class that are predicted as such. Several classes are treated as in precision.
     Recall,
-    /// `2 P R / (P + R)` of the precision P and the recall R of a class; of several classes as precision.
+    /// `2 P R / (P + R)` of the precision P and the recall R of a class. Several classes are treated as in precision.
     F1,
-    /// The area under the receiver's curve: how probable it is that it gives something of a class a larger number than something
-    /// that is not, where equal numbers count half. Of several classes the mean of each against the others; 0.5 of a class
-    /// that all or none are of.
+    /// The area under the receiver operating characteristic curve. It is the probability that a member
+    /// of a class gets a larger output than a non-member; ties count half. With several classes it is
+    /// the mean of each against the others. It is 0.5 for a class with no members or no non-members.
     Auc,
-    /// The mean of `|y − t|`, of losses of numbers.
+    /// The mean of `|y − t|`, for losses of numbers.
     MeanAbsoluteError,
 }
 
 impl Metric {
-    /// The word of each, as files and the command line have it.
+    /// The word for each metric, as in files and on the command line.
     pub const WORDS: [(&'static str, Self); 7] = [
         ("accuracy", Self::Accuracy),
         ("perplexity", Self::Perplexity),
@@ -55,16 +55,16 @@ impl Metric {
         ("mae", Self::MeanAbsoluteError),
     ];
 
-    /// The word of it.
+    /// Returns its word.
     pub fn name(self) -> &'static str {
         Self::WORDS.iter().find(|(_, metric)| *metric == self).map_or("", |(word, _)| word)
     }
 
-    /// Whether it is told of what `objective` measures.
+    /// Checks that it applies to what `objective` measures.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where it is not.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if it does not.
     pub(super) fn check(self, objective: &Objective) -> Result<()> {
         let expected = match self {
             Self::MeanAbsoluteError => "one loss, mse, mae or huber",
@@ -100,7 +100,7 @@ impl fmt::Display for Metric {
 impl FromStr for Metric {
     type Err = Error;
 
-    /// Kind `Training`, where no metric has that word.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if no metric has that word.
     fn from_str(word: &str) -> Result<Self> {
         Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, metric)| *metric).ok_or_else(|| {
             let known = Self::WORDS.map(|(known, _)| known).join(", ");
@@ -113,21 +113,25 @@ impl FromStr for Metric {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Measures {
-    /// What it loses: the mean of batches, weighted by their rows.
+    /// The loss: the mean of batches, weighted by their rows.
     pub loss: f64,
     /// The metrics that were asked for, in their order.
     pub metrics: Vec<(Metric, f64)>,
-    /// How many targets of each class (rows) it says are of each class (columns), where the loss is of classes. Of a binary
-    /// cross-entropy there are two classes, no and yes.
+    /// How many targets of each class (rows) are predicted as each class (columns),
+    /// if the loss is of classes. A binary cross-entropy has two classes, no and yes.
     pub confusion: Option<Array2<u64>>,
 }
 
 impl Trainer {
-    /// How good the model is on all of `data` by the weights of now, in batches of so many rows. Dropout drops nothing.
+    /// Measures the model on all of `data` with the current weights,
+    /// in batches of `batch_size` rows. Dropout drops nothing.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a metric is not told of the objective, or the loss is not finite; else as [`loss`](Self::loss).
+    /// Returns the same errors as [`loss`](Self::loss), or one of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if a metric does not apply to the objective;
+    /// - [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if the loss is not finite.
     pub async fn measure_async(&self, data: &Dataset, batch_size: usize, metrics: &[Metric]) -> Result<Measures> {
         metrics.iter().try_for_each(|metric| metric.check(&self.objective))?;
         let mut tally = Tally::of(&self.objective, metrics);
@@ -141,12 +145,13 @@ impl Trainer {
         Ok(Measures { loss, metrics, confusion: tally.and_then(|tally| tally.confusion()) })
     }
 
-    /// Goes over all of `data` in batches of so many rows: what the model loses, the mean of batches weighted by their rows. What the
-    /// model gives is counted in `tally`.
+    /// Goes over all of `data` in batches of `batch_size` rows. Returns the mean loss
+    /// of the batches, weighted by their rows, and counts the outputs in `tally`.
     ///
     /// # Errors
     ///
-    /// As [`loss`](Self::loss); kind `Training`, where the loss is not finite.
+    /// Returns the same errors as [`loss`](Self::loss), or one of kind
+    /// [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if the loss is not finite.
     pub(super) async fn go_over(&self, data: &Dataset, batch_size: usize, tally: &mut Option<Tally>) -> Result<f64> {
         let order: Vec<usize> = (0..data.rows()).collect();
         let mut mean = Mean::default();
@@ -168,23 +173,23 @@ impl Trainer {
         let loss = mean.value();
         if !loss.is_finite() {
             let text = format!("validation: expected a finite loss, got {loss}; try a smaller learning rate");
-            return Err(Error::new(ErrorKind::Training, text));
+            return Err(Error::new(ErrorKind::Numeric, text));
         }
         Ok(loss)
     }
 
-    /// [`measure_async`](Self::measure_async), blocking.
+    /// Does the same as [`measure_async`](Self::measure_async), and blocks.
     ///
     /// # Errors
     ///
-    /// As [`measure_async`](Self::measure_async).
+    /// Returns the same errors as [`measure_async`](Self::measure_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn measure(&self, data: &Dataset, batch_size: usize, metrics: &[Metric]) -> Result<Measures> {
         block_on(self.measure_async(data, batch_size, metrics))
     }
 }
 
-/// The output that the one loss of `objective` is of.
+/// Returns the output that the one loss of `objective` measures.
 fn given<'a>(objective: &Objective, output: &'a Output) -> &'a ndarray::ArrayD<f32> {
     match objective.terms()[0].output {
         0 => &output.output,

@@ -1,8 +1,8 @@
-//! Training: a model, its weights and what an optimizer keeps of them, on a device.
+//! Training: a model, its weights and the state of its optimizer, on a device.
 //!
-//! A [`Trainer`] is to training what [`Engine`](crate::Engine) is to running a model. It takes a batch, finds what the model
-//! loses on it and by which the weights are to change, and changes them. `data` has the examples that batches are taken out of, in memory (`held`) or wherever they come from,
-//! and `fit` goes over them epoch by epoch. Only `checkpoint` knows files.
+//! A [`Trainer`] is to training what [`Engine`](crate::Engine) is to running a model. It takes a batch, computes
+//! the loss and the gradients, and updates the weights. `data` holds the examples that batches are taken from: in
+//! memory (`in_memory`) or laid out by the caller. `fit` goes over them epoch by epoch. Only `checkpoint` knows files.
 
 mod batch;
 mod carry;
@@ -11,55 +11,57 @@ mod data;
 mod dropout;
 mod fit;
 mod fitting;
-mod held;
+mod in_memory;
 mod metrics;
 mod named;
 mod order;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
 mod probe;
 mod rate;
+mod shared;
 mod step;
 mod stopping;
 mod tally;
 mod targets;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Mutex;
 
 use crate::call::{Input, Output};
 use crate::dropout::Dropping;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
 use crate::engine::KernelTime;
-use crate::engine::{Asked, Carried, DeviceInfo, Found, Learner, Moves, Options, Sent, Wanted};
+use crate::engine::{Asked, Carried, DeviceInfo, EngineBuilder, Found, GradientRunner, UpdateRule, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::{Model, Role};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
-use crate::rule::{clip_factor, squares, update};
-use crate::train::{Clip, Schedule, Update};
-use crate::weights::{Named, Precision, Tensor, Tensors, Weights, states_of};
+use crate::recipe::{Clip, Schedule, Update};
+use crate::weights::{Named, Tensor, Tensors, Weights, states_of};
 
 pub use batch::{Batch, Gradients};
 pub use data::Dataset;
 pub use fit::{Epoch, Fit};
-pub use fitting::{FitEnd, FitEvent, Fitting, Standing};
+pub use fitting::{FitEnd, FitEvent, FitPosition, Fitting};
 pub use metrics::{Measures, Metric};
 use step::Waiting;
 pub use stopping::EarlyStopping;
 
-/// A model that is being trained.
+/// A model under training.
 ///
 /// # Example
 ///
 /// ```
-/// use gatewave::{Adam, Batch, CrossEntropy, Device, Input, Like, Linear, Lstm, Model, Select, Targets, Trainer, Update, Weights};
+/// use gatewave::train::{Adam, Batch, Convention, CrossEntropy, Targets, Update};
+/// use gatewave::{Device, Input, Linear, Lstm, Model, Select, Trainer, Weights};
 /// use ndarray::{Array3, arr1};
 ///
 /// # fn main() -> gatewave::Result<()> {
 /// let model = Model::new().layer(Lstm::new(3, 8)).layer(Select::LastStep).layer(Linear::new(8, 2));
-/// let weights = Weights::initial(&model, Like::Torch, 0)?;
-/// let update = Update::by(Adam::like(Like::Torch).learning_rate(0.01));
+/// let weights = Weights::initial(&model, Convention::Torch, 0)?;
+/// let update = Update::by(Adam::like(Convention::Torch).learning_rate(0.01));
 /// let mut trainer = Trainer::new(model, &weights, CrossEntropy::default(), update, Device::Cpu)?;
 ///
 /// let batch = Batch::new(Input::features(Array3::ones((4, 5, 3))), Targets::classes(arr1(&[0, 1, 0, 0])));
@@ -72,10 +74,10 @@ pub use stopping::EarlyStopping;
 /// # }
 /// ```
 pub struct Trainer {
-    learner: Learner,
+    runner: GradientRunner,
     objective: Objective,
     update: Update,
-    /// The learning rate, where no schedule says it.
+    /// The learning rate, used if there is no schedule.
     rate: f64,
     schedule: Option<Schedule>,
     /// Updates so far.
@@ -86,13 +88,24 @@ pub struct Trainer {
     carry: bool,
     /// Where the next batch begins.
     carried: Option<Mutex<Carried>>,
-    /// What dropout is drawn from; none where it drops nothing.
+    /// The seed of dropout; none if nothing is dropped.
     seed: Option<u64>,
     /// The shape of each tensor by its name.
     shapes: BTreeMap<String, Vec<usize>>,
-    /// Where stacks have learned to begin, and what the optimizer keeps of that: it is here, as each call writes it.
+    /// The learned initial states of stacks and their moments. They are kept on the host because each call writes them.
     states: BTreeMap<String, Trainable>,
     waiting: Waiting,
+}
+
+impl fmt::Debug for Trainer {
+    /// Writes the trainer in a few words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trainer")
+            .field("model", &format_args!("{}", self.model().in_few_words()))
+            .field("device", &format_args!("{}", self.device()))
+            .field("updates", &self.updates)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A tensor that is trained on the host.
@@ -102,59 +115,59 @@ struct Trainable {
     moments: Vec<Vec<f32>>,
 }
 
-/// What an update was made of.
+/// The numbers of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Trained {
-    /// What the model lost on the batch, before the update.
+    /// The loss on the batch, before the update.
     pub loss: f64,
     /// The norm of all gradients together, before clipping.
     pub norm: f64,
-    /// Which update it was, counted from 1.
+    /// The number of the update, counted from 1.
     pub update: u64,
 }
 
 impl Trainer {
-    /// A trainer of `model` that begins at `weights`, makes `objective` small by `update`, and computes on `options`' device.
+    /// Makes a trainer of `model` that begins at `weights`. It minimises
+    /// `objective` by `update`, and computes on the device of `options`.
     ///
     /// # Errors
     ///
-    /// Those of an engine; kind `Training`, where the update's settings cannot be, or the precision is not that of floats of
-    /// 32 bits; `Weights`, where a weight is not finite, or its file holds it as an integer.
+    /// Returns the errors of an engine, or an error of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if the settings
+    ///   of the update are invalid, or the precision is not 32-bit float;
+    /// - [`ErrorKind::Weights`](crate::ErrorKind::Weights) if a
+    ///   weight is not finite, or its file holds it as an integer.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new(
-        model: Model,
+        model: impl Into<Model>,
         weights: &Weights,
         objective: impl Into<Objective>,
         update: Update,
-        options: impl Into<Options>,
+        options: impl Into<EngineBuilder>,
     ) -> Result<Self> {
         block_on(Self::new_async(model, weights, objective, update, options))
     }
 
-    /// [`new`](Self::new), without blocking on a GPU.
+    /// Does the same as [`new`](Self::new) without blocking on a GPU.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// Returns the same errors as [`new`](Self::new).
     pub async fn new_async(
-        model: Model,
+        model: impl Into<Model>,
         weights: &Weights,
         objective: impl Into<Objective>,
         update: Update,
-        options: impl Into<Options>,
+        options: impl Into<EngineBuilder>,
     ) -> Result<Self> {
+        let model = model.into();
         update.check()?;
         model.check()?;
         dropout::check(&model)?;
         let options = options.into();
-        if options.precision != Precision::F32 {
-            let text = format!(
-                "precision: expected F32 to train, got {:?}; round a model when it is trained",
-                options.precision
-            );
-            return Err(Error::new(ErrorKind::Training, text));
-        }
+        options.check_trains()?;
         if let Some(name) = &weights.integers {
             return Err(Error::new(
                 ErrorKind::Weights,
@@ -172,21 +185,21 @@ impl Trainer {
             if let Some(bad) = named.data.iter().position(|w| !w.is_finite()) {
                 let text =
                     format!("{name}: expected finite weights to train, got {} at element {bad}", named.data[bad]);
-                return Err(Error::new(ErrorKind::Weights, text));
+                return Err(Error::new(ErrorKind::Weights, text).of_tensor(name));
             }
             shapes.insert(name.clone(), named.shape.clone());
             if named.role == Role::State {
                 states.insert(name, Trainable { moments: vec![vec![0.0; named.data.len()]; moments], named });
             }
         }
-        let moves = Moves { rule: update.rule(), by_tensor: matches!(update.clip, Clip::TensorNorm(_)) };
-        let learner = Learner::new(model, weights, moves, &options).await?;
+        let update_rule = UpdateRule { rule: update.rule(), by_tensor: matches!(update.clip, Clip::TensorNorm(_)) };
+        let runner = GradientRunner::new(model, weights, update_rule, &options).await?;
         let (objective, rate) = (objective.into(), update.optimizer.learning_rate());
-        let carried = Carried::of(learner.model(), false).map(Mutex::new);
+        let carried = Carried::of(runner.model(), false).map(Mutex::new);
         let (schedule, updates, epochs, carry, seed) = (None, 0, 0, false, Some(0));
         let waiting = Waiting::default();
         Ok(Self {
-            learner,
+            runner,
             objective,
             update,
             rate,
@@ -202,22 +215,22 @@ impl Trainer {
         })
     }
 
-    /// What the model loses on a batch, and all gradients of it; the weights stay. States that are
-    /// [carried](Self::carry) go on. Dropout drops what the next update would.
+    /// Computes the loss on a batch and all its gradients; the weights stay as they are. States that
+    /// are [carried](Self::carry) go on. Dropout drops the same elements as in the next update.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
+    /// Returns the same errors as [`step`](Self::step).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn gradients(&self, batch: &Batch) -> Result<Gradients> {
         block_on(self.gradients_async(batch))
     }
 
-    /// [`gradients`](Self::gradients), without blocking on a GPU.
+    /// Does the same as [`gradients`](Self::gradients) without blocking. A dropped future leaves the trainer as it was.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
+    /// Returns the same errors as [`step`](Self::step).
     pub async fn gradients_async(&self, batch: &Batch) -> Result<Gradients> {
         let mut found = self.found(batch, Wanted::All).await?;
         let finals = std::mem::take(&mut found.finals);
@@ -228,45 +241,53 @@ impl Trainer {
         Ok(gradients)
     }
 
-    /// Finds the gradients of the weights, which stay on the device: what the model loses. For whoever measures.
+    /// Computes the gradients of the weights, leaves them on the
+    /// device, and returns the loss. This is for measurements.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
-    #[cfg(not(target_arch = "wasm32"))]
-    #[doc(hidden)]
-    pub fn rehearse(&self, batch: &Batch) -> Result<f64> {
+    /// Returns the same errors as [`step`](Self::step).
+    #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+    pub fn evaluate_gradients(&self, batch: &Batch) -> Result<f64> {
         block_on(self.lost(batch, Asked { wanted: Wanted::Left, dropping: self.dropping() }))
     }
 
-    /// [`rehearse`](Self::rehearse): what the programs of the device took.
+    /// Does the same as [`evaluate_gradients`](Self::evaluate_gradients),
+    /// and returns the time of each program of the device.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step); kind `Device`, where the device has no clock.
-    #[cfg(not(target_arch = "wasm32"))]
-    #[doc(hidden)]
-    pub fn rehearse_clocked(&self, batch: &Batch) -> Result<Vec<KernelTime>> {
-        self.learner.clocked(&batch.input, &self.objective, &batch.targets, self.dropping())
+    /// Returns the same errors as [`step`](Self::step), or one of kind
+    /// [`ErrorKind::Device`](crate::ErrorKind::Device) if the device has no clock.
+    #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+    pub fn evaluate_gradients_clocked(&self, batch: &Batch) -> Result<Vec<KernelTime>> {
+        self.runner.clocked(&batch.input, &self.objective, &batch.targets, self.dropping())
     }
 
-    /// Changes the weights by gradients from elsewhere: of several batches or machines, averaged.
+    /// Updates the weights by gradients from elsewhere: those of several batches or machines, averaged.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where loss or gradients are not finite, or of another model: the weights are then as they were;
-    /// `Lost`, where the device is lost.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if the loss or a gradient is not finite;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if the gradients are of another model;
+    /// - [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the device is lost.
+    ///
+    /// The first two leave the weights as they were.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn apply(&mut self, gradients: &Gradients) -> Result<Trained> {
         block_on(self.apply_async(gradients))
     }
 
-    /// [`apply`](Self::apply), without blocking on a GPU.
+    /// Does the same as [`apply`](Self::apply) without blocking. If the future is dropped before it is
+    /// ready, the update is done either not at all or entirely, as with [`step_async`](Self::step_async).
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply).
+    /// Returns the same errors as [`apply`](Self::apply).
     pub async fn apply_async(&mut self, gradients: &Gradients) -> Result<Trained> {
+        self.end_dropped().await;
         let (mut tensors, mut states) = (Tensors::new(), BTreeMap::new());
         for (name, shape) in &self.shapes {
             let gradient = self.gradient(gradients, name, shape)?;
@@ -280,11 +301,11 @@ impl Trainer {
         if !gradients.loss.is_finite() {
             return Err(self.not_finite(self.updates + 1, gradients.loss, f64::NAN));
         }
-        self.learner.set_gradients(&weights).await?;
-        self.change(gradients.loss, states).await
+        self.runner.set_gradients(&weights).await?;
+        self.change(gradients.loss, states, None).await
     }
 
-    /// The gradient of a tensor.
+    /// Returns the gradient of a tensor.
     fn gradient<'a>(&self, gradients: &'a Gradients, name: &str, shape: &[usize]) -> Result<&'a Vec<f32>> {
         let wrong = |text: String| Error::new(ErrorKind::Training, format!("update {}: {text}", self.updates + 1));
         let Some(gradient) = gradients.weights.get(name) else {
@@ -298,42 +319,11 @@ impl Trainer {
         Ok(gradient)
     }
 
-    /// Changes the weights by the gradients that the learner keeps, and where stacks begin by those of `states`.
-    async fn change(&mut self, loss: f64, states: BTreeMap<String, Named>) -> Result<Trained> {
-        let (t, of_roles) = (self.updates + 1, self.scalars()?);
-        let scalars = &of_roles[Role::State as usize];
-        let squared: BTreeMap<&String, f64> = states
-            .iter()
-            .map(|(name, gradient)| (name, squares(scalars, &self.states[name].named.data, &gradient.data)))
-            .collect();
-        let mut sent = Sent::default();
-        self.learner.update(&of_roles, squared.values().sum(), &mut sent).await?;
-        self.learner.land(&mut sent).await?;
-        let norm = f64::from(sent.norm).sqrt();
-        if !loss.is_finite() || !norm.is_finite() {
-            return Err(self.not_finite(t, loss, norm));
-        }
-        let rule = self.update.rule();
-        for (name, gradient) in &states {
-            let Some(Trainable { named, moments }) = self.states.get_mut(name) else { continue };
-            let own = if let Clip::TensorNorm(_) = self.update.clip { squared[name] } else { norm * norm };
-            let mut moments: Vec<&mut [f32]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
-            #[expect(clippy::cast_possible_truncation, reason = "rounded once")]
-            let factor = clip_factor(scalars, own as f32);
-            update(rule, scalars, factor, &mut named.data, &gradient.data, &mut moments);
-        }
-        if !states.is_empty() {
-            self.begin();
-        }
-        self.updates = t;
-        Ok(Trained { loss, norm, update: t })
-    }
-
-    /// Tells the learner where stacks begin.
+    /// Tells the runner the initial states of stacks.
     fn begin(&mut self) {
         let named = self.states.iter().map(|(name, state)| (name.clone(), state.named.clone())).collect();
-        let states = states_of(self.learner.model(), &named);
-        self.learner.set_initial(states);
+        let states = states_of(self.runner.model(), &named);
+        self.runner.set_initial(states);
     }
 
     fn not_finite(&self, update: u64, loss: f64, norm: f64) -> Error {
@@ -341,118 +331,120 @@ impl Trainer {
             "update {update}: expected a finite loss and finite gradients, got a loss of {loss} and a norm of {norm}; the weights \
              are as they were; try a smaller learning rate, or clip gradients by their norm"
         );
-        Error::new(ErrorKind::Training, text)
+        Error::new(ErrorKind::Numeric, text)
     }
 
-    /// What the model loses on a batch. Dropout drops nothing.
+    /// Computes the loss on a batch. Dropout drops nothing.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
+    /// Returns the same errors as [`step`](Self::step).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn loss(&self, batch: &Batch) -> Result<f64> {
         block_on(self.loss_async(batch))
     }
 
-    /// [`loss`](Self::loss), without blocking on a GPU.
+    /// Does the same as [`loss`](Self::loss) without blocking. A dropped future leaves the trainer as it was.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
+    /// Returns the same errors as [`step`](Self::step).
     pub async fn loss_async(&self, batch: &Batch) -> Result<f64> {
         self.lost(batch, Asked { wanted: Wanted::Loss, dropping: None }).await
     }
 
-    /// What the model gives for `input` by the weights of now.
+    /// Runs the model on `input` with the current weights.
     ///
     /// # Errors
     ///
-    /// Those of an engine's run.
+    /// Returns the errors of an engine's run.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, input: &Input) -> Result<Output> {
         block_on(self.run_async(input))
     }
 
-    /// [`run`](Self::run), without blocking on a GPU.
+    /// Does the same as [`run`](Self::run) without blocking. A dropped future leaves the trainer as it was.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
-    pub async fn run_async(&self, input: &Input) -> Result<Output> {
-        self.learner.run(input).await
+    /// Returns the same errors as [`run`](Self::run).
+    pub async fn run_async(&self, input: &Input<'_>) -> Result<Output> {
+        self.runner.run(input).await
     }
 
-    /// The weights of now.
+    /// Returns the current weights.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where there is no memory for them; `Lost`, where the device is lost.
+    /// Returns an error of kind [`ErrorKind::Limits`](crate::ErrorKind::Limits) if there is no
+    /// memory for them, or [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the device is lost.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn weights(&self) -> Result<Weights> {
         block_on(self.weights_async())
     }
 
-    /// [`weights`](Self::weights), without blocking on a GPU.
+    /// Does the same as [`weights`](Self::weights) without blocking on a GPU.
     ///
     /// # Errors
     ///
-    /// As [`weights`](Self::weights).
+    /// Returns the same errors as [`weights`](Self::weights).
     pub async fn weights_async(&self) -> Result<Weights> {
-        self.learner.weights().await
+        self.runner.weights().await
     }
 
-    /// An engine of the model with the weights of now.
+    /// Builds an engine of the model with the current weights.
     ///
     /// # Errors
     ///
-    /// Those of an engine.
+    /// Returns the errors of an engine.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn engine(&self, options: impl Into<Options>) -> Result<crate::engine::Engine> {
-        crate::engine::Engine::with_options(self.model().clone(), &self.weights()?, options.into())
+    pub fn engine(&self, options: impl Into<EngineBuilder>) -> Result<crate::engine::Engine> {
+        options.into().build(self.model(), &self.weights()?)
     }
 
-    /// Sets what dropout is drawn from, 0 where nothing is said. Each update drops other elements; the same seed drops the same ones
-    /// on every device, however a batch is cut. With none nothing is dropped. Whoever averages the gradients of several machines gives each a seed of its own.
+    /// Sets the seed of dropout; the default is 0. Each update drops other elements. The same seed
+    /// drops the same elements on every device, however a batch is cut. With `None` nothing is
+    /// dropped. When gradients of several machines are averaged, give each machine its own seed.
     pub fn set_dropout_seed(&mut self, seed: Option<u64>) {
         self.seed = seed;
     }
 
-    /// Updates so far.
+    /// Returns the number of updates so far.
     pub fn updates(&self) -> u64 {
         self.updates
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn model(&self) -> &Model {
-        self.learner.model()
+        self.runner.model()
     }
 
-    /// What it makes small.
+    /// Returns the objective that training minimises.
     pub fn objective(&self) -> &Objective {
         &self.objective
     }
 
-    /// Where it computes, and why there.
+    /// Returns the device that it computes on, and why that one was chosen.
     pub fn device(&self) -> &DeviceInfo {
-        self.learner.device()
+        self.runner.device()
     }
 
-    /// What the next update drops.
+    /// Returns what the next update drops.
     fn dropping(&self) -> Option<Dropping> {
         self.seed.map(|seed| Dropping::new(seed, self.updates + 1))
     }
 
-    /// What the next update takes.
+    /// Computes what the next update needs.
     async fn found(&self, batch: &Batch, wanted: Wanted) -> Result<Found> {
         let (asked, carried) = (Asked { wanted, dropping: self.dropping() }, self.carried());
-        self.learner.gradients(&batch.input, &self.objective, &batch.targets, (asked, carried.as_ref())).await
+        self.runner.gradients(&batch.input, &self.objective, &batch.targets, (asked, carried.as_ref())).await
     }
 
     async fn lost(&self, batch: &Batch, asked: Asked) -> Result<f64> {
-        self.learner.loss(&batch.input, &self.objective, &batch.targets, asked).await
+        self.runner.loss(&batch.input, &self.objective, &batch.targets, asked).await
     }
 
-    /// Gradients by the names of tensors and inputs.
+    /// Names the gradients by tensor and by input.
     fn named(&self, found: Found) -> Result<Gradients> {
         let inputs = self.model().all_inputs()?;
         let input = |(index, array): (usize, _)| Some((inputs.get(index)?.name.clone(), array));

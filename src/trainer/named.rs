@@ -1,4 +1,4 @@
-//! `Gradients` → named tensors: what each is the gradient of, in the axes that it has for the caller.
+//! `Gradients` → named tensors: each with the name and the axes of the tensor that it is the gradient of.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,23 +10,24 @@ use crate::model::{Dim, InputPort, InputValue, Model, State};
 use crate::named::{NamedTensors, Values, arrange};
 
 impl Gradients {
-    /// The loss as `loss` `[1]`, and the gradients as `grad.NAME`: of each tensor of `model`, and of what `given` brings, where
-    /// it is floats: inputs and initial states, in their own axes.
+    /// Names the loss and the gradients. The loss is `loss` `[1]`. `grad.NAME` is the gradient of each
+    /// tensor of `model`, and of each float tensor of `given`: inputs and initial states, in their own axes.
     ///
     /// # Errors
     ///
-    /// Kind `Internal`, where these are no gradients of `model`.
+    /// Returns an error of kind [`ErrorKind::Internal`](crate::ErrorKind::Internal)
+    /// if these are no gradients of `model`.
     pub fn named(&self, model: &Model, given: &NamedTensors) -> Result<Vec<(String, Values)>> {
         #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what a file holds")]
         let mut all = vec![("loss".to_owned(), Values::from(arr1(&[self.loss as f32])))];
         let mut seen = HashSet::new();
         for layer in &model.layers {
             for param in layer.kind.tensors() {
-                let name = layer.weights.clone() + &param.name;
+                let name = layer.prefix.clone() + &param.name;
                 if let Some(gradient) = self.weights.get(&name).filter(|_| seen.insert(name.clone())) {
                     let array = ArrayD::from_shape_vec(IxDyn(&param.shape), gradient.clone());
                     let array = array.map_err(|e| Error::internal(format!("{name}: {e}")).because(e))?;
-                    all.push((format!("grad.{name}"), Values::Real(array)));
+                    all.push((format!("grad.{name}"), Values::F32(array)));
                 }
             }
         }
@@ -35,7 +36,7 @@ impl Gradients {
         Ok(all)
     }
 
-    /// Those of inputs of features.
+    /// Names the gradients of feature inputs.
     fn of_inputs(&self, model: &Model, given: &NamedTensors) -> Result<Vec<(String, Values)>> {
         let (ports, inputs) = (model.all_ports(), model.all_inputs()?);
         let mut all = Vec::new();
@@ -45,7 +46,7 @@ impl Gradients {
                 InputValue::Input(index) => index,
                 _ => continue,
             };
-            let is_given = matches!(given.get(&port.name), Some(Values::Real(_)));
+            let is_given = matches!(given.get(&port.name), Some(Values::F32(_)));
             let input = inputs.get(index).filter(|_| is_given);
             let gradient = input.and_then(|input| Some((self.inputs.get(&input.name)?, input.kind.flow()?)));
             let Some((gradient, flow)) = gradient else { continue };
@@ -61,12 +62,12 @@ impl Gradients {
                 }
                 gradient = as_port(gradient, &axes, port);
             }
-            all.push((format!("grad.{}", port.name), Values::Real(gradient)));
+            all.push((format!("grad.{}", port.name), Values::F32(gradient)));
         }
         Ok(all)
     }
 
-    /// Those of initial states. Several stacks may take theirs from one tensor: parts of it, or the same.
+    /// Names the gradients of initial states. Several stacks may take theirs from one tensor: parts of it, or the same.
     fn of_states(&self, model: &Model, given: &NamedTensors) -> Result<Vec<(String, Values)>> {
         let ports = model.all_ports();
         let mut parts: BTreeMap<&str, (&InputPort, BTreeMap<usize, ArrayD<f32>>)> = BTreeMap::new();
@@ -91,13 +92,13 @@ impl Gradients {
             if !model.has_usual_axes() {
                 gradient = as_port(gradient, &[Dim::Layers, Dim::Batch, Dim::Features], port);
             }
-            all.push((format!("grad.{name}"), Values::Real(gradient)));
+            all.push((format!("grad.{name}"), Values::F32(gradient)));
         }
         Ok(all)
     }
 }
 
-/// `array`, whose axes are `axes`, with those of `port`: what the port has none of has length 1.
+/// Returns `array`, whose axes are `axes`, in the axes of `port`: each [`Dim::One`] gets length 1.
 fn as_port(array: ArrayD<f32>, axes: &[Dim], port: &InputPort) -> ArrayD<f32> {
     let long: Vec<Dim> = port.axes.iter().copied().filter(|dim| *dim != Dim::One).collect();
     let mut array = arrange(array, axes, &long);

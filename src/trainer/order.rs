@@ -1,15 +1,16 @@
-//! The order in which an epoch takes its rows: drawn from a seed and the number of the epoch, the same on every machine.
+//! The order in which an epoch takes its rows: drawn from a
+//! seed and the number of the epoch, the same on every machine.
 
 use crate::random::threefry;
 
-/// Sets apart what is drawn here from what else a seed gives.
+/// Separates these draws from all others of the same seed.
 const PURPOSE: u32 = 0x6f72_6472;
 
-/// Batches of which buckets are made: rows of like lengths are looked for among so many.
+/// Batches in a bucket: rows of similar lengths are looked for among the rows of this many batches.
 const BUCKET: usize = 50;
 
-/// The rows of an epoch whose batches hold rows of like lengths: so many batches' rows at a time are sorted by their lengths,
-/// longest first, and the batches are taken in another drawn order.
+/// Returns the rows of an epoch whose batches hold rows of similar lengths. The rows of [`BUCKET`]
+/// batches at a time are sorted by length, longest first. Then the batches are shuffled.
 ///
 /// The batch that has fewer rows than the others comes last.
 pub(super) fn bucketed(lengths: &[usize], batch_size: usize, seed: u64, epoch: u64) -> Vec<usize> {
@@ -24,7 +25,7 @@ pub(super) fn bucketed(lengths: &[usize], batch_size: usize, seed: u64, epoch: u
     drawn.into_iter().chain(whole..batches.len()).flat_map(|batch| batches[batch].iter().copied()).collect()
 }
 
-/// The rows in the order of an epoch: the shuffle of Fisher and Yates, by random numbers without a state.
+/// Returns the rows in the order of an epoch: a Fisher–Yates shuffle with random numbers without a state.
 #[expect(clippy::cast_possible_truncation, reason = "both halves are taken; a product of a fraction and n is below n")]
 pub(super) fn shuffled(rows: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let halves = |x: u64| [x as u32, (x >> 32) as u32];
@@ -46,7 +47,7 @@ mod tests {
 
     #[test]
     fn an_order_has_each_row_once_and_is_the_same_everywhere() {
-        // By another program of the same words.
+        // Computed by another program from the same words.
         assert_eq!(shuffled(8, 0, 1), [4, 1, 7, 6, 0, 2, 3, 5]);
         assert_eq!(shuffled(8, 7, 2), [2, 6, 3, 5, 1, 0, 7, 4]);
         let mut orders = vec![shuffled(100, 0, 1), shuffled(100, 0, 2), shuffled(100, 1, 1), shuffled(100, 1 << 32, 1)];

@@ -1,4 +1,4 @@
-//! What proofs need of a trainer and users do not: see the learner's.
+//! What tests need of a trainer and users do not: see the runner's module of the same name.
 
 use std::sync::Arc;
 
@@ -8,35 +8,33 @@ use crate::error::Result;
 use crate::plan::{Plan, Slots};
 
 impl Trainer {
-    /// [`gradients`](Self::gradients) by what `change` makes of the plan of each tile of the batch: a plan with a bug, say.
+    /// Computes [`gradients`](Self::gradients) by plans that `change` makes
+    /// of the plan of each tile of the batch: plans with a planted bug, say.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
-    #[doc(hidden)]
+    /// Returns the same errors as [`step`](Self::step).
     pub fn gradients_by(&self, batch: &Batch, change: &mut dyn FnMut(&Arc<Plan>) -> Arc<Plan>) -> Result<Gradients> {
-        let found = self.learner.gradients_by(&batch.input, &self.objective, (&batch.targets, self.all()), change)?;
+        let found = self.runner.gradients_by(&batch.input, &self.objective, (&batch.targets, self.all()), change)?;
         self.named(found)
     }
 
-    /// The contents of every float slot of those plans, by name, after the last dispatch: for comparing executors slot by
-    /// slot. What no dispatch wrote is NaN.
+    /// Returns the contents of every float slot of those plans, by name, after the last dispatch.
+    /// Executors are compared by them, slot by slot. Elements that no dispatch wrote are NaN.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
-    #[doc(hidden)]
+    /// Returns the same errors as [`step`](Self::step).
     pub fn trace_by(&self, batch: &Batch, change: &mut dyn FnMut(&Arc<Plan>) -> Arc<Plan>) -> Result<Slots> {
-        self.learner.trace_by(&batch.input, &self.objective, (&batch.targets, self.all()), change)
+        self.runner.trace_by(&batch.input, &self.objective, (&batch.targets, self.all()), change)
     }
 
-    /// How many buffers, bind groups, pipelines and the like were made on the GPU so far; none on the CPU.
-    #[doc(hidden)]
+    /// Returns how many GPU objects (buffers, bind groups, pipelines and the like) were made so far; none on the CPU.
     pub fn gpu_objects(&self) -> u64 {
-        self.learner.gpu_objects()
+        self.runner.gpu_objects()
     }
 
-    /// All gradients, as [`gradients`](Self::gradients) asks for them.
+    /// Asks for all gradients, as [`gradients`](Self::gradients) does.
     fn all(&self) -> Asked {
         Asked { wanted: Wanted::All, dropping: self.dropping() }
     }

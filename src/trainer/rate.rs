@@ -1,8 +1,8 @@
-//! The learning rate of each update: set by hand, or by a schedule.
+//! The learning rate of each update: set by the caller, or by a schedule.
 
 use super::Trainer;
 use crate::error::Result;
-use crate::train::Schedule;
+use crate::recipe::Schedule;
 
 impl Trainer {
     /// Sets the learning rate of the updates that follow, in place of any schedule.
@@ -10,25 +10,27 @@ impl Trainer {
         (self.rate, self.schedule) = (rate, None);
     }
 
-    /// Sets how the learning rate goes on from the optimizer's. It counts this trainer's updates and epochs.
+    /// Sets how the learning rate changes, beginning with the optimizer's.
+    /// The schedule counts this trainer's updates and epochs.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where the schedule's settings cannot be.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training)
+    /// if a setting of the schedule is invalid.
     pub fn set_schedule(&mut self, schedule: Schedule) -> Result<()> {
         schedule.check()?;
         self.schedule = Some(schedule);
         Ok(())
     }
 
-    /// The learning rate of the next update.
+    /// Returns the learning rate of the next update.
     pub fn learning_rate(&self) -> f64 {
         let base = self.update.optimizer.learning_rate();
         self.schedule.as_ref().map_or(self.rate, |schedule| schedule.rate(base, self.updates, self.epochs))
     }
 
-    /// Ends an epoch: counts it, and tells the schedule its `measure`, the loss of the validation or of the training.
-    /// [`fit`](Self::fit) does so by itself.
+    /// Ends an epoch: counts it, and passes `measure`, the loss of the validation
+    /// or of the training, to the schedule. [`fit`](Self::fit) does so by itself.
     pub fn end_epoch(&mut self, measure: f64) {
         self.epochs += 1;
         if let Some(schedule) = &mut self.schedule {
@@ -36,7 +38,7 @@ impl Trainer {
         }
     }
 
-    /// Epochs so far.
+    /// Returns the number of epochs so far.
     pub fn epochs(&self) -> u64 {
         self.epochs
     }

@@ -1,99 +1,174 @@
-//! Updates one after the other: each is submitted, and the numbers that it was made of are received later.
+//! Updates one after the other: each is submitted first, and its numbers are received later.
 
 use std::collections::VecDeque;
 
+use super::shared::Shared;
 use super::{Batch, Trained, Trainer};
 use crate::engine::Sent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Role;
-use crate::plan::MOST_LATER;
+use crate::plan::MAX_PENDING;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::rule::Scalars;
 use crate::weights::sums_of_states;
 
-/// Steps that were submitted, and whose numbers were not received.
+/// Steps that were submitted and not yet received.
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// The first is received first.
+    /// The steps, oldest first: the first is received first.
     steps: VecDeque<Submitted>,
-    /// The memory of those that were.
+    /// How many of the last steps belong to a future that was dropped, or
+    /// may be dropped yet; all, if there are fewer. Nobody receives those.
+    of_nobody: usize,
+    /// The memory of received steps, for use again.
     spare: Vec<Sent>,
 }
 
-/// A step that was submitted.
-enum Submitted {
-    /// Which update it is, and its numbers, which a GPU may still bring.
+/// A submitted step.
+pub(super) enum Submitted {
+    /// The number of the update, and its results, which the device may still have to deliver.
     Sent(u64, Sent),
+    /// The host has a part in it, which is still to be done.
+    Shared(Box<Shared>),
     /// It had to be waited for.
     Done(Trained),
 }
 
+impl Waiting {
+    /// Adds a step that nobody receives.
+    pub(super) fn of_nobody(&mut self, step: Submitted) {
+        self.steps.push_back(step);
+        self.of_nobody = self.of_nobody.saturating_add(1);
+    }
+
+    /// Drops the final states of the steps whose host part is still to be done.
+    pub(super) fn carry_nothing(&mut self) {
+        for step in &mut self.steps {
+            if let Submitted::Shared(shared) = step {
+                shared.finals = None;
+            }
+        }
+    }
+
+    /// Marks all waiting steps as those of a future, until [`are_received`](Self::are_received).
+    pub(super) fn are_of_future(&mut self) {
+        self.of_nobody = usize::MAX;
+    }
+
+    /// Marks all waiting steps as those of the caller, who receives them.
+    pub(super) fn are_received(&mut self) {
+        self.of_nobody = 0;
+    }
+}
+
 impl Trainer {
-    /// Trains on one batch: finds its gradients, and changes the weights by them.
+    /// Trains on one batch: computes its gradients, and updates the weights by them.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where the batch does not fit the model; `Training`, where no target counts, or the loss or a gradient is not
-    /// finite: the weights are then as they were. Kind `Training` too, where a step that was [submitted](Self::submit) was not
-    /// received. Kinds `Limits`, `Device` and `Lost` as of an engine.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the batch does not fit the model;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if no target counts;
+    /// - [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if the loss
+    ///   or a gradient is not finite: the weights are then as they were;
+    /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy) if a [submitted](Self::submit) step was not received;
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits), [`ErrorKind::Device`](crate::ErrorKind::Device)
+    ///   or [`ErrorKind::Lost`](crate::ErrorKind::Lost) as an engine does.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn step(&mut self, batch: &Batch) -> Result<Trained> {
         block_on(self.step_async(batch))
     }
 
-    /// [`step`](Self::step), without blocking on a GPU.
+    /// Does the same as [`step`](Self::step) without blocking.
+    ///
+    /// If the future is dropped before it is ready, the step is done either not at all or entirely;
+    /// [`updates`](Self::updates) counts it then. The next call that changes the weights does what is left of it.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
+    /// Returns the same errors as [`step`](Self::step).
     pub async fn step_async(&mut self, batch: &Batch) -> Result<Trained> {
+        self.end_dropped().await;
         self.check_none_waits("step")?;
-        self.submit_async(batch).await?;
-        self.receive_async().await
+        self.waiting.are_of_future();
+        let trained = match self.put(batch).await {
+            Ok(()) => self.take().await,
+            Err(error) => Err(error),
+        };
+        self.waiting.are_received();
+        trained
     }
 
-    /// That no submitted step waits, before `what`.
+    /// Ends the steps that nobody receives because their futures were dropped.
+    pub(super) async fn end_dropped(&mut self) {
+        loop {
+            self.waiting.of_nobody = self.waiting.of_nobody.min(self.waiting.steps.len());
+            if self.waiting.of_nobody == 0 {
+                return;
+            }
+            let first = self.waiting.steps.len() - self.waiting.of_nobody;
+            if let Err(error) = self.end_nth(first).await {
+                log::debug!("a step whose future was dropped: {error}");
+            }
+            self.waiting.of_nobody -= 1;
+        }
+    }
+
+    /// Ends the last waiting step, which nobody receives.
+    pub(super) async fn end_last(&mut self) -> Result<Trained> {
+        let ended = self.end_nth(self.waiting.steps.len() - 1).await;
+        if self.waiting.of_nobody != usize::MAX {
+            self.waiting.of_nobody -= 1;
+        }
+        ended
+    }
+
+    /// Checks that no submitted step waits before `what`.
     pub(super) fn check_none_waits(&self, what: &str) -> Result<()> {
         match self.waiting.steps.len() {
             0 => Ok(()),
             waiting => {
                 let text = format!("{what}: expected no submitted steps that wait, got {waiting}; receive them first");
-                Err(Error::new(ErrorKind::Training, text))
+                Err(Error::new(ErrorKind::Busy, text))
             }
         }
     }
 
-    /// Receives whatever waits, after an error that has been told.
+    /// Receives all waiting steps after an error that has been reported.
     pub(super) async fn receive_all(&mut self) {
         while !self.waiting.steps.is_empty() {
-            if let Err(error) = self.receive_async().await {
+            if let Err(error) = self.take().await {
                 log::debug!("after an error: {error}");
             }
         }
     }
 
-    /// Trains on one batch, and does not wait for what it loses: [`receive`](Self::receive) tells. So a GPU goes from update to
-    /// update while the host lays out batches and reads losses. Up to 16 steps may wait.
+    /// Trains on one batch without waiting for its loss, which [`receive`](Self::receive) returns. So a GPU
+    /// goes from update to update while the host lays out batches and reads losses. Up to 16 steps may wait.
     ///
-    /// A step whose loss or gradients are not finite changes nothing, and those behind it go on from the weights as they were:
-    /// whoever receives it is told. Steps of a model with learned initial states, and of states that are [carried](Self::carry),
-    /// are waited for here, since the host has a part in them. On the CPU each step is done when this returns.
+    /// A step whose loss or gradients are not finite changes nothing, and those behind it go on from
+    /// the unchanged weights. The caller learns it when it receives the step. Some steps are waited
+    /// for here, because the host has a part in them: those of a model with learned initial states,
+    /// and of states that are [carried](Self::carry). On the CPU a step is done when this returns.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step), but for numbers that are not finite; kind `Limits`, where as many steps wait as may.
+    /// Returns the same errors as [`step`](Self::step), except for numbers that are not finite,
+    /// or one of kind [`ErrorKind::Busy`](crate::ErrorKind::Busy) if 16 steps wait already.
     ///
     /// # Example
     ///
     /// ```
-    /// use gatewave::{Adam, Batch, CrossEntropy, Device, Input, Like, Linear, Lstm, Model, Select, Targets, Trainer, Update, Weights};
+    /// use gatewave::train::{Adam, Batch, Convention, CrossEntropy, Targets, Update};
+    /// use gatewave::{Device, Input, Linear, Lstm, Model, Select, Trainer, Weights};
     /// use ndarray::{Array3, arr1};
     ///
     /// # fn main() -> gatewave::Result<()> {
     /// let model = Model::new().layer(Lstm::new(3, 8)).layer(Select::LastStep).layer(Linear::new(8, 2));
-    /// let weights = Weights::initial(&model, Like::Torch, 0)?;
-    /// let update = Update::by(Adam::like(Like::Torch).learning_rate(0.01));
+    /// let weights = Weights::initial(&model, Convention::Torch, 0)?;
+    /// let update = Update::by(Adam::like(Convention::Torch).learning_rate(0.01));
     /// let mut trainer = Trainer::new(model, &weights, CrossEntropy::default(), update, Device::Cpu)?;
     ///
     /// let batch = Batch::new(Input::features(Array3::ones((4, 5, 3))), Targets::classes(arr1(&[0, 1, 0, 0])));
@@ -110,15 +185,25 @@ impl Trainer {
         block_on(self.submit_async(batch))
     }
 
-    /// [`submit`](Self::submit), without blocking on a GPU.
+    /// Does the same as [`submit`](Self::submit) without blocking. On the
+    /// CPU the update itself may still be under way when this is ready.
+    ///
+    /// If the future is dropped before, the step was not submitted. A step that is waited
+    /// for here may have been done all the same, as with [`step_async`](Self::step_async).
     ///
     /// # Errors
     ///
-    /// As [`submit`](Self::submit).
+    /// Returns the same errors as [`submit`](Self::submit).
     pub async fn submit_async(&mut self, batch: &Batch) -> Result<()> {
-        if self.waiting.steps.len() >= MOST_LATER {
-            let text = format!("submit: expected at most {MOST_LATER} steps that wait, got one more");
-            return Err(Error::new(ErrorKind::Limits, text).hint("receive the first of them"));
+        self.end_dropped().await;
+        self.put(batch).await
+    }
+
+    /// Submits a step, once nothing is left of a dropped future.
+    pub(super) async fn put(&mut self, batch: &Batch) -> Result<()> {
+        if self.waiting.steps.len() >= MAX_PENDING {
+            let text = format!("submit: expected at most {MAX_PENDING} steps that wait, got one more");
+            return Err(Error::new(ErrorKind::Busy, text).hint("receive the first of them"));
         }
         let submitted = if self.states.is_empty() && self.carried.is_none() {
             let mut sent = self.waiting.spare.pop().unwrap_or_default();
@@ -132,45 +217,63 @@ impl Trainer {
         Ok(())
     }
 
-    /// What the first of the submitted steps was made of that was not received: waits for it.
+    /// Waits for the first submitted step that was not received, and returns its numbers.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where no step waits, or where its loss or a gradient is not finite: it has changed nothing. Kinds `Device`
-    /// and `Lost`, where the device fails.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if no step waits;
+    /// - [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if its
+    ///   loss or a gradient is not finite: it has changed nothing;
+    /// - [`ErrorKind::Device`](crate::ErrorKind::Device) or
+    ///   [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the device fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn receive(&mut self) -> Result<Trained> {
         block_on(self.receive_async())
     }
 
-    /// [`receive`](Self::receive), without blocking on a GPU. Where the future is dropped before it is ready, the step stays the
-    /// first.
+    /// Does the same as [`receive`](Self::receive) without blocking. If
+    /// the future is dropped before it is ready, the step stays the first.
     ///
     /// # Errors
     ///
-    /// As [`receive`](Self::receive).
+    /// Returns the same errors as [`receive`](Self::receive).
     pub async fn receive_async(&mut self) -> Result<Trained> {
-        let landed = match self.waiting.steps.front_mut() {
-            Some(Submitted::Sent(_, sent)) => self.learner.land(sent).await,
-            Some(Submitted::Done(_)) => Ok(()),
-            None => {
-                let text = "receive: expected a submitted step that waits, got none";
-                return Err(Error::new(ErrorKind::Training, text));
-            }
+        self.end_dropped().await;
+        self.take().await
+    }
+
+    /// Receives the first waiting step, once nothing is left of a dropped future.
+    pub(super) async fn take(&mut self) -> Result<Trained> {
+        if self.waiting.steps.is_empty() {
+            let text = "receive: expected a submitted step that waits, got none";
+            return Err(Error::new(ErrorKind::Training, text));
+        }
+        self.end_nth(0).await
+    }
+
+    /// Waits for step `index` of the waiting steps, and removes it from them.
+    async fn end_nth(&mut self, index: usize) -> Result<Trained> {
+        let waited = match &mut self.waiting.steps[index] {
+            Submitted::Sent(_, sent) => self.runner.wait_for(sent).await,
+            Submitted::Shared(shared) => self.runner.wait_for(&mut shared.sent).await,
+            Submitted::Done(_) => Ok(()),
         };
-        let first = self.waiting.steps.pop_front();
-        landed?;
-        let (update, sent) = match first {
+        let step = self.waiting.steps.remove(index);
+        waited?;
+        let (update, sent) = match step {
             Some(Submitted::Sent(update, sent)) => (update, sent),
+            Some(Submitted::Shared(shared)) => return self.end(*shared),
             Some(Submitted::Done(trained)) => return Ok(trained),
-            None => unreachable!("it is the first"),
+            None => unreachable!("it is there"),
         };
         let (loss, norm) = (sent.loss, f64::from(sent.norm).sqrt());
         self.waiting.spare.push(sent);
         if loss.is_finite() && norm.is_finite() {
             return Ok(Trained { loss, norm, update });
         }
-        // Where others came after it, they were counted by it.
+        // Later steps were counted by the number of this one.
         if self.updates == update {
             self.updates -= 1;
         }
@@ -180,23 +283,22 @@ impl Trainer {
     async fn send(&mut self, batch: &Batch, sent: &mut Sent) -> Result<()> {
         let scalars = self.scalars()?;
         let dropping = self.dropping();
-        self.learner.send_gradients(&batch.input, &self.objective, &batch.targets, (dropping, sent)).await?;
-        self.learner.update(&scalars, 0.0, sent).await?;
+        self.runner.send_gradients(&batch.input, &self.objective, &batch.targets, (dropping, sent)).await?;
+        self.runner.update(&scalars, 0.0, sent).await?;
         self.updates += 1;
         Ok(())
     }
 
-    /// A step in which the host has a part: it is done when this returns.
+    /// Does a step in which the host has a part: it is done when this returns.
     async fn waited(&mut self, batch: &Batch) -> Result<Trained> {
         let (dropping, carried) = (self.dropping(), self.carried());
         let data = (dropping, carried.as_ref());
-        let found = self.learner.keep_gradients(&batch.input, &self.objective, &batch.targets, data).await?;
-        let trained = self.change(found.loss, sums_of_states(self.learner.model(), &found.learned)).await?;
-        self.keep(found.finals);
-        Ok(trained)
+        let found = self.runner.keep_gradients(&batch.input, &self.objective, &batch.targets, data).await?;
+        let states = sums_of_states(self.runner.model(), &found.learned);
+        self.change(found.loss, states, Some(found.finals)).await
     }
 
-    /// The numbers of the next update, of each role of a parameter.
+    /// Computes the numbers of the next update for each role of a parameter.
     pub(super) fn scalars(&self) -> Result<[Scalars; Role::ALL.len()]> {
         let mut of_roles = [Scalars::default(); Role::ALL.len()];
         for (scalars, role) in of_roles.iter_mut().zip(Role::ALL) {

@@ -1,15 +1,16 @@
-//! When a fit ends early: what it saw of its epochs, and the weights of the best of them. Knows no batch and no device.
+//! When a fit ends early: the losses of its epochs so far, and
+//! the weights of the best of them. Knows no batch and no device.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::Weights;
 
-/// Ends a fit when its validation loss is no longer getting smaller, and gives the weights of the best epoch back (Keras'
-/// `EarlyStopping` with `restore_best_weights`).
+/// Ends a fit when its validation loss no longer gets smaller, and restores the
+/// weights of the best epoch (Keras' `EarlyStopping` with `restore_best_weights`).
 ///
-/// An epoch is better than those before it where its validation loss is smaller than the best of them by more than
-/// [`min_delta`](Self::min_delta); the first one is. After [`patience`](Self::patience) epochs in a row that are not better
-/// the fit ends. However it ends, the weights are then those of the best epoch, and what the optimizer keeps stays that of the
-/// last one.
+/// The first epoch is the best so far. A later one is better if its validation loss is smaller
+/// than the best by more than [`min_delta`](Self::min_delta). The fit ends after
+/// [`patience`](Self::patience) epochs in a row that are not better. However it ends, the weights
+/// are then those of the best epoch, and the state of the optimizer stays that of the last one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct EarlyStopping {
@@ -20,7 +21,7 @@ pub struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// Ends a fit after so many epochs that are not better by anything at all.
+    /// Ends a fit after `patience` epochs that are not better at all.
     pub fn after(patience: u64) -> Self {
         Self { patience, min_delta: 0.0 }
     }
@@ -32,7 +33,7 @@ impl EarlyStopping {
         self
     }
 
-    /// Whether the settings can be.
+    /// Checks the settings.
     pub(super) fn check(&self) -> Result<()> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Training, text));
         if self.patience == 0 {
@@ -57,7 +58,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Whether an epoch of this loss is better than those before it, by more than `min_delta`.
+    /// Returns whether an epoch of this loss is better than those before it, by more than `min_delta`.
     pub(super) fn is_better(&mut self, min_delta: f64, loss: f64) -> bool {
         // K callbacks/early_stopping.py
         let better = self.best.is_none_or(|best| loss + min_delta < best);
@@ -72,12 +73,12 @@ impl Watch {
         self.wait = if better { 0 } else { self.wait + 1 };
     }
 
-    /// Goes on from epochs: whether each was better, and its loss.
+    /// Goes on from earlier epochs, each given as whether it was better, and its loss.
     pub(super) fn resume(&mut self, epochs: impl Iterator<Item = (bool, f64)>) {
         epochs.for_each(|(better, loss)| self.saw(better, loss));
     }
 
-    /// Whether the fit ends here.
+    /// Returns whether the fit ends here.
     pub(super) fn ends(&self, settings: EarlyStopping) -> bool {
         self.wait >= settings.patience
     }
@@ -87,7 +88,7 @@ impl Watch {
 mod tests {
     use super::*;
 
-    /// At which of some epochs, counted from 1, a fit ends, and which of them are better than those before.
+    /// Returns the epoch, counted from 1, at which a fit ends, and the epochs that are better than those before.
     fn ends(settings: EarlyStopping, losses: &[f64]) -> (Option<usize>, Vec<usize>) {
         let (mut watch, mut better) = (Watch::default(), Vec::new());
         for (epoch, loss) in (1..).zip(losses) {

@@ -6,19 +6,20 @@ use super::metrics::Metric;
 use crate::loss::{Aim, Aimed, Measure, Objective};
 use crate::model::{Axes, Flow, Model};
 
-/// What is counted of some examples.
+/// Counts over some examples.
 pub(super) struct Tally {
-    /// Targets by their class (rows) and the class that the model says (columns); empty before the first batch, and of numbers.
+    /// Targets by their class (rows) and the predicted class (columns).
+    /// Empty before the first batch, and for losses of numbers.
     confusion: Array2<u64>,
-    /// Of each class the numbers that the model gave, with whether the target is of it; empty where no area is asked for.
+    /// For each class the outputs, each with whether its target is of the class. Empty unless an area is asked for.
     scores: Vec<Vec<(f32, bool)>>,
     is_ranked: bool,
-    /// The sum of `|y − t|`, and how many there are.
+    /// The sum of `|y − t|`, and the number of terms.
     absolute: (f64, u64),
 }
 
 impl Tally {
-    /// For `metrics` of an objective of one loss; none where there is nothing to count.
+    /// Makes a tally for `metrics` of an objective of one loss; returns none if there is nothing to count.
     pub(super) fn of(objective: &Objective, metrics: &[Metric]) -> Option<Self> {
         let is_counted = metrics.iter().any(|metric| *metric != Metric::Perplexity);
         if objective.terms().len() != 1 || !is_counted {
@@ -28,7 +29,7 @@ impl Tally {
         Some(Self { confusion: Array2::zeros((0, 0)), scores: Vec::new(), is_ranked, absolute: (0.0, 0) })
     }
 
-    /// Counts a batch: what the model gave for it, and what it was to give.
+    /// Counts a batch: the output `given`, and what the loss aims at.
     pub(super) fn add(&mut self, model: &Model, aim: &Aim, given: &ArrayD<f32>) {
         let given = match (aim.measured.flow, model.axes) {
             (Flow::Steps(_), Axes::TimeMajor) => given.view(),
@@ -37,12 +38,12 @@ impl Tally {
                 given.swap_axes(0, 1);
                 given
             }
-            // A row stands for its one step.
+            // A row is its own single step.
             _ => given.view().insert_axis(Axis(0)),
         };
         let given: ArrayView3<'_, f32> = given.into_dimensionality().expect("an output of a batch: T, B and F");
         let features = given.dim().2;
-        // An activation that is left off for the loss stands in what the model gives.
+        // If the loss leaves off the last activation, the output still has it.
         let half = if aim.measured.bare.is_some() { 0.5 } else { 0.0 };
         for ((t, b), _) in aim.counts.indexed_iter().filter(|(_, weight)| **weight > 0.0) {
             let row = || (0..features).map(|feature| given[[t, b, feature]]);
@@ -83,19 +84,19 @@ impl Tally {
         }
     }
 
-    /// Targets by class, where they are of classes.
+    /// Returns the targets by class, if they are of classes.
     pub(super) fn confusion(self) -> Option<Array2<u64>> {
         (!self.confusion.is_empty()).then_some(self.confusion)
     }
 
-    /// A metric of all that was counted.
+    /// Returns a metric of all that was counted.
     pub(super) fn value(&mut self, metric: Metric, loss: f64) -> f64 {
         match metric {
             Metric::Perplexity => loss.exp(),
             Metric::Accuracy => ratio(self.confusion.diag().sum(), self.confusion.sum()),
             Metric::Precision => self.over_classes(|[right, said, _]| ratio(right, said)),
             Metric::Recall => self.over_classes(|[right, _, there]| ratio(right, there)),
-            // 2 P R / (P + R), which has no quotient of nothing.
+            // 2 P R / (P + R) in counts, so that P and R may both be 0/0.
             Metric::F1 => self.over_classes(|[right, said, there]| ratio(2 * right, said + there)),
             Metric::Auc => {
                 let of: Vec<usize> = if self.scores.len() == 2 { vec![1] } else { (0..self.scores.len()).collect() };
@@ -109,8 +110,8 @@ impl Tally {
         }
     }
 
-    /// Of the second of two classes, or the mean over more: a value of how often the model is right when it says the class, how
-    /// often it says it, and how often it is there.
+    /// Computes `of` for the second of two classes, or its mean over more classes. `of` takes
+    /// three counts: correct predictions of the class, all predictions of it, and all its targets.
     fn over_classes(&self, of: impl Fn([u64; 3]) -> f64) -> f64 {
         let value = |class: usize| {
             let said = self.confusion.column(class).sum();
@@ -123,7 +124,7 @@ impl Tally {
     }
 }
 
-/// The place of the largest number; of equal ones the first, as frameworks have it.
+/// Returns the index of the largest number, and the first of equal ones, as frameworks do.
 fn largest(row: impl Iterator<Item = f32>) -> Option<usize> {
     let best = |best: Option<(usize, f32)>, (place, x): (usize, f32)| match best {
         Some((_, most)) if x <= most => best,
@@ -132,7 +133,7 @@ fn largest(row: impl Iterator<Item = f32>) -> Option<usize> {
     row.enumerate().fold(None, best).map(|(place, _)| place)
 }
 
-/// A share; 0 of nothing.
+/// Returns a share; 0 of nothing.
 #[expect(clippy::cast_precision_loss, reason = "counts of what fits memory")]
 fn ratio(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { part as f64 / all as f64 }
@@ -144,7 +145,8 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count as f64
 }
 
-/// The area under the receiver's curve by ranks (Mann and Whitney): equal numbers share the mean of their ranks.
+/// Computes the area under the receiver operating characteristic curve by
+/// ranks (Mann and Whitney). Equal numbers share the mean of their ranks.
 #[expect(clippy::cast_precision_loss, reason = "counts of what fits memory")]
 fn area(scores: &mut [(f32, bool)]) -> f64 {
     scores.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -173,16 +175,16 @@ mod tests {
         Tally { confusion, scores: Vec::new(), is_ranked: false, absolute: (0.0, 0) }
     }
 
-    /// Values by hand, as scikit-learn gives them.
+    /// Compares with values computed by hand, which scikit-learn gives too.
     #[test]
     fn metrics_of_classes_are_those_of_the_confusion() {
         let values = |confusion| {
             let mut tally = tally(confusion);
             [Metric::Accuracy, Metric::Precision, Metric::Recall, Metric::F1].map(|metric| tally.value(metric, 0.0))
         };
-        // Of two classes the second: 3 of 4 that are said, 3 of 5 that are there.
+        // With two classes the second counts: 3 of 4 predictions are right, and 3 of 5 targets are found.
         assert_eq!(values(arr2(&[[6, 1], [2, 3]])), [0.75, 0.75, 0.6, 6.0 / 9.0]);
-        // One that is never said, and one that is never there.
+        // One class is never predicted, and one has no targets.
         assert_eq!(values(arr2(&[[4, 0], [2, 0]])), [4.0 / 6.0, 0.0, 0.0, 0.0]);
         let [accuracy, precision, recall, f1] = values(arr2(&[[2, 1, 1], [0, 3, 1], [0, 0, 4]]));
         let near = |got: f64, wanted: f64| assert!((got - wanted).abs() < 1e-12, "{got} {wanted}");

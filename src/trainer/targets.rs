@@ -1,4 +1,4 @@
-//! Named tensors → the targets of a loss and what its rows count: under which names they come, and in which axes.
+//! Named tensors → the targets of a loss and their sample weights: under which names they come, and in which axes.
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,18 @@ use crate::loss::{Loss, Objective, Targets, Term};
 use crate::model::{Dim, Model, OutputPort, OutputValue, Ports};
 use crate::named::{NamedTensors, Values, arrange};
 
-/// The name of the targets of a model of one output; of another output it comes before its name.
+/// The name of the targets if the model has one output; otherwise the prefix of their names.
 const TARGETS: &str = "y";
-/// The same of what the loss of each row or step is multiplied by, as Keras names it.
+/// The name or prefix of sample weights, which multiply the loss of each row or step; it is Keras' name.
 const WEIGHTS: &str = "sample_weight";
 
-/// The targets of each loss of `objective`, with their sample weights where these are there, and all other tensors.
+/// Splits `tensors` into the targets of each loss of `objective`,
+/// with their sample weights if given, and all other tensors.
 ///
 /// # Errors
 ///
-/// Kind `Shape`, where a loss has no targets, or two tensors are its targets or its weights, or one has other axes than
-/// the output.
+/// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if a loss has no targets, or if two
+/// tensors are its targets or its weights. It is the same if the axes of one differ from those of the output.
 pub(super) fn read(
     model: &Model,
     objective: &Objective,
@@ -32,7 +33,7 @@ pub(super) fn read(
         used.extend(name);
         let names = weight_names(model, &ports, term.output);
         if let Some(name) = one_of(&names, tensors)? {
-            let weights = tensors[name].real().into_owned();
+            let weights = tensors[name].to_f32().into_owned();
             let weights = of_rows(model, term, port(&ports, term.output), weights).map_err(|e| e.at(name))?;
             targets = targets.sample_weights(weights);
             used.insert(name.clone());
@@ -49,7 +50,7 @@ pub(super) fn read(
     Ok((all, others))
 }
 
-/// The targets of `term`, and the tensor that they were.
+/// Returns the targets of `term`, and the name of their tensor.
 fn wanted(model: &Model, ports: &Ports, term: &Term, tensors: &NamedTensors) -> Result<(Option<String>, Targets)> {
     if term.loss == Loss::SumOfSquares {
         return Ok((None, Targets::none()));
@@ -63,17 +64,17 @@ fn wanted(model: &Model, ports: &Ports, term: &Term, tensors: &NamedTensors) -> 
     };
     let port = port(ports, term.output);
     let values = match &tensors[name] {
-        Values::Real(array) => Values::Real(arranged(model, term, port, array.clone()).map_err(|e| e.at(name))?),
-        Values::Whole(array) => Values::Whole(arranged(model, term, port, array.clone()).map_err(|e| e.at(name))?),
+        Values::F32(array) => Values::F32(arranged(model, term, port, array.clone()).map_err(|e| e.at(name))?),
+        Values::I64(array) => Values::I64(arranged(model, term, port, array.clone()).map_err(|e| e.at(name))?),
     };
     let targets = match (&term.loss, values) {
-        (Loss::CrossEntropy(_), Values::Whole(classes)) => Targets::classes(classes),
-        (_, values) => Targets::values(values.real().into_owned()),
+        (Loss::CrossEntropy(_), Values::I64(classes)) => Targets::classes(classes),
+        (_, values) => Targets::values(values.to_f32().into_owned()),
     };
     Ok((Some(name.clone()), targets))
 }
 
-/// The one of `names` that is there.
+/// Returns the one of `names` that is given.
 fn one_of<'n>(names: &'n [String], tensors: &NamedTensors) -> Result<Option<&'n String>> {
     let mut given = names.iter().filter(|name| tensors.contains_key(*name));
     match (given.next(), given.next()) {
@@ -82,7 +83,7 @@ fn one_of<'n>(names: &'n [String], tensors: &NamedTensors) -> Result<Option<&'n 
     }
 }
 
-/// The axes of the tensor `name`, which has so many, where it is the targets of `term` or their sample weights.
+/// Returns the axes of the tensor `name` with `count` axes, if it holds the targets of `term` or their sample weights.
 pub(super) fn axes(model: &Model, term: &Term, name: &str, count: usize) -> Option<Vec<Dim>> {
     let ports = model.all_ports();
     let is_among = |names: Vec<String>| names.iter().any(|known| known == name);
@@ -104,7 +105,7 @@ pub(super) fn axes(model: &Model, term: &Term, name: &str, count: usize) -> Opti
     })
 }
 
-/// The names that begin with `what` under which a tensor of an output may come.
+/// Returns the names beginning with `what` under which a tensor of an output may come.
 fn names(model: &Model, ports: &Ports, output: usize, what: &str) -> Vec<String> {
     let only = model.feature_outputs().len() == 1 && ports.inputs.iter().all(|port| port.name != what);
     let short = only.then(|| what.to_owned());
@@ -112,14 +113,14 @@ fn names(model: &Model, ports: &Ports, output: usize, what: &str) -> Vec<String>
     short.into_iter().chain(own).collect()
 }
 
-/// Those of sample weights. They may be left out, so that the name of an input is this input's.
+/// Returns the names for sample weights. They are optional, so the name of an input belongs to that input.
 fn weight_names(model: &Model, ports: &Ports, output: usize) -> Vec<String> {
     let mut names = names(model, ports, output, WEIGHTS);
     names.retain(|name| ports.inputs.iter().all(|port| port.name != *name));
     names
 }
 
-/// The first port that gives an output as it is.
+/// Returns the first port that gives an output unchanged.
 fn port(ports: &Ports, output: usize) -> Option<&OutputPort> {
     ports.outputs.iter().find(|port| gives(port, output))
 }
@@ -128,18 +129,18 @@ fn gives(port: &OutputPort, output: usize) -> bool {
     matches!(port.value, OutputValue::Output | OutputValue::Another(_)) && port.value.index() == output
 }
 
-/// The axes of an output as a call has them.
+/// Returns the axes of an output in a call.
 fn model_axes(model: &Model, output: usize) -> Vec<Dim> {
     let flow = model.output_flows().ok().and_then(|flows| flows.get(output).copied());
     flow.map_or_else(|| model.axes_of(false), |flow| model.axes_of_flow(flow))
 }
 
-/// Those of its rows, without features.
+/// Returns the axes of rows, without features.
 fn rows(axes: &[Dim]) -> Vec<Dim> {
     axes.iter().copied().filter(|dim| !matches!(dim, Dim::Features | Dim::Directions)).collect()
 }
 
-/// `array`, which has the axes of `port`, in those of a call.
+/// Returns `array` in the axes of a call; it comes in those of `port`.
 fn arranged<A: Clone>(model: &Model, term: &Term, port: Option<&OutputPort>, array: ArrayD<A>) -> Result<ArrayD<A>> {
     let wanted = model_axes(model, term.output);
     let Some(port) = port.filter(|port| port.axes != wanted) else { return Ok(array) };
@@ -172,7 +173,8 @@ fn arranged<A: Clone>(model: &Model, term: &Term, port: Option<&OutputPort>, arr
     Ok(array.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&lengths)).expect("as many elements"))
 }
 
-/// Sample weights with the axes of `port` but for features, in those of a call. A call tells what is wrong with others.
+/// Returns sample weights in the axes of a call; they come in those of
+/// `port` without features. A call reports what is wrong with others.
 fn of_rows(model: &Model, term: &Term, port: Option<&OutputPort>, array: ArrayD<f32>) -> Result<ArrayD<f32>> {
     let wanted = rows(&model_axes(model, term.output));
     let Some(port) = port else { return Ok(array) };
@@ -187,7 +189,7 @@ fn of_rows(model: &Model, term: &Term, port: Option<&OutputPort>, array: ArrayD<
     Ok(arrange(array, &own, &wanted))
 }
 
-/// Whether an axis is among those of a call; directions are parts of its features.
+/// Returns whether an axis is among those of a call; directions are part of its features.
 fn has(axes: &[Dim], dim: Dim) -> bool {
     axes.contains(&dim) || dim == Dim::Directions && axes.contains(&Dim::Features)
 }

@@ -1,7 +1,6 @@
-//! Gate orders: ONNX' tensors of a stack in PyTorch's names, which are those of a layer's table of parameters.
+//! Gate orders: ONNX tensors of a stack under PyTorch's names, which are those of a layer's table of parameters.
 //!
-//! PyTorch's gate order is ours (`cell.rs`); ONNX has another.
-//! Knows stacks; knows no file.
+//! PyTorch's gate order is ours (`cell.rs`); ONNX has another. Knows stacks; knows no file.
 
 use super::tensors::Tensor;
 use crate::cell::Cell;
@@ -10,7 +9,8 @@ use crate::model::{Recurrent, WeightPart};
 
 pub(crate) use crate::model::{BIAS, INITIAL_HIDDEN, Part, WEIGHT, Way, cell_tensor};
 
-/// Where ONNX has each of our gates: an LSTM's are input, output, forget, cell there, a GRU's update, reset, new.
+/// Where ONNX has each of our gates. Its order is input, output, forget, cell for an
+/// LSTM, and update, reset, new for a GRU.
 fn onnx_gates(cell: Cell) -> &'static [usize] {
     match cell {
         Cell::Rnn => &[0],
@@ -19,11 +19,11 @@ fn onnx_gates(cell: Cell) -> &'static [usize] {
     }
 }
 
-/// Where ONNX has each of our peepholes: input, output, forget there.
+/// Where ONNX has each of our peepholes. Its order is input, output, forget.
 const ONNX_PEEPHOLES: [usize; 3] = [0, 2, 1];
 
-/// The tensors of a stack of one layer that ONNX' tensor `part` holds, under PyTorch's names. They are cut out of it
-/// when they are read.
+/// Splits the ONNX tensor `part` of a stack of one layer into tensors with PyTorch's names. Their
+/// elements are cut out when they are read.
 ///
 /// # Shapes
 ///
@@ -31,7 +31,7 @@ const ONNX_PEEPHOLES: [usize; 3] = [0, 2, 1];
 ///
 /// # Errors
 ///
-/// Kind `Weights`, where `tensor` is of another shape.
+/// Returns an error of kind `ErrorKind::Weights` if `tensor` has another shape.
 pub(crate) fn from_onnx(stack: &Recurrent, part: WeightPart, tensor: &Tensor) -> Result<Vec<(String, Tensor)>> {
     let wanted = part.shape(stack);
     if tensor.shape() != wanted {
@@ -40,7 +40,7 @@ pub(crate) fn from_onnx(stack: &Recurrent, part: WeightPart, tensor: &Tensor) ->
     }
     let (hidden, gates) = (stack.hidden_size, onnx_gates(stack.cell));
     let rows = gates.len() * hidden;
-    // Of each direction: names, shapes, how long a gate is, which gates there are, and where they begin.
+    // For each direction: names, shapes, the length of a gate, the order of gates, and where they begin.
     let pieces = match part {
         WeightPart::Input => {
             vec![(Part::WX, vec![rows, stack.input_size], hidden.saturating_mul(stack.input_size), gates, 0)]
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::model::{Direction, Gru, Lstm};
 
-    /// A tensor of `part` whose elements are their own places.
+    /// A tensor of `part` whose elements are their own indices.
     fn counted(stack: &Recurrent, part: WeightPart) -> Tensor {
         let shape = part.shape(stack);
         let len: usize = shape.iter().product();

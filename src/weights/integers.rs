@@ -1,27 +1,27 @@
-//! Weights in 8-bit integers: each row of a matrix is so many times a scale of its own.
+//! Weights in 8-bit integers: each row of a matrix is a row of integers times its own scale.
 //!
-//! A row is what one unit of a gate takes. Its scale is max |w| / 127, cut to 17 bits, so that a scale times any of the
-//! integers is exact in f32: what is read back is what was stored, on every device, and storing it again gives the same
+//! A row is the input weights of one unit of a gate. Its scale is max |w| / 127, cut to 17 bits, so that a scale times
+//! any of the integers is exact in f32. So every device reads back what was stored, and storing it again gives the same
 //! bytes. Knows rows of numbers; knows no model and no file.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The largest integer: −128 is left out, so that a row and its negative are stored alike.
+/// The largest integer. −128 is left out, so that a row and its negative are stored alike.
 const MOST: f32 = 127.0;
 
-/// Bits of a 32-bit float that are cut off a scale: an integer has seven beside its sign.
+/// The bits of a 32-bit float that are cut off a scale, since an integer has seven bits beside its sign.
 const CUT: u32 = 0x7f;
 
-/// What the integers of a row count; 0 for a row of zeros.
+/// The factor of a row's integers; 0 for a row of zeros.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scale(pub(crate) f32);
 
 impl Scale {
-    /// The scale of `row`. Rows of less than some 10⁻³⁶ are zeros: a GPU may take a smaller scale for zero.
+    /// Returns the scale of `row`. A row below some 10⁻³⁶ counts as zeros: a GPU may take a smaller scale for zero.
     ///
     /// # Errors
     ///
-    /// Kind `Weights`, where an element is NaN or infinite.
+    /// Returns an error of kind `ErrorKind::Weights` if an element is NaN or infinite.
     pub(crate) fn of(row: &[f32]) -> Result<Self> {
         if let Some(bad) = row.iter().find(|w| !w.is_finite()) {
             let text = format!("expected finite numbers for 8-bit integers, got {bad}; use 32-bit floats");
@@ -32,19 +32,19 @@ impl Scale {
         Ok(Self(if scale.is_normal() { scale } else { 0.0 }))
     }
 
-    /// The nearest integer to `w`, to even where two are.
+    /// Returns the integer nearest to `w`, or the even one of two.
     #[expect(clippy::cast_possible_truncation, reason = "rounded, and within the range of the integers")]
     pub(crate) fn integer(self, w: f32) -> i8 {
         if self.0 == 0.0 { 0 } else { (w / self.0).round_ties_even().clamp(-MOST, MOST) as i8 }
     }
 
-    /// The weight that `integer` stands for.
+    /// Returns the weight that `integer` represents.
     pub(crate) fn weight(self, integer: i8) -> f32 {
         f32::from(integer) * self.0
     }
 }
 
-/// Makes of each row of `rows`, of `width` elements, what integers hold of it.
+/// Rounds each row of `rows`, of `width` elements, to what integers hold of it.
 ///
 /// # Errors
 ///

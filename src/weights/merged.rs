@@ -1,4 +1,4 @@
-//! Weights ⇄ tensors by name, one for all layers that share it: as they are trained.
+//! Weights ⇄ tensors by name, one for all layers that share it: the form in which they are trained.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,10 +8,10 @@ use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::error::Result;
 use crate::model::{INITIAL_CELL, INITIAL_HIDDEN, Initial, LayerKind, Model, Param, Recurrent, Role};
 
-/// A tensor of a model, by itself.
+/// One tensor of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Named {
-    /// What it is for.
+    /// Its role.
     pub(crate) role: Role,
     /// Its shape.
     pub(crate) shape: Vec<usize>,
@@ -20,16 +20,16 @@ pub(crate) struct Named {
 }
 
 impl Weights {
-    /// The tensors by their names, as [`to_tensors`](Self::to_tensors) has them; of those of one name the first.
+    /// Returns the tensors by name, as [`to_tensors`](Self::to_tensors) does. Of several with one name it is the first.
     ///
     /// # Errors
     ///
-    /// Kind `Weights`, where these are not of `model`.
+    /// Returns an error of kind `ErrorKind::Weights` if these weights do not belong to `model`.
     pub(crate) fn named(&self, model: &Model) -> Result<BTreeMap<String, Named>> {
         self.merged(model, |_, _| ())
     }
 
-    /// The same, but that those of one name are added: gradients of what layers share.
+    /// [`named`](Self::named), with the sum of tensors of one name: gradients of tensors that layers share.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Weights {
                 stacks += 1;
             }
             for (Param { name, shape, role, .. }, tensor) in layer.kind.tensors().zip(arrays) {
-                let name = layer.weights.clone() + &name;
+                let name = layer.prefix.clone() + &name;
                 let data = tensor.read()?;
                 match all.get_mut(&name) {
                     Some(first) => merge(&mut first.data, &data),
@@ -59,11 +59,12 @@ impl Weights {
         Ok(all)
     }
 
-    /// Sets tensors to zero whose name an earlier one has: of gradients of what layers share, which are told once.
+    /// Sets each tensor to zero if an earlier one has its name. The gradient of a tensor
+    /// that layers share then counts once.
     pub(crate) fn keep_firsts(&mut self, model: &Model) {
         let mut seen = HashSet::new();
         for (layer, weights) in model.layers.iter().zip(&mut self.layers) {
-            let mut names = layer.kind.tensors().map(|Param { name, .. }| layer.weights.clone() + &name);
+            let mut names = layer.kind.tensors().map(|Param { name, .. }| layer.prefix.clone() + &name);
             weights.each_mut(&mut |data| {
                 if names.next().is_some_and(|name| !seen.insert(name)) {
                     data.fill(0.0);
@@ -73,7 +74,7 @@ impl Weights {
     }
 }
 
-/// The gradients of what stacks of `model` have learned to begin at, by name; those of one name are added.
+/// Returns the gradients of the learned states of `model`, by name; those of one name are added.
 pub(crate) fn sums_of_states(model: &Model, states: &BTreeMap<usize, LearnedStates>) -> BTreeMap<String, Named> {
     let mut all: BTreeMap<String, Named> = BTreeMap::new();
     for ((prefix, r), states) in stacks(model).enumerate().filter_map(|(i, stack)| Some((stack, states.get(&i)?))) {
@@ -90,7 +91,7 @@ pub(crate) fn sums_of_states(model: &Model, states: &BTreeMap<usize, LearnedStat
     all
 }
 
-/// The states of `named` by the stacks of `model` that begin there.
+/// Returns the states in `named`, by the stacks of `model` that begin there.
 pub(crate) fn states_of(model: &Model, named: &BTreeMap<String, Named>) -> BTreeMap<usize, LearnedStates> {
     let array = |name: String| {
         let Named { shape, data, .. } = named.get(&name)?;
@@ -103,10 +104,10 @@ pub(crate) fn states_of(model: &Model, named: &BTreeMap<String, Named>) -> BTree
     stacks(model).enumerate().filter(|(_, (_, r))| r.initial == Initial::Learned).filter_map(of).collect()
 }
 
-/// The recurrent stacks of `model`, and what the names of their tensors begin with.
+/// The recurrent stacks of `model`, each with the prefix of its tensors' names.
 fn stacks(model: &Model) -> impl Iterator<Item = (&str, &Recurrent)> {
     model.layers.iter().filter_map(|layer| match &layer.kind {
-        LayerKind::Recurrent(r) => Some((layer.weights.as_str(), r)),
+        LayerKind::Recurrent(r) => Some((layer.prefix.as_str(), r)),
         _ => None,
     })
 }

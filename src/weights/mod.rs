@@ -1,17 +1,17 @@
-//! Weights: named tensors, each shape checked against a `Model`, in canonical gate order.
+//! Weights: named tensors with shapes checked against a `Model`, in canonical gate order.
 //!
-//! `Weights::from_tensors` turns [`Tensors`] into `Weights`, and `Weights::to_tensors` is the way back. Knows models and
-//! cells; knows no file format, no layout and no device.
+//! `Weights::from_tensors` turns [`Tensors`] into `Weights`, and `Weights::to_tensors` is the way back. Knows models
+//! and cells; knows no file format, no layout and no device.
 
 pub(crate) mod dialect;
 mod integers;
 mod merged;
 pub(crate) mod named;
 mod random;
-mod replace;
+pub(crate) mod replace;
 mod source;
 pub(crate) mod spelling;
-mod tensors;
+pub(crate) mod tensors;
 mod ties;
 
 use std::collections::BTreeMap;
@@ -29,39 +29,37 @@ pub(crate) use integers::{Scale, round_rows};
 pub(crate) use merged::{Named, states_of, sums_of_states};
 pub(crate) use named::OF_TRAINING;
 pub use random::draw_supplied;
-#[doc(hidden)]
-pub use replace::Replacement;
+pub(crate) use replace::Replacement;
 pub(crate) use source::{Array, EachPart, Source};
-#[doc(hidden)]
-pub use tensors::non_finite_warning;
 pub use tensors::{Tensor, Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Weights {
     /// One for each layer of the model.
     pub layers: Vec<LayerWeights>,
-    /// Where stacks of [`Initial::Learned`] begin, by stack, counted from 0 among the model's
-    /// recurrent layers.
+    /// The learned states of stacks with [`Initial::Learned`], by stack, counted from 0
+    /// among the model's recurrent layers.
     pub initial: BTreeMap<usize, LearnedStates>,
-    /// A tensor that these were widened from although its file holds integers: what keeps them from being trained.
+    /// The name of a tensor that its file holds as integers, if there is one. Such weights cannot be trained.
     pub(crate) integers: Option<String>,
 }
 
 impl PartialEq for Weights {
-    /// Whether the numbers are equal, whatever a file holds them as.
+    /// Compares the numbers, however a file holds them.
     fn eq(&self, other: &Self) -> bool {
         (&self.layers, &self.initial) == (&other.layers, &other.initial)
     }
 }
 
 impl Weights {
-    /// The weights of a model of these layers, which begins at zero.
+    /// Makes the weights of a model with these layers, whose states begin at zero.
     pub fn new(layers: Vec<LayerWeights>) -> Self {
         Self { layers, initial: BTreeMap::new(), integers: None }
     }
 
-    /// Weights of the shapes that `model` has, learned states among them, all zero.
+    /// Makes weights of the shapes of `model`, learned states among them, all zero.
     pub(crate) fn zeros(model: &Model) -> Self {
         let mut weights = Self::new(model.layers.iter().map(|layer| LayerWeights::zeros(&layer.kind)).collect());
         for (stack, r) in model.stacks().enumerate().filter(|(_, r)| r.initial == Initial::Learned) {
@@ -73,7 +71,7 @@ impl Weights {
     }
 }
 
-/// The learned states that a stack begins at, the same for every row: layer-major, forward before reverse.
+/// The learned initial states of a stack, the same for every row: layer-major, forward before reverse.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LearnedStates {
     /// The hidden states, `[L · D, state_size]`.
@@ -84,14 +82,15 @@ pub struct LearnedStates {
 
 /// The weights of one layer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum LayerWeights {
-    /// The layer has none.
+    /// A layer without weights.
     None,
     /// The table, `[V, features]`.
     Embedding(Array2<f32>),
     /// The cells, layer-major, forward before reverse: `[L · D]`.
     Recurrent(Vec<CellWeights>),
-    /// A product.
+    /// The product of a linear layer, and its bias.
     Linear {
         /// `[out_features, in_features]`.
         w: Array2<f32>,
@@ -101,7 +100,7 @@ pub enum LayerWeights {
 }
 
 impl LayerWeights {
-    /// Those of a layer of `kind`, all zero.
+    /// Makes the weights of a layer of `kind`, all zero.
     fn zeros(kind: &LayerKind) -> Self {
         match kind {
             LayerKind::Embedding(e) => Self::Embedding(Array2::zeros((e.num_embeddings, e.embedding_dim))),
@@ -135,6 +134,7 @@ impl LayerWeights {
 
 /// The weights of one layer and direction of a stack, gates in the cell's canonical order.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CellWeights {
     /// The input product, `[G · H, I]`.
     pub w_x: Array2<f32>,
@@ -150,24 +150,50 @@ pub struct CellWeights {
     pub peepholes: Option<Array2<f32>>,
 }
 
-/// How weights are stored, in a file or on a device. Inputs, states, sums and outputs are 32-bit floats always.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// 16-bit floats: half the memory, and about three decimal digits.
-    F16,
-    /// 8-bit integers for the matrices of products, with a scale for each of their rows: a quarter of the memory, and about
-    /// two decimal digits. Biases, peepholes, embeddings and learned states stay 32-bit floats.
-    I8,
+impl CellWeights {
+    /// Makes the weights of a cell without biases, projection and peepholes.
+    ///
+    /// # Shapes
+    ///
+    /// `w_x` `[G · H, I]`, `w_h` `[G · H, state_size]`.
+    pub fn new(w_x: Array2<f32>, w_h: Array2<f32>) -> Self {
+        Self { w_x, w_h, b_x: None, b_h: None, w_r: None, peepholes: None }
+    }
+
+    /// Sets the input product's bias, `[G · H]`.
+    #[must_use]
+    pub fn b_x(mut self, bias: Array1<f32>) -> Self {
+        self.b_x = Some(bias);
+        self
+    }
+
+    /// Sets the recurrent product's bias, `[G · H]`.
+    #[must_use]
+    pub fn b_h(mut self, bias: Array1<f32>) -> Self {
+        self.b_h = Some(bias);
+        self
+    }
+
+    /// Sets the projection, `[proj_size, H]`.
+    #[must_use]
+    pub fn w_r(mut self, projection: Array2<f32>) -> Self {
+        self.w_r = Some(projection);
+        self
+    }
+
+    /// Sets an LSTM's peepholes, `[3, H]`: gates input, forget, output.
+    #[must_use]
+    pub fn peepholes(mut self, peepholes: Array2<f32>) -> Self {
+        self.peepholes = Some(peepholes);
+        self
+    }
 }
 
-/// The nearest 16-bit float.
+/// Rounds to the nearest 16-bit float.
 ///
 /// # Errors
 ///
-/// Kind `Weights`, where `x` is finite and too large for one.
+/// Returns an error of kind `ErrorKind::Weights` if `x` is finite and too large for one.
 pub(crate) fn narrowed(x: f32) -> Result<f16> {
     let half = f16::from_f32(x);
     if x.is_finite() && half.is_infinite() {

@@ -1,6 +1,6 @@
-//! Named tensors → `Weights`, and back: checked against the tables of parameters of a model's layers.
+//! Named tensors → `Weights` and back, checked against the tables of parameters of a model's layers.
 //!
-//! The one place where the shape of every tensor is checked. Knows models and names; knows no file format.
+//! The only place where the shape of every tensor is checked. Knows models and names; knows no file format.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
@@ -19,22 +19,26 @@ use crate::model::{
 };
 
 impl Weights {
-    /// The weights of `model`, from tensors with PyTorch's names. Warns of elements that are NaN or infinite, and of
-    /// tensors that no layer uses.
+    /// Makes the weights of `model` from tensors with PyTorch's names. Warns about elements that are NaN or infinite,
+    /// and about tensors that no layer uses.
     ///
     /// A tensor that two layers name is used by both.
     ///
     /// # Errors
     ///
-    /// Kind `Model` where the layers do not fit each other, `Weights` where a tensor is missing, of another shape than
-    /// the model's sizes ask for, or of a type that is not read.
+    /// Returns an error of kind
+    ///
+    /// - [`ErrorKind::Model`] if the layers do not fit each other;
+    /// - [`ErrorKind::Weights`] if a tensor is missing, has another shape than the model's
+    ///   sizes need, or has an unsupported type.
     pub fn from_tensors(model: &Model, mut tensors: Tensors) -> Result<Self> {
         check(model, &tensors)?;
         warn_of_unused(model, &tensors);
         Self::taken(model, &mut tensors, true)
     }
 
-    /// The same of what stands in the place of weights, such as gradients: nothing is warned of.
+    /// [`from_tensors`](Self::from_tensors) without warnings, for what is not weights but
+    /// has their form, such as gradients.
     ///
     /// # Errors
     ///
@@ -44,7 +48,7 @@ impl Weights {
         Self::taken(model, &mut tensors, false)
     }
 
-    /// The same of tensors that have been checked.
+    /// Takes the weights from tensors that have been checked.
     fn taken(model: &Model, tensors: &mut Tensors, warns: bool) -> Result<Self> {
         let tables: Vec<Vec<_>> = model.layers.iter().map(|layer| table(layer, tensors).collect()).collect();
         let mut uses: HashMap<String, usize> = HashMap::new();
@@ -63,7 +67,7 @@ impl Weights {
                     integers.get_or_insert_with(|| name.clone());
                 }
                 let parts = tensor.into_parts();
-                let (shape, elements) = parts.map_err(|e| e.at(&name).at(place(model, index)))?;
+                let (shape, elements) = parts.map_err(|e| model.at_layer(index, e.at_tensor(&name)))?;
                 let bad = elements.iter().filter(|x| !x.is_finite()).count();
                 if let Some(warning) = non_finite_warning(&name, bad, elements.len()).filter(|_| warns && *uses == 0) {
                     log::warn!("{warning}");
@@ -81,12 +85,13 @@ impl Weights {
         Ok(Self { layers, initial, integers })
     }
 
-    /// The tensors of these weights, with PyTorch's names.
+    /// Returns the tensors of these weights, with PyTorch's names.
     ///
     /// # Errors
     ///
-    /// Kind `Weights` where the weights are not those of `model`, `Model` where two layers give one name to different
-    /// tensors.
+    /// Returns an error of kind [`ErrorKind::Weights`] if the weights do
+    /// not belong to `model`, or of kind [`ErrorKind::Model`] if two
+    /// layers give one name to different tensors.
     pub fn to_tensors(&self, model: &Model) -> Result<Tensors> {
         if self.layers.len() != model.layers.len() {
             let (wanted, got) = (model.layers.len(), self.layers.len());
@@ -95,7 +100,7 @@ impl Weights {
         let mut tensors = Tensors::new();
         let mut stacks = 0;
         for (index, (layer, weights)) in model.layers.iter().zip(&self.layers).enumerate() {
-            let place = || place(model, index);
+            let wrong = |name: &str, error: Error| Err(model.at_layer(index, error.of_tensor(name)));
             let mut arrays = weights.arrays();
             if let LayerKind::Recurrent(_) = layer.kind {
                 arrays.extend(self.initial.get(&stacks).into_iter().flat_map(LearnedStates::arrays));
@@ -104,17 +109,17 @@ impl Weights {
             let count = layer.kind.tensors().count();
             if count != arrays.len() {
                 let message = format!("expected {count} tensors, got {}", arrays.len());
-                return Err(Error::new(ErrorKind::Weights, message).at(place()));
+                return Err(model.at_layer(index, Error::new(ErrorKind::Weights, message)));
             }
             for (Param { name: local, shape, .. }, tensor) in layer.kind.tensors().zip(arrays) {
-                let name = layer.weights.clone() + &local;
+                let name = layer.prefix.clone() + &local;
                 if shape != tensor.shape() {
-                    return Err(misshapen(&layer.kind, &name, &shape, tensor.shape()).at(place()));
+                    return wrong(&name, misshapen(&layer.kind, &name, &shape, tensor.shape()));
                 }
                 if tensors.get(&name).is_some_and(|other| !same_bits(other, &tensor)) {
                     let message =
                         format!("{name}: another layer has a tensor of that name; give each its own \"weights\"");
-                    return Err(Error::new(ErrorKind::Model, message).at(place()));
+                    return wrong(&name, Error::new(ErrorKind::Model, message));
                 }
                 tensors.insert(name, tensor);
             }
@@ -131,7 +136,7 @@ impl LearnedStates {
 }
 
 impl LayerWeights {
-    /// The arrays as tensors, in the order of the layer's table.
+    /// Returns the arrays as tensors, in the order of the layer's table.
     pub(super) fn arrays(&self) -> Vec<Tensor> {
         let matrix = |w: &Array2<f32>| Tensor::new(w.shape(), w.iter().copied().collect());
         let vector = |b: &Array1<f32>| Tensor::new([b.len()], b.to_vec());
@@ -152,7 +157,7 @@ impl LayerWeights {
     }
 }
 
-/// Whether the layers fit each other, and `tensors` are what they need. Reads no element.
+/// Checks that the layers fit each other, and that `tensors` are what they need. Reads no element.
 ///
 /// # Errors
 ///
@@ -162,18 +167,19 @@ pub(crate) fn check(model: &Model, tensors: &Tensors) -> Result<()> {
     check_all(model, tensors)
 }
 
-/// The table of `layer`, and the name of each of its tensors among `tensors`, which have been checked.
+/// The table of `layer`, with the name of each tensor among `tensors`, which have been checked.
 fn table(layer: &Layer, tensors: &Tensors) -> impl Iterator<Item = (Param, String)> {
     spelled(layer, tensors).expect("checked: one spelling")
 }
 
-/// Gives the tensors that `model` needs their usual names where `tensors`, which have been checked, have a cell's. The names
-/// of a cell that goes both ways stay: the usual ones would be those of a bidirectional stack.
+/// Renames tensors that `model` needs from a cell's names to the usual ones of a stack. `tensors`
+/// have been checked. If two stacks use one cell for both directions, its names stay: the usual names
+/// would be those of a bidirectional stack.
 pub(crate) fn rename(model: &Model, tensors: &mut Tensors) {
     let mut renamed: HashMap<String, (&str, String)> = HashMap::new();
     let mut both_ways = HashSet::new();
     for layer in &model.layers {
-        let prefix = layer.weights.as_str();
+        let prefix = layer.prefix.as_str();
         for (Param { name: local, .. }, name) in table(layer, tensors) {
             let usual = format!("{prefix}{local}");
             if usual != name
@@ -193,12 +199,12 @@ pub(crate) fn rename(model: &Model, tensors: &mut Tensors) {
     }
 }
 
-/// The names of the tensors that the layers of `model` need, among `tensors`, which have been checked.
+/// Returns the names, among the checked `tensors`, that the layers of `model` need.
 pub(crate) fn names(model: &Model, tensors: &Tensors) -> HashSet<String> {
     names_of(model, tensors, |_| true)
 }
 
-/// Those of them that are the matrices of products, and nothing else.
+/// Returns those of these names that are matrices of products and nothing else.
 pub(crate) fn products(model: &Model, tensors: &Tensors) -> HashSet<String> {
     let others = names_of(model, tensors, |param| !param.role.is_product());
     let products = names_of(model, tensors, |param| param.role.is_product());
@@ -210,17 +216,17 @@ fn names_of(model: &Model, tensors: &Tensors, wanted: impl Fn(&Param) -> bool) -
     tables.filter(|(param, _)| wanted(param)).map(|(_, name)| name).collect()
 }
 
-/// Warns of tensors that no layer of `model` uses.
+/// Warns about tensors that no layer of `model` uses.
 pub(super) fn warn_of_unused(model: &Model, tensors: &Tensors) {
     if let Some(warning) = unused(model, tensors) {
         log::warn!("{warning}");
     }
 }
 
-/// What the names of tensors begin with that a trainer keeps beside a model.
+/// The beginning of the names of tensors that a trainer keeps beside a model.
 pub(crate) const OF_TRAINING: &str = "gatewave.training.";
 
-/// The tensors that no layer of `model` takes, in words: most often those of a layer that the description forgot.
+/// Lists the tensors that no layer of `model` uses; usually they belong to a layer that the description forgot.
 fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
     const FEW: usize = 4;
     let used = names(model, tensors);
@@ -235,7 +241,7 @@ fn unused(model: &Model, tensors: &Tensors) -> Option<String> {
 /// The tensors of a layer by their names in its table: shape and elements.
 type Own = HashMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// The weights of a layer from its tensors, which are those of its table, their shapes checked. States are left.
+/// Makes the weights of a layer from its tensors, whose names and shapes have been checked. Leaves learned states.
 fn assemble(layer: &LayerKind, tensors: &mut Own) -> LayerWeights {
     let mut take = |name: &str| tensors.remove(name);
     const TAKEN: &str = "every tensor of the table was taken";
@@ -258,7 +264,7 @@ fn assemble(layer: &LayerKind, tensors: &mut Own) -> LayerWeights {
         LayerKind::Linear(_) => {
             LayerWeights::Linear { w: matrix(take(WEIGHT).expect(TAKEN)), b: take(BIAS).map(vector) }
         }
-        // Those without parameters.
+        // Layers without parameters.
         _ => LayerWeights::None,
     }
 }
@@ -271,7 +277,7 @@ fn vector((_, elements): (Vec<usize>, Vec<f32>)) -> Array1<f32> {
     Array1::from_vec(elements)
 }
 
-/// Equality in which a NaN is itself.
+/// Compares bits, so that a NaN equals itself.
 fn same_bits(a: &Tensor, b: &Tensor) -> bool {
     let bits = |tensor: &Tensor| tensor.read().map(|x| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>()).ok();
     a.shape() == b.shape() && bits(a).is_some() && bits(a) == bits(b)
@@ -284,37 +290,37 @@ fn take(tensors: &mut Tensors, name: &str) -> Option<Tensor> {
     }
 }
 
-/// Every tensor that `model` needs is there, was read, and has its shape.
+/// Checks that every tensor that `model` needs is there, was read, and has its shape.
 fn check_all(model: &Model, tensors: &Tensors) -> Result<()> {
     for (index, layer) in model.layers.iter().enumerate() {
         let check = || spelled(layer, tensors)?.try_for_each(|(param, name)| check_one(layer, &param, &name, tensors));
-        check().map_err(|e| e.at(place(model, index)))?;
+        check().map_err(|e| model.at_layer(index, e))?;
     }
     Ok(())
 }
 
 fn check_one(layer: &Layer, Param { shape, .. }: &Param, name: &str, tensors: &Tensors) -> Result<()> {
-    let wrong = |message| Err(Error::new(ErrorKind::Weights, message));
+    let wrong = |message| Err(Error::new(ErrorKind::Weights, message).of_tensor(name));
     match tensors.entry(name) {
         None => {
-            let hint = tensors.hint(&layer.weights, &name[layer.weights.len()..], |other| other == shape);
+            let hint = tensors.hint(&layer.prefix, &name[layer.prefix.len()..], |other| other == shape);
             wrong(format!("{name}: expected a tensor of that name, got none; {hint}"))
         }
         Some(Entry::Unread { dtype, .. }) => wrong(format!(
             "{name}: expected elements of type F32, F16, BF16, F64 or I8 with scales, got {dtype}; save it as one of them"
         )),
         Some(Entry::Read(tensor)) if tensor.shape() != shape.as_slice() => {
-            let name = match tensors.kept(name) {
+            let called = match tensors.kept(name) {
                 kept if kept == name => name.to_owned(),
                 kept => format!("{name} (tied to {kept})"),
             };
-            Err(misshapen(&layer.kind, &name, shape, tensor.shape()))
+            Err(misshapen(&layer.kind, &called, shape, tensor.shape()).of_tensor(name))
         }
         Some(Entry::Read(_)) => Ok(()),
     }
 }
 
-/// The error for a tensor of the wrong shape, with a guess at why.
+/// The error for a tensor of the wrong shape, with a guess at the reason.
 fn misshapen(layer: &LayerKind, name: &str, wanted: &[usize], got: &[usize]) -> Error {
     let mut message = format!("{name}: expected {wanted:?}");
     let mut hint = None;
@@ -341,22 +347,17 @@ fn misshapen(layer: &LayerKind, name: &str, wanted: &[usize], got: &[usize]) -> 
     Error::new(ErrorKind::Weights, message)
 }
 
-/// Of an abbreviation, spelled out when read: an LSTM, an RNN, a GRU.
+/// The article of an abbreviation, as it is spoken: an LSTM, an RNN, a GRU.
 fn article(name: &str) -> &'static str {
     if name.starts_with('G') { "a" } else { "an" }
 }
 
-/// Layer `index` in messages.
-fn place(model: &Model, index: usize) -> String {
-    format!("layer {}", model.place(index))
-}
-
-/// The tensors that the caller of `model` supplies, which cannot be read before.
+/// The tensors that the caller of `model` supplies, which cannot be read before a call.
 pub(crate) fn supplied(model: &Model) -> Tensors {
     let mut tensors = Tensors::new();
     for InputPort { name, value, .. } in &model.ports.inputs {
         let &InputValue::Weights { layer, part } = value else { continue };
-        let Some(Layer { kind: LayerKind::Recurrent(stack), weights: prefix, .. }) = model.layers.get(layer) else {
+        let Some(Layer { kind: LayerKind::Recurrent(stack), prefix, .. }) = model.layers.get(layer) else {
             continue;
         };
         let message = format!("expected weights from the caller, who brings them as {name} with each call");

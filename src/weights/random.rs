@@ -1,4 +1,5 @@
-//! Random weights from a seed, much as PyTorch draws them: for benchmarks and tests. A training begins elsewhere: in `train`.
+//! Random weights from a seed, much as PyTorch draws them, for benchmarks and tests. A
+//! training begins elsewhere: in `train`.
 //!
 //! The same seed gives the same weights on every machine.
 
@@ -13,13 +14,16 @@ use crate::model::{Model, Param};
 use crate::platform::affordable;
 
 impl Weights {
-    /// Weights drawn from the seed: uniform between ±1/√H for a recurrent layer, biases and all, between ±1/√in for a
-    /// linear one, and between ±1 for an embedding. A training begins with [`Weights::initial`].
+    /// Draws weights from a seed. They are uniform: between ±1/√H for a recurrent layer (biases too), between ±1/√in
+    /// for a linear layer, and between ±1 for an embedding. A training begins with [`Weights::initial`].
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the layers do not fit each other, or two of them give one name to tensors of two shapes;
-    /// `Limits`, where there is no memory for them.
+    /// Returns an error of kind
+    ///
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if the layers do not fit each other, or if two layers give one
+    ///   name to tensors of different shapes;
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits) if there is no memory for the weights.
     pub fn random(model: &Model, seed: u64) -> Result<Self> {
         model.check()?;
         affordable("weights", (model.parameters() as u64).saturating_mul(4), SMALLER_MODEL)?;
@@ -28,7 +32,7 @@ impl Weights {
         for layer in &model.layers {
             for Param { name, shape, init, .. } in layer.kind.tensors() {
                 let bound = init.bound;
-                let name = layer.weights.clone() + &name;
+                let name = layer.prefix.clone() + &name;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
                 data.fill_with(|| rng.random_range(-bound..=bound));
                 tensors.insert(name, Tensor::new(shape, data));
@@ -38,8 +42,8 @@ impl Weights {
     }
 }
 
-/// Draws those of `tensors` that the caller of `model` supplies, as [`Weights::random`] does: to run the model where
-/// there is no caller.
+/// Draws the tensors that the caller of `model` supplies, as [`Weights::random`] does,
+/// to run the model without that caller.
 ///
 /// # Errors
 ///

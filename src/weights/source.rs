@@ -1,8 +1,9 @@
-//! The arrays of a model, wherever they are: in memory as `Weights`, or under their names in a file, which is read when
-//! they are asked for and keeps them otherwise. What packing draws from.
+//! The source of weights for packing: in memory as `Weights`, or in a file under their names. A file is read when an
+//! array is asked for; what it holds stays there otherwise.
 //!
 //! Shapes are checked before anything is read. Knows models and names; knows no layout.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::ops::Range;
@@ -11,82 +12,103 @@ use ndarray::{Array1, Array2, ArrayView, CowArray, Dimension};
 
 use super::spelling::Spelling;
 use super::tensors::{Tensors, non_finite_warning};
-use super::{CellWeights, LayerWeights, LearnedStates, Precision, Weights, named, narrowed};
+use super::{CellWeights, LayerWeights, LearnedStates, Weights, named, narrowed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, LayerKind, Model, Param, Part, Recurrent, WEIGHT, cell_tensor};
+use crate::platform::breathe;
+use crate::precision::Precision;
 
-/// Which array of a layer.
+/// An array of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Array {
     /// An embedding's table, or a linear layer's product.
     Weight,
     /// A linear layer's bias.
     Bias,
-    /// Of a recurrent layer.
+    /// An array of a recurrent layer.
     Cell {
-        /// The cell: layer-major, forward before reverse.
+        /// The index of the cell: layer-major, forward before reverse.
         cell: usize,
-        /// What of it.
+        /// Which array of the cell.
         part: Part,
     },
 }
 
-/// Takes rows of an array, part by part: the first row of a part, and its elements.
+/// Takes rows of an array, part by part: the index of a part's first row, and the part's elements.
 pub(crate) type EachPart<'a> = dyn FnMut(usize, &[f32]) -> Result<()> + 'a;
 
 /// The arrays of a model.
 pub(crate) struct Source<'a>(Arrays<'a>);
 
 enum Arrays<'a> {
-    Held(&'a Weights),
+    InMemory(Cow<'a, Weights>),
     Named {
-        tensors: &'a Tensors,
-        /// What has been read, by name.
-        seen: HashMap<String, Seen>,
+        tensors: Cow<'a, Tensors>,
+        /// The tensors that have been read, by name.
+        seen: HashMap<String, Counted>,
     },
 }
 
 /// How far a tensor has been read.
 #[derive(Default)]
-struct Seen {
+struct Counted {
     /// Rows, from the first on.
     rows: usize,
-    /// Elements among them that are NaN or infinite.
+    /// Elements in these rows that are NaN or infinite.
     bad: usize,
 }
 
 impl<'a> Source<'a> {
-    /// Those of `weights`.
+    /// Makes a source of `weights`.
     ///
     /// # Errors
     ///
-    /// Kind `Weights`, where they are not of the shapes that `model` asks for.
+    /// Returns an error of kind `ErrorKind::Weights` if they do not have the shapes of `model`.
     pub(crate) fn held(weights: &'a Weights, model: &Model) -> Result<Self> {
         check(weights, model)?;
-        Ok(Self(Arrays::Held(weights)))
+        Ok(Self(Arrays::InMemory(Cow::Borrowed(weights))))
     }
 
-    /// Those of the tensors that `model` names. Warns of tensors that no layer uses, and while reading, of elements that
-    /// are NaN or infinite.
+    /// Makes a source of the tensors that `model` names. Warns about tensors that no layer uses, and while reading
+    /// about elements that are NaN or infinite.
     ///
     /// # Errors
     ///
-    /// Kind `Model` where the layers do not fit each other, `Weights` where a tensor is missing, of another shape than
-    /// the model's sizes ask for, or of a type that is not read.
+    /// Returns an error of kind
+    ///
+    /// - `ErrorKind::Model` if the layers do not fit each other;
+    /// - `ErrorKind::Weights` if a tensor is missing, has another shape than the model's sizes
+    ///   need, or has an unsupported type.
     pub(crate) fn named(tensors: &'a Tensors, model: &Model) -> Result<Self> {
         named::check(model, tensors)?;
         named::warn_of_unused(model, tensors);
-        Ok(Self(Arrays::Named { tensors, seen: HashMap::new() }))
+        Ok(Self(Arrays::Named { tensors: Cow::Borrowed(tensors), seen: HashMap::new() }))
     }
 
-    /// The states that stacks of `model` begin at, by stack, where they are learned: as weights of `precision` are.
+    /// Copies what is borrowed, for work that outlives it. Tensors share their elements. Weights are copied layer by
+    /// layer, and other tasks of the executor run in between.
+    pub(crate) async fn into_owned(self) -> Source<'static> {
+        Source(match self.0 {
+            Arrays::InMemory(weights) => {
+                let mut layers = Vec::with_capacity(weights.layers.len());
+                for layer in &weights.layers {
+                    layers.push(layer.clone());
+                    breathe().await;
+                }
+                Arrays::InMemory(Cow::Owned(Weights { initial: weights.initial.clone(), ..Weights::new(layers) }))
+            }
+            Arrays::Named { tensors, seen } => Arrays::Named { tensors: Cow::Owned(tensors.into_owned()), seen },
+        })
+    }
+
+    /// Returns the learned initial states of stacks of `model`, by stack, rounded like weights of `precision`.
     ///
     /// # Errors
     ///
-    /// What reading a file gives; kind `Weights`, where a state is too large for `precision`.
+    /// Errors of reading a file. Returns an error of kind `ErrorKind::Weights` if a state is too large for `precision`.
     pub(crate) fn initial(&self, model: &Model, precision: Precision) -> Result<BTreeMap<usize, LearnedStates>> {
         let mut initial = match &self.0 {
-            Arrays::Held(weights) => weights.initial.clone(),
+            Arrays::InMemory(weights) => weights.initial.clone(),
             Arrays::Named { tensors, .. } => read_initial(tensors, model)?,
         };
         if precision == Precision::F16 {
@@ -102,7 +124,7 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     ///
-    /// What reading a file gives, and what `each` gives.
+    /// Errors of reading a file, and those of `each`.
     pub(crate) fn read_rows(
         &mut self,
         model: &Model,
@@ -112,7 +134,7 @@ impl<'a> Source<'a> {
         each: &mut EachPart<'_>,
     ) -> Result<()> {
         match &mut self.0 {
-            Arrays::Held(weights) => held(&weights.layers[layer], array, rows, each),
+            Arrays::InMemory(weights) => held(&weights.layers[layer], array, rows, each),
             Arrays::Named { tensors, seen } => {
                 let name = name(model, layer, array, tensors);
                 let tensor = tensors.get(&name).expect("every needed tensor was checked");
@@ -121,7 +143,7 @@ impl<'a> Source<'a> {
                     seen.look(first, elements, tensor.shape());
                     each(first, elements)
                 };
-                tensor.read_rows(rows, &mut part).map_err(|e| e.at(&name))?;
+                tensor.read_rows(rows, &mut part).map_err(|e| e.at_tensor(&name))?;
                 if let Some(warning) = seen.warning(&name, tensor.shape()) {
                     log::warn!("{warning}");
                 }
@@ -131,10 +153,10 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The learned states among `tensors`, which have been checked.
+/// Reads the learned states among `tensors`, which have been checked.
 fn read_initial(tensors: &Tensors, model: &Model) -> Result<BTreeMap<usize, LearnedStates>> {
     let stacks = model.layers.iter().filter_map(|layer| match &layer.kind {
-        LayerKind::Recurrent(stack) => Some((stack, &layer.weights)),
+        LayerKind::Recurrent(stack) => Some((stack, &layer.prefix)),
         _ => None,
     });
     let mut initial = BTreeMap::new();
@@ -142,7 +164,7 @@ fn read_initial(tensors: &Tensors, model: &Model) -> Result<BTreeMap<usize, Lear
         let states = stack.learned().map(|Param { name: local, shape, .. }| {
             let name = format!("{prefix}{local}");
             let tensor = tensors.get(&name).expect("every needed tensor was checked");
-            let elements = tensor.read().map_err(|e| e.at(&name))?.into_owned();
+            let elements = tensor.read().map_err(|e| e.at_tensor(&name))?.into_owned();
             let bad = elements.iter().filter(|x| !x.is_finite()).count();
             if let Some(warning) = non_finite_warning(&name, bad, elements.len()) {
                 log::warn!("{warning}");
@@ -157,8 +179,8 @@ fn read_initial(tensors: &Tensors, model: &Model) -> Result<BTreeMap<usize, Lear
     Ok(initial)
 }
 
-impl Seen {
-    /// Looks at the elements of a part that begins with row `first`, where they have not been seen.
+impl Counted {
+    /// Counts the bad elements of a part that begins with row `first`, unless they have been counted.
     fn look(&mut self, first: usize, elements: &[f32], shape: &[usize]) {
         if first == self.rows {
             self.bad += elements.iter().filter(|x| !x.is_finite()).count();
@@ -166,7 +188,7 @@ impl Seen {
         }
     }
 
-    /// The warning of a tensor that has been seen to its end, once.
+    /// Returns the warning about a tensor once it has been read to its end.
     fn warning(&mut self, name: &str, shape: &[usize]) -> Option<String> {
         if self.rows < shape[0] {
             return None;
@@ -188,7 +210,7 @@ fn name(model: &Model, layer: usize, array: Array, tensors: &Tensors) -> String 
         (Array::Cell { .. }, _) => unreachable!("only a recurrent layer has cells"),
     };
     let spelling = Spelling::of_layer(layer, tensors).expect("checked: one spelling");
-    layer.weights.clone() + spelling.of(&local)
+    layer.prefix.clone() + spelling.of(&local)
 }
 
 fn held(layer: &LayerWeights, array: Array, rows: Range<usize>, each: &mut EachPart<'_>) -> Result<()> {
@@ -215,7 +237,7 @@ fn held(layer: &LayerWeights, array: Array, rows: Range<usize>, each: &mut EachP
     }
 }
 
-/// Rows `rows` of an array that somebody made: most often, but not always, row-major.
+/// Passes rows `rows` of an array from the user, which is usually but not always row-major.
 fn part<D: Dimension>(array: ArrayView<'_, f32, D>, rows: Range<usize>, each: &mut EachPart<'_>) -> Result<()> {
     let width: usize = array.shape()[1..].iter().product();
     let array: CowArray<'_, f32, D> = array.as_standard_layout();
@@ -223,8 +245,8 @@ fn part<D: Dimension>(array: ArrayView<'_, f32, D>, rows: Range<usize>, each: &m
     each(rows.start, &elements[rows.start * width..rows.end * width])
 }
 
-/// Whether every tensor is there with the model's shape. The readers of files say more about what they read; this
-/// keeps weights that were put together by hand from anything worse than an error.
+/// Checks that every tensor is there with the model's shape. The readers of files say more about what they read. This
+/// check turns bad `Weights` from a caller into an error, and nothing worse.
 fn check(weights: &Weights, model: &Model) -> Result<()> {
     if weights.layers.len() != model.layers.len() {
         return Err(Error::new(
@@ -246,12 +268,12 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
             (kind, LayerWeights::None) if kind.parameters() == 0 => Ok(()),
             _ => Err(Error::new(ErrorKind::Weights, "expected this layer's weights, got another layer's")),
         };
-        fits.map_err(|e| e.at(format!("weights of layer {}", model.place(index))))?;
+        fits.map_err(|e| model.of_layer(index, e).at(format!("weights of layer {}", model.place(index))))?;
     }
     Ok(())
 }
 
-/// Whether stacks with learned states, and no others, have them.
+/// Checks that all stacks with learned states have them, and no others.
 fn check_initial(weights: &Weights, model: &Model) -> Result<()> {
     for (index, stack) in model.stacks().enumerate() {
         let given = weights.initial.get(&index);
@@ -296,8 +318,8 @@ fn check_cells(stack: &Recurrent, cells: &[CellWeights]) -> Result<()> {
     Ok(())
 }
 
-/// Whether the arrays are those of `table` and of its shapes: each goes by its name there, its field here, and its shape
-/// where it is there.
+/// Checks the arrays against `table`. Each array has a name in the table, the name of
+/// its field, and a shape if it is there.
 fn fit<'a>(
     table: impl Iterator<Item = Param>,
     held: impl IntoIterator<Item = (String, &'static str, Option<&'a [usize]>)>,

@@ -1,5 +1,5 @@
-//! The two spellings of a cell's tensors: that of PyTorch's stacks, `weight_ih_l0`, and that of its cells (`nn.LSTMCell`),
-//! `weight_ih`.
+//! The two spellings of a recurrent layer's tensors: that of PyTorch's stacks, `weight_ih_l0`, and that of its cells
+//! (`nn.LSTMCell`), `weight_ih`.
 //!
 //! Knows names and layers; reads no element.
 
@@ -7,24 +7,24 @@ use super::tensors::Tensors;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Layer, LayerKind, Param};
 
-/// What cells call the tensors that stacks have too.
+/// The names of cells for tensors that stacks have too.
 const OF_CELLS: [&str; 4] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
 
-/// How a file calls the tensors of a recurrent layer.
+/// How a file names the tensors of a recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spelling {
-    /// As a stack does: with the number of the layer.
+    /// As a stack: with the number of the layer.
     Stack,
-    /// As a cell does: without.
+    /// As a cell: without it.
     Cell,
 }
 
 impl Spelling {
-    /// That of the recurrent layer under `prefix`.
+    /// Finds the spelling of the recurrent layer under `prefix`.
     ///
     /// # Errors
     ///
-    /// Kind `Weights`, where there are tensors of both.
+    /// Returns an error of kind `ErrorKind::Weights` if there are tensors of both.
     pub(crate) fn under(prefix: &str, tensors: &Tensors) -> Result<Self> {
         let Some(cell) = OF_CELLS.map(|stem| format!("{prefix}{stem}")).into_iter().find(|name| tensors.contains(name))
         else {
@@ -41,7 +41,7 @@ impl Spelling {
         }
     }
 
-    /// That of the tensors of `layer`. Only a stack of one layer and one direction can be a cell.
+    /// Finds the spelling of the tensors of `layer`. Only a stack of one layer and one direction can have a cell's.
     ///
     /// # Errors
     ///
@@ -49,13 +49,13 @@ impl Spelling {
     pub(super) fn of_layer(layer: &Layer, tensors: &Tensors) -> Result<Self> {
         match &layer.kind {
             LayerKind::Recurrent(stack) if stack.num_layers == 1 && stack.directions() == 1 => {
-                Self::under(&layer.weights, tensors)
+                Self::under(&layer.prefix, tensors)
             }
             _ => Ok(Self::Stack),
         }
     }
 
-    /// What the tensor `usual` of a stack's only cell is called.
+    /// Returns the name of the tensor that is `usual` in a stack.
     pub(crate) fn of(self, usual: &str) -> &str {
         let is_of = |stem: &&str| matches!(usual.strip_prefix(*stem), Some("_l0" | "_l0_reverse"));
         match self {
@@ -65,15 +65,15 @@ impl Spelling {
     }
 }
 
-/// The table of `layer`, and the name of each of its tensors among `tensors`.
+/// Returns the table of `layer`, with the name of each tensor among `tensors`.
 ///
 /// # Errors
 ///
 /// As [`Spelling::under`].
-pub(super) fn spelled(layer: &Layer, tensors: &Tensors) -> Result<impl Iterator<Item = (Param, String)>> {
+pub(crate) fn spelled(layer: &Layer, tensors: &Tensors) -> Result<impl Iterator<Item = (Param, String)>> {
     let spelling = Spelling::of_layer(layer, tensors)?;
     Ok(layer.kind.tensors().map(move |param| {
-        let name = format!("{}{}", layer.weights, spelling.of(&param.name));
+        let name = format!("{}{}", layer.prefix, spelling.of(&param.name));
         (param, name)
     }))
 }

@@ -1,4 +1,4 @@
-//! Named tensors, as a file holds them: what readers make and what `Weights` are made from.
+//! Named tensors, as in a file: readers make them, and `Weights` are made from them.
 //!
 //! Knows names, shapes and elements; knows no model and no file format.
 
@@ -8,47 +8,50 @@ use std::fmt;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
+use ndarray::{Array, ArrayD, Dimension};
+
 use super::ties::Ties;
 use crate::error::{Error, ErrorKind, Result, some_of};
 
-/// Elements of a tensor that are read at once, where it can be read in parts: what loading holds beside the model.
+/// Elements that are read at once from a tensor that can be read in parts: what loading needs beside the model.
 const PART: usize = 1 << 20;
 
-/// A tensor: its shape, and its elements or the way to read them.
+/// A tensor: its shape, and its elements or a way to read them.
 #[derive(Clone)]
 pub struct Tensor {
     shape: Vec<usize>,
     elements: Elements,
-    /// Whether they are rounded to integers with a scale for each row, which cannot be trained.
+    /// Whether the elements are integers with a scale for each row, which cannot be trained.
     integers: bool,
 }
 
 /// Elements in row-major order.
 #[derive(Clone)]
 enum Elements {
-    Held(Vec<f32>),
+    Held(Arc<Vec<f32>>),
     Whole(Arc<Reader>),
     Parts(Arc<PartReader>),
 }
 
-/// Reads the elements of a tensor.
+/// Reads all elements of a tensor.
 type Reader = dyn Fn() -> Result<Vec<f32>> + Send + Sync;
 
-/// Reads these elements of a tensor.
+/// Reads a range of elements of a tensor.
 type PartReader = dyn Fn(Range<usize>) -> Result<Vec<f32>> + Send + Sync;
 
 impl Tensor {
-    /// A tensor of these elements, in row-major order: as many as the product of `shape`, which is empty for a scalar.
+    /// Makes a tensor of these elements, in row-major order. There must be as many as the product
+    /// of `shape`, which is empty for a scalar.
     pub fn new(shape: impl Into<Vec<usize>>, elements: Vec<f32>) -> Self {
-        Self::of(shape, Elements::Held(elements))
+        Self::of(shape, Elements::Held(Arc::new(elements)))
     }
 
-    /// A tensor whose elements `read` reads, each time they are asked for: a file keeps what memory need not.
+    /// Makes a tensor whose elements `read` reads each time they are asked for, so that they stay in their file.
     pub fn stored(shape: impl Into<Vec<usize>>, read: impl Fn() -> Result<Vec<f32>> + Send + Sync + 'static) -> Self {
         Self::of(shape, Elements::Whole(Arc::new(read)))
     }
 
-    /// A tensor of which `read` reads any range of elements: a large one need never be in memory as a whole.
+    /// Makes a tensor of which `read` reads any range of elements, so that a large one is never in memory as a whole.
     pub fn stored_in_parts(
         shape: impl Into<Vec<usize>>,
         read: impl Fn(Range<usize>) -> Result<Vec<f32>> + Send + Sync + 'static,
@@ -60,28 +63,29 @@ impl Tensor {
         Self { shape: shape.into(), elements, integers: false }
     }
 
-    /// Marks the elements as integers with a scale for each row, or as cut out of such.
+    /// Marks the elements as integers with a scale for each row, or as a part of such.
     #[must_use]
     pub(crate) fn with_integers(self, integers: bool) -> Self {
         Self { integers, ..self }
     }
 
-    /// Whether a file holds the elements as integers with a scale for each row.
+    /// Returns whether a file holds the elements as integers with a scale for each row.
     pub(crate) fn is_of_integers(&self) -> bool {
         self.integers
     }
 
-    /// The length of each axis; empty for a scalar.
+    /// Returns the length of each axis; empty for a scalar.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The elements, in row-major order.
+    /// Returns the elements, in row-major order.
     ///
     /// # Errors
     ///
-    /// Of a stored tensor, what its reader gives: kind `Io` or `Weights`; `Weights`, where it gives another number of
-    /// elements than the shape says.
+    /// For a stored tensor, the errors of its reader, of kind [`ErrorKind::Io`](crate::ErrorKind::Io) or
+    /// [`ErrorKind::Weights`](crate::ErrorKind::Weights). Returns an error of kind
+    /// [`ErrorKind::Weights`](crate::ErrorKind::Weights) if the number of elements is not that of the shape.
     pub fn read(&self) -> Result<Cow<'_, [f32]>> {
         let wanted = self.len();
         let elements = match (&self.elements, wanted) {
@@ -93,12 +97,23 @@ impl Tensor {
         if wanted == Some(elements.len()) { Ok(elements) } else { Err(self.miscounted(elements.len())) }
     }
 
-    /// Calls `each` with the elements of rows `rows` (of the first axis), part by part and in order: the first row of
-    /// a part, and its elements, which are whole rows.
+    /// Returns the elements as an array of the tensor's shape.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and what `each` gives.
+    /// As [`read`](Self::read).
+    pub fn to_array(&self) -> Result<ArrayD<f32>> {
+        let elements = self.read()?.into_owned();
+        let count = elements.len();
+        ArrayD::from_shape_vec(self.shape.as_slice(), elements).map_err(|_| self.miscounted(count))
+    }
+
+    /// Calls `each` with the elements of rows `rows` (of the first axis), part by part and in order. It gets the index
+    /// of the part's first row, and the elements, which are whole rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), and those of `each`.
     pub(crate) fn read_rows(
         &self,
         rows: Range<usize>,
@@ -120,7 +135,7 @@ impl Tensor {
         Ok(())
     }
 
-    /// These elements.
+    /// Reads a range of elements.
     fn read_range(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>> {
         let elements = match &self.elements {
             Elements::Held(elements) => elements.get(range).map(Cow::Borrowed),
@@ -130,7 +145,7 @@ impl Tensor {
         elements.ok_or_else(|| Error::new(ErrorKind::Weights, format!("expected the elements of {:?}", self.shape)))
     }
 
-    /// How many elements the shape asks for; none where they are more than can be counted.
+    /// The number of elements that the shape needs; `None` if it overflows.
     fn len(&self) -> Option<usize> {
         self.shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n))
     }
@@ -139,7 +154,7 @@ impl Tensor {
         Error::new(ErrorKind::Weights, format!("expected the elements of {:?}, got {got}", self.shape))
     }
 
-    /// The shape and the elements.
+    /// Returns the shape and the elements.
     ///
     /// # Errors
     ///
@@ -149,15 +164,15 @@ impl Tensor {
         let elements = match read {
             Cow::Owned(elements) => elements,
             Cow::Borrowed(_) => match self.elements {
-                Elements::Held(elements) => elements,
+                Elements::Held(elements) => Arc::unwrap_or_clone(elements),
                 Elements::Whole(_) | Elements::Parts(_) => unreachable!("what is borrowed is held"),
             },
         };
         Ok((self.shape, elements))
     }
 
-    /// The same elements through `change`, which is called when they are read: as [`stored`](Self::stored), so that a
-    /// dialect's order costs no copy until then.
+    /// Makes a tensor of another shape whose elements are these, changed by `change` when they are read. As with
+    /// [`stored`](Self::stored), another order of gates costs no copy until then.
     #[must_use]
     pub fn map(
         self,
@@ -168,9 +183,10 @@ impl Tensor {
         Self::stored(shape, move || Ok(change(&self.read()?))).with_integers(integers)
     }
 
-    /// These runs of its elements, one behind the other: cut out when they are read, and only as far as they are.
+    /// Makes a tensor of these runs of elements, one behind the other. They are cut out when they
+    /// are read, and only as far as needed.
     ///
-    /// A tensor that can only be read as a whole is read once for all of them, and not once for each part.
+    /// A tensor that can only be read as a whole is read once for all runs, not once for each.
     #[must_use]
     pub(super) fn runs(self, shape: impl Into<Vec<usize>>, runs: Vec<Range<usize>>) -> Self {
         let integers = self.integers;
@@ -199,6 +215,19 @@ impl Tensor {
     }
 }
 
+impl<D: Dimension> From<Array<f32, D>> for Tensor {
+    /// Makes a tensor of an array's shape and elements. An array in row-major order is not copied.
+    fn from(array: Array<f32, D>) -> Self {
+        let (shape, count) = (array.shape().to_vec(), array.len());
+        let array = if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() };
+        // A part that was cut out of an array still holds the elements of the whole array.
+        let (mut elements, first) = array.into_raw_vec_and_offset();
+        elements.drain(..first.unwrap_or(0));
+        elements.truncate(count);
+        Self::new(shape, elements)
+    }
+}
+
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let held = match &self.elements {
@@ -210,7 +239,7 @@ impl fmt::Debug for Tensor {
 }
 
 impl PartialEq for Tensor {
-    /// Whether both can be read and have one shape and equal elements.
+    /// Whether both can be read, and have the same shape and equal elements.
     fn eq(&self, other: &Self) -> bool {
         self.shape == other.shape && matches!((self.read(), other.read()), (Ok(a), Ok(b)) if a == b)
     }
@@ -218,12 +247,12 @@ impl PartialEq for Tensor {
 
 /// Tensors by name.
 ///
-/// A tensor of a type that is not read (an integer counter in a `state_dict`, say) is kept by name, shape and type:
-/// it is an error only where a model needs it.
+/// A tensor of an unsupported type, such as an integer counter in a `state_dict`, is kept by name, shape and type. It
+/// is an error only if a model needs it.
 #[derive(Clone, Debug, Default)]
 pub struct Tensors {
     entries: BTreeMap<String, Entry>,
-    /// Names among them that are those of other tensors.
+    /// Names that are other names of tensors.
     ties: Ties,
 }
 
@@ -240,7 +269,7 @@ pub(super) enum Entry {
 }
 
 impl Tensors {
-    /// No tensors.
+    /// Makes an empty set of tensors.
     pub fn new() -> Self {
         Self::default()
     }
@@ -250,7 +279,7 @@ impl Tensors {
         self.put(name.into(), Entry::Read(tensor));
     }
 
-    /// Adds the name of a tensor whose elements are of a type that is not read.
+    /// Adds the name, shape and type of a tensor of an unsupported type.
     pub fn insert_unread(&mut self, name: impl Into<String>, dtype: impl Into<String>, shape: Vec<usize>) {
         self.put(name.into(), Entry::Unread { dtype: dtype.into(), shape });
     }
@@ -260,8 +289,8 @@ impl Tensors {
         self.entries.insert(name, entry);
     }
 
-    /// Adds the tensors that are there under other names, as `said` tells: which name was kept, by the name that was left out.
-    /// Of two tensors of one name, the one that is there stays.
+    /// Adds tensors that the file has under other names. `said` maps each name that was left out to the name that was
+    /// kept. If there is already a tensor of a left-out name, it stays.
     pub(crate) fn tie(&mut self, said: &BTreeMap<String, String>) {
         self.ties = Ties::of(said, |name| self.entries.contains_key(name));
         let tied = self.ties.iter().filter_map(|(name, kept)| Some((name.to_owned(), self.entries.get(kept)?.clone())));
@@ -269,17 +298,17 @@ impl Tensors {
         self.entries.extend(tied);
     }
 
-    /// What the file calls the tensor `name`, which it may have under another name.
+    /// Returns the name in the file of the tensor `name`, which may have another name there.
     pub(super) fn kept<'a>(&'a self, name: &'a str) -> &'a str {
         self.ties.kept(name).unwrap_or(name)
     }
 
-    /// Why `name` is not there although the file says of which tensor it is the name.
+    /// Says why `name` is missing although the file says which tensor it names.
     pub(crate) fn trouble(&self, name: &str) -> Option<String> {
         if self.contains(name) { None } else { self.ties.trouble(name) }
     }
 
-    /// The tensor named `name`, if it is there and was read.
+    /// Returns the tensor named `name`, if it is there and its type is supported.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         match self.entries.get(name) {
             Some(Entry::Read(tensor)) => Some(tensor),
@@ -287,7 +316,7 @@ impl Tensors {
         }
     }
 
-    /// The shape of the tensor named `name`, read or not.
+    /// Returns the shape of the tensor named `name`, also if its type is not supported.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.entries.get(name).map(|entry| match entry {
             Entry::Read(tensor) => tensor.shape(),
@@ -295,23 +324,23 @@ impl Tensors {
         })
     }
 
-    /// Whether there is a tensor named `name`, read or not.
+    /// Returns whether there is a tensor named `name`, also if its type is not supported.
     pub fn contains(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
 
-    /// Every name, sorted.
+    /// Returns all names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// The names that begin with `stem`, sorted; no other is looked at.
+    /// Returns the names that begin with `stem`, sorted, without a look at any other name.
     pub(crate) fn names_that_begin(&self, stem: &str) -> impl Iterator<Item = &str> {
         let from = (Bound::Included(stem), Bound::Unbounded);
         self.entries.range::<str, _>(from).map(|(name, _)| name.as_str()).take_while(move |name| name.starts_with(stem))
     }
 
-    /// The tensors that were read, sorted by name.
+    /// Returns the tensors of supported types, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.entries.iter().filter_map(|(name, entry)| match entry {
             Entry::Read(tensor) => Some((name.as_str(), tensor)),
@@ -319,7 +348,7 @@ impl Tensors {
         })
     }
 
-    /// Keeps the tensors whose names `keep` keeps.
+    /// Keeps the tensors whose names `keep` accepts.
     pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.entries.retain(|name, _| keep(name));
     }
@@ -332,8 +361,8 @@ impl Tensors {
         self.entries.remove(name)
     }
 
-    /// What to do about the missing tensor `prefix` + `local`, of a shape that `fits`: the prefix that the file seems to use,
-    /// near names, or the only tensor that it could be tied to.
+    /// Says what to do about the missing tensor `prefix` + `local`: the prefix that the file seems to use, similar
+    /// names, or the only tensor that it may be tied to. `fits` says whether a shape would fit.
     pub(crate) fn hint(&self, prefix: &str, local: &str, fits: impl Fn(&[usize]) -> bool) -> String {
         if self.entries.is_empty() {
             return "the file holds no tensors".into();
@@ -409,7 +438,7 @@ impl Extend<Self> for Tensors {
     }
 }
 
-/// A warning for each tensor that holds a NaN or an infinity: `w: 1 of 64 elements is NaN or infinite`.
+/// Returns a warning for each tensor that holds a NaN or an infinity: `w: 1 of 64 elements is NaN or infinite`.
 pub fn non_finite(tensors: &Tensors) -> Vec<String> {
     tensors
         .iter()
@@ -420,17 +449,17 @@ pub fn non_finite(tensors: &Tensors) -> Vec<String> {
         .collect()
 }
 
-/// The warning of tensor `name`, `bad` of whose `len` elements are NaN or infinite, where there are such.
-#[doc(hidden)]
+/// Returns the warning about tensor `name`, in which `bad` of `len` elements are NaN or
+/// infinite; `None` if there are none.
 pub fn non_finite_warning(name: &str, bad: usize, len: usize) -> Option<String> {
     let verb = if bad == 1 { "is" } else { "are" };
     (bad > 0).then(|| format!("{name}: {bad} of {len} elements {verb} NaN or infinite"))
 }
 
-/// Names that a message lists.
+/// How many names a message lists.
 const SHOWN: usize = 4;
 
-/// Characters that two names share at their beginnings and their ends.
+/// The number of characters that two names share at their beginnings and their ends.
 fn likeness(a: &str, b: &str) -> usize {
     let begin = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
     let rest = a.len().min(b.len()) - begin;
@@ -440,6 +469,8 @@ fn likeness(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use ndarray::{arr0, s};
 
     use super::*;
 
@@ -459,6 +490,22 @@ mod tests {
         };
         whole.runs([rows, 1], runs).read_rows(0..rows, &mut each).unwrap();
         assert_eq!((seen, reads.load(Ordering::Relaxed)), (rows, 1));
+    }
+
+    #[test]
+    fn a_tensor_of_an_array_has_its_shape_and_its_elements_in_row_major_order() {
+        let whole = Array::from_shape_fn((3, 4), |(row, column)| f32::from(u8::try_from(4 * row + column).unwrap()));
+        let lower = whole.clone().slice_move(s![1.., ..]);
+        for array in [whole.clone(), whole.reversed_axes(), lower] {
+            let tensor = Tensor::from(array.clone());
+            assert_eq!(tensor.shape(), array.shape());
+            assert_eq!(tensor.read().unwrap(), array.iter().copied().collect::<Vec<_>>());
+            assert_eq!(tensor.to_array().unwrap(), array.into_dyn());
+        }
+        assert_eq!(Tensor::from(arr0(2.5)).to_array().unwrap(), arr0(2.5).into_dyn());
+        assert_eq!(Tensor::from(Array::<f32, _>::zeros((0, 3))).to_array().unwrap().shape(), [0, 3]);
+        let error = Tensor::new([2, 3], vec![0.0; 5]).to_array().unwrap_err();
+        assert_eq!(error.to_string(), "expected the elements of [2, 3], got 5");
     }
 
     #[test]

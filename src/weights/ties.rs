@@ -1,34 +1,34 @@
-//! Names that a file left out, since their tensors are there under other names: what `safetensors.torch.save_model` writes
-//! to the metadata.
+//! Names that a file left out because their tensors are there under other names.
+//! `safetensors.torch.save_model` writes them to the metadata.
 //!
 //! Knows names alone.
 
 use std::collections::BTreeMap;
 
-/// The name that was kept, by the name that was left out.
+/// Maps each name that was left out to the name that was kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ties(BTreeMap<String, String>);
 
 impl Ties {
-    /// Those that `said` tells, the metadata of a file. Other text stands there too: the names of tensors have a dot, or lead
-    /// to a tensor.
+    /// Finds the ties in `said`, the metadata of a file. Other text is there too. An entry is a tie if its name has a
+    /// dot, or if it leads to a tensor.
     pub(super) fn of(said: &BTreeMap<String, String>, is_tensor: impl Fn(&str) -> bool) -> Self {
         let leads = |name: &str, kept: &str| name.contains('.') || is_tensor(kept) || said.contains_key(kept);
         let tied = said.iter().filter(|(name, kept)| !is_tensor(name) && leads(name, kept));
         Self(tied.map(|(name, kept)| (name.clone(), kept.clone())).collect())
     }
 
-    /// The names that were left out, and those that were kept.
+    /// Returns pairs of the name that was left out and the name that was kept.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, kept)| (name.as_str(), kept.as_str()))
     }
 
-    /// The name that was kept for `name`.
+    /// Returns the name that was kept for `name`.
     pub(super) fn kept(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Forgets `name`.
+    /// Removes `name`.
     pub(super) fn remove(&mut self, name: &str) {
         self.0.remove(name);
     }
@@ -37,7 +37,7 @@ impl Ties {
         self.0.extend(others.0);
     }
 
-    /// What is wrong with the tie of `name`, which led to no tensor.
+    /// Says what is wrong with the tie of `name`, which led to no tensor.
     pub(super) fn trouble(&self, name: &str) -> Option<String> {
         let kept = self.kept(name)?;
         let says = format!("the metadata ties it to {kept}");

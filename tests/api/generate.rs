@@ -1,6 +1,8 @@
-//! Streams that go on by themselves: what a draw depends on, and every message about one that cannot be.
+//! Streams that generate by themselves: what a draw depends on, and every error message about one that cannot be.
 
-use gatewave::{Embedding, Gru, Masking, Results, Sampling, StreamId, Streams};
+use gatewave::layer::Masking;
+use gatewave::stream::{Sampling, StreamId};
+use gatewave::{Embedding, Gru, Results, Streams};
 
 use super::*;
 
@@ -12,7 +14,7 @@ fn freely(seed: u64) -> Sampling {
     Sampling::default().temperature(3.0).seed(seed)
 }
 
-/// `steps` tokens of a stream that begins with `first`, so many a call.
+/// Returns tokens of a stream that begins with `first`; `calls` has the number of tokens of each call.
 fn text(engine: &Engine, first: i64, sampling: Sampling, calls: &[usize]) -> Vec<i64> {
     let mut streams = Streams::new(engine, 1).unwrap();
     let id = streams.join();
@@ -47,7 +49,7 @@ fn who_else_is_in_the_batch_changes_nothing() {
     for (alone, drawn) in alone.iter().rev().zip(drawn.outer_iter()) {
         assert_eq!(drawn.to_vec(), *alone);
     }
-    // The same stream anew, while the others wait.
+    // The same stream begins again, while the others wait.
     streams.reset(ids[3]).unwrap();
     let drawn = streams.generate(&[(ids[3], 3, freely(3))], 12).unwrap();
     assert_eq!(drawn.row(0).to_vec(), alone[3]);
@@ -124,7 +126,7 @@ fn a_model_that_gives_no_number_for_each_of_its_tokens_is_refused() {
         (tokens().layer(Activation::Sigmoid), "the output: expected linear, softmax or log_softmax, got sigmoid"),
         (
             Model::new().layer(Embedding::new(9, 6).mask_token(0)).layer(Linear::new(6, 9)),
-            "layer 0: expected every token to be a step, got one that is none (0)",
+            "layer 0 embedding: expected every token to be a step, got one that is none (0)",
         ),
     ];
     for (model, text) in models {

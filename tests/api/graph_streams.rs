@@ -1,9 +1,10 @@
-//! Streams of models that are no chain: what is refused and how it is said, what is given once, what begins anew.
+//! Streams of models that are no chain: what is refused and with
+//! which message, what is given once, and what begins again.
 
-use gatewave::{
-    Embedding, FrameValue, Graph, Join, LayerKind, Masking, NamedTensors, Pin, Results, Sampling, SliceSteps, State,
-    StreamId, Streams, Value,
-};
+use gatewave::interface::{Graph, Pin, State, Value};
+use gatewave::layer::{Join, LayerKind, Masking, SliceSteps};
+use gatewave::stream::{FrameValue, Sampling, StreamId};
+use gatewave::{Embedding, NamedTensors, Results, Streams};
 
 use super::*;
 
@@ -13,7 +14,7 @@ fn built(build: impl FnOnce(&mut Graph)) -> Model {
     graph.finish().unwrap()
 }
 
-/// Tokens and a sequence that meet, and a row at each step.
+/// Tokens and a sequence that are joined, and a row at each step.
 fn three_inputs() -> Model {
     built(|g| {
         let (words, sensor, facts) = (g.tokens("words", 9), g.sequence("sensor", 2), g.row("facts", 3));
@@ -27,7 +28,7 @@ fn three_inputs() -> Model {
     })
 }
 
-/// A row that begins a stack, and one that meets each step.
+/// A row that begins a stack, and one that is combined with each step.
 fn captions() -> Model {
     built(|g| {
         let (words, picture) = (g.tokens("words", 30), g.row("picture", 20));
@@ -73,7 +74,7 @@ fn what_needs_later_frames_is_refused_by_its_name() {
     });
     let pieces = built(|g| {
         let x = g.sequence("x", 4);
-        let later = g.add("later", SliceSteps { start: 1, end: None }, x);
+        let later = g.add("later", SliceSteps::from(1), x);
         let lower = g.add("lower", Gru::new(4, 4), later);
         g.output("y", lower);
     });
@@ -177,7 +178,7 @@ fn a_row_meets_each_frame_until_it_is_set_again() {
     let (a, b) = (streams.join(), streams.join());
     streams.set_row(a, "row", &[1.0, 2.0]).unwrap();
     streams.set_row(b, "row", &[5.0, 5.0]).unwrap();
-    // By the plain way as well: there is one sequence.
+    // The plain `push` works as well, since there is one sequence.
     let y = streams.push(&[(a, [0.0, 0.0]), (b, [1.0, 1.0]), (a, [3.0, 3.0])], Results::Wanted).unwrap();
     assert_eq!(y, array![[1.0, 2.0], [6.0, 6.0], [4.0, 5.0]]);
     streams.set_row(a, "row", &[0.0, -1.0]).unwrap();
@@ -215,14 +216,14 @@ fn a_stream_begins_with_what_it_was_given_each_time_it_begins() {
     streams.set_row(a, "picture", &pictures[0]).unwrap();
     streams.set_states(a, 1, &States::hidden(h.clone())).unwrap();
     assert_eq!(push(&mut streams, a, 3), whole(&engine, &[3], &pictures[0], Some(&h)));
-    // One begins while another goes on, and a row that is set again changes no beginning that was.
+    // One begins while another goes on. Setting a row again changes no stream that has begun.
     let b = streams.join();
     streams.set_row(b, "picture", &pictures[1]).unwrap();
     streams.set_row(a, "picture", &pictures[2]).unwrap();
     let both = streams.push_tokens(&[(b, 4), (a, 5)], Results::Wanted).unwrap().to_owned();
     assert_eq!(both.row(0), whole(&engine, &[4], &pictures[1], None));
     assert_eq!(both.row(1), whole(&engine, &[3, 5], &pictures[0], Some(&h)));
-    // Anew: with the row as it is now, and with no states.
+    // It begins again: with the row as it is now, and without states.
     streams.reset(a).unwrap();
     assert_eq!(push(&mut streams, a, 6), whole(&engine, &[6], &pictures[2], None));
     assert_eq!(push(&mut streams, b, 7), whole(&engine, &[4, 7], &pictures[1], None));

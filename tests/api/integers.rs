@@ -1,16 +1,17 @@
-//! Engines with weights in 8-bit integers: the numbers of 32-bit floats of the same values, to the last bit.
+//! Engines with weights in 8-bit integers give the results of 32-bit floats of the same values, bit by bit.
 
 use gatewave::conformance::rounded;
+use gatewave::weights::LayerWeights;
 use gatewave::{
-    Activation, Device, Embedding, Engine, ErrorKind, Gru, Input, LayerWeights, Linear, Lstm, Model, OneHot, Options,
-    Precision, Select, Storage, Weights,
+    Activation, Device, Embedding, Engine, EngineBuilder, ErrorKind, Gru, Input, Linear, Lstm, Model, OneHot,
+    Precision, Select, Weights,
 };
 use ndarray::array;
 
 use crate::random;
 
-fn options(precision: Precision) -> Options {
-    Options::default().device(Device::Cpu).precision(precision)
+fn options(precision: Precision) -> EngineBuilder {
+    Engine::builder().device(Device::Cpu).precision(precision)
 }
 
 #[test]
@@ -29,9 +30,9 @@ fn integers_give_what_floats_of_the_same_values_give_also_where_a_table_stands_f
         (rest(Model::new().layer(OneHot::new(9))), &tokens),
     ] {
         let weights = Weights::random(&model, 1).unwrap();
-        let engine = |weights: &Weights, precision| Engine::with_options(model.clone(), weights, options(precision));
+        let engine = |weights: &Weights, precision| options(precision).build(&model, weights);
         let got = engine(&weights, Precision::I8).unwrap().run(input).unwrap();
-        let same = engine(&rounded(&weights, Storage::I8).unwrap(), Precision::F32).unwrap().run(input).unwrap();
+        let same = engine(&rounded(&weights, Precision::I8).unwrap(), Precision::F32).unwrap().run(input).unwrap();
         assert_eq!(got, same);
         let exact = engine(&weights, Precision::F32).unwrap().run(input).unwrap();
         let worst = (&got.output - &exact.output).iter().fold(0.0_f32, |worst, d| worst.max(d.abs()));
@@ -45,7 +46,7 @@ fn a_weight_that_is_not_finite_is_refused_by_name() {
     let mut weights = Weights::random(&model, 1).unwrap();
     let LayerWeights::Recurrent(cells) = &mut weights.layers[0] else { panic!("a gru") };
     cells[0].w_h[[7, 2]] = f32::NEG_INFINITY;
-    let error = Engine::with_options(model, &weights, options(Precision::I8)).unwrap_err();
+    let error = options(Precision::I8).build(model, &weights).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Weights);
     let message = "weights 0.w_h.0: expected finite numbers for 8-bit integers, got -inf; use 32-bit floats";
     assert_eq!(error.to_string(), message);

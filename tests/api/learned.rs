@@ -2,17 +2,16 @@
 
 use gatewave::conformance::{compare, rounded_to_half};
 use gatewave::formats::description;
+use gatewave::interface::State;
+use gatewave::layer::{Cell, Initial, Recurrent};
 use gatewave::oracle;
 use gatewave::weights::Tensors;
-use gatewave::{
-    Cell, Device, Engine, ErrorKind, Gru, Initial, Input, Linear, Lstm, Model, Options, Precision, Recurrent, State,
-    States, Weights,
-};
+use gatewave::{Device, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, Precision, States, Weights};
 use ndarray::{Array2, ArrayD, Axis, array};
 
 use crate::{assert_close, random, tolerance};
 
-/// A stack of each cell and one that is projected, all of them with states of their own, but for the first.
+/// A stack of each cell and a projected one. All but the first have learned states.
 fn model() -> Model {
     let stacks = Cell::ALL.map(|cell| Recurrent::new(cell, 7, 7).num_layers(2).learned_states());
     let model = Model::new().layer(Lstm::new(5, 9).bidirectional()).layer(Linear::new(18, 7));
@@ -25,8 +24,8 @@ fn assert_true(got: &ArrayD<f32>, truth: &ArrayD<f64>) {
     assert!(compared.passed(), "{compared}");
 }
 
-/// `input` with the states of `weights` for `batch` rows, as a caller would bring them.
-fn brought(input: Input, weights: &Weights, batch: usize) -> Input {
+/// Returns `input` with the states of `weights` for `batch` rows, as a caller would give them.
+fn brought(input: Input<'static>, weights: &Weights, batch: usize) -> Input<'static> {
     let rows = |states: &Array2<f32>| {
         let rows = vec![states.view(); batch];
         ndarray::stack(Axis(1), &rows).expect("rows of one shape")
@@ -45,9 +44,9 @@ fn a_call_without_states_begins_at_those_of_the_model() {
     let model = model();
     let weights = Weights::random(&model, 1).unwrap();
     assert_eq!(weights.initial.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    let engine = Engine::new(model.clone(), &weights, Device::Cpu).unwrap();
+    let engine = Engine::new(&model, &weights, Device::Cpu).unwrap();
     let tensors = weights.to_tensors(&model).unwrap();
-    let named = Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu)).unwrap();
+    let named = Engine::builder().device(Device::Cpu).load(&model, &tensors).unwrap();
     let input = || Input::features(random((3, 4, 5), 2)).lengths([4, 0, 2]);
     let expected = engine.run(&brought(input(), &weights, 3)).unwrap();
     let truth = oracle::run(&model, &weights, &input()).unwrap();
@@ -69,14 +68,14 @@ fn a_call_without_states_begins_at_those_of_the_model() {
 fn in_half_precision_they_are_rounded_as_other_weights_are() {
     let model = Model::new().layer(Gru::new(5, 6).learned_states());
     let weights = Weights::random(&model, 1).unwrap();
-    let options = Options::default().device(Device::Cpu).precision(Precision::F16);
-    let half = Engine::with_options(model.clone(), &weights, options.clone()).unwrap();
-    let rounded = Engine::new(model.clone(), &rounded_to_half(&weights), Device::Cpu).unwrap();
+    let options = Engine::builder().device(Device::Cpu).precision(Precision::F16);
+    let half = options.clone().build(&model, &weights).unwrap();
+    let rounded = Engine::new(&model, &rounded_to_half(&weights), Device::Cpu).unwrap();
     let x = Input::features(random((2, 1, 5), 2));
     assert_close(half.run(&x).unwrap().output.view(), rounded.run(&x).unwrap().output.view());
     let mut large = weights;
     large.initial.get_mut(&0).unwrap().h[[0, 3]] = 1e5;
-    let error = Engine::with_options(model, &large, options).unwrap_err();
+    let error = options.build(model, &large).unwrap_err();
     assert!(error.to_string().contains("expected at most 65504 in magnitude for 16-bit floats, got 100000"), "{error}");
 }
 
@@ -124,7 +123,7 @@ fn an_encoder_may_have_them_and_a_stack_that_it_begins_may_not() {
     };
     let learned = model(Gru::new(5, 6).learned_states(), Gru::new(4, 6)).unwrap();
     let weights = Weights::random(&learned, 1).unwrap();
-    let engine = Engine::new(learned.clone(), &weights, Device::Cpu).unwrap();
+    let engine = Engine::new(&learned, &weights, Device::Cpu).unwrap();
     let x = || Input::features(random((2, 3, 4), 1)).with_features("source", random((2, 4, 5), 2));
     let got = engine.run(&x()).unwrap();
     assert_eq!(got, engine.run(&brought(x(), &weights, 2)).unwrap());
@@ -142,7 +141,7 @@ fn states_of_another_shape_are_refused() {
     let refused = |change: fn(&mut Weights)| {
         let mut weights = weights.clone();
         change(&mut weights);
-        let error = Engine::new(model.clone(), &weights, Device::Cpu).unwrap_err();
+        let error = Engine::new(&model, &weights, Device::Cpu).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Weights);
         error.to_string()
     };

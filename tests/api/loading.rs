@@ -1,25 +1,26 @@
-//! Engines of tensors that stay in a file: the same numbers, what is told, and what is refused.
+//! Engines with tensors that stay in a file: the same results, what is reported, and what is refused.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use gatewave::device::Loading;
 use gatewave::formats::{read, safetensors, save};
 use gatewave::weights::{Tensor, Tensors};
 use gatewave::{
-    Device, Embedding, Engine, ErrorKind, Gru, Input, Linear, Loading, Lstm, Model, Options, Precision, Select, Weights,
+    Device, Embedding, Engine, EngineBuilder, ErrorKind, Gru, Input, Linear, Lstm, Model, Precision, Select, Weights,
 };
 use ndarray::array;
 
 use crate::random;
 
-/// A path of its own for each test.
+/// Returns a path for one test alone.
 fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("api-{name}.safetensors"))
 }
 
-fn on_cpu() -> Options {
-    Options::default().device(Device::Cpu)
+fn on_cpu() -> EngineBuilder {
+    Engine::builder().device(Device::Cpu)
 }
 
 fn model() -> Model {
@@ -34,20 +35,20 @@ fn model() -> Model {
 fn an_engine_of_a_file_gives_what_an_engine_of_its_weights_gives() {
     let (path, weights) = (scratch("same"), Weights::random(&plain(), 1).unwrap());
     save(&path, &plain(), &weights).unwrap();
-    let (model, tensors) = read(&path, None).unwrap();
+    let (model, tensors) = read(&path).unwrap();
     let input = Input::tokens(array![[4_i64, 49, 7, 0], [9, 0, 3, 8]]).lengths([3, 4]);
     for precision in [Precision::F32, Precision::F16, Precision::I8] {
         let options = on_cpu().precision(precision);
-        let held = Engine::with_options(model.clone(), &weights, options.clone()).unwrap();
-        let stored = Engine::from_tensors(model.clone(), &tensors, options.clone()).unwrap();
-        let later = pollster::block_on(Engine::from_tensors_async(model.clone(), &tensors, options)).unwrap();
+        let held = options.clone().build(&model, &weights).unwrap();
+        let stored = options.clone().load(&model, &tensors).unwrap();
+        let later = pollster::block_on(options.load_async(&model, &tensors)).unwrap();
         let expected = held.run(&input).unwrap();
         assert_eq!(stored.run(&input).unwrap(), expected, "{precision:?}");
         assert_eq!(later.run(&input).unwrap(), expected, "{precision:?}");
     }
 }
 
-/// What a description has a word for.
+/// A model with only what a description has a word for.
 fn plain() -> Model {
     Model::new()
         .layer(Embedding::new(50, 16))
@@ -58,7 +59,7 @@ fn plain() -> Model {
 
 #[test]
 fn halves_in_a_file_are_the_halves_of_an_engine() {
-    // Without tokens: what they give a cell is summed before it is rounded.
+    // Without tokens, because a cell's table of tokens is summed before it is rounded.
     let model =
         Model::new().layer(Lstm::new(6, 20).bidirectional()).layer(Select::FinalHidden).layer(Linear::new(40, 3));
     let path = scratch("halves");
@@ -70,8 +71,8 @@ fn halves_in_a_file_are_the_halves_of_an_engine() {
     assert!(bytes > 2 * elements && bytes < 2 * elements + 4096, "{bytes} bytes of {elements} halves");
     let halves = safetensors::read(&path).unwrap().tensors;
     let input = Input::features(ndarray::Array3::from_shape_fn((1, 4, 6), |(_, t, i)| (t * 6 + i) as f32 / 10.0 - 1.0));
-    let of_file = Engine::from_tensors(model.clone(), &halves, on_cpu()).unwrap();
-    let rounded = Engine::with_options(model, &weights, on_cpu().precision(Precision::F16)).unwrap();
+    let of_file = on_cpu().load(&model, &halves).unwrap();
+    let rounded = on_cpu().precision(Precision::F16).build(model, &weights).unwrap();
     assert_eq!(of_file.run(&input).unwrap(), rounded.run(&input).unwrap());
 }
 
@@ -97,7 +98,7 @@ fn loading_tells_how_far_it_is_from_nothing_to_all() {
         let told = Arc::clone(&told);
         move |loading: Loading| told.lock().unwrap().push(loading)
     });
-    Engine::from_tensors(model, &tensors, options).unwrap();
+    options.load(model, &tensors).unwrap();
     let told = told.lock().unwrap();
     let total = told[0].total_bytes;
     assert!(told.iter().all(|loading| loading.total_bytes == total) && total > 0);
@@ -114,7 +115,7 @@ fn tensors_that_do_not_fit_are_refused_before_any_is_read() {
         let unreadable = |shape: &[usize]| Tensor::stored(shape, || panic!("nothing is to be read"));
         let mut tensors: Tensors = whole.iter().map(|(name, tensor)| (name, unreadable(tensor.shape()))).collect();
         change(&mut tensors);
-        let error = Engine::from_tensors(model.clone(), &tensors, on_cpu()).unwrap_err();
+        let error = on_cpu().load(model, &tensors).unwrap_err();
         (error.kind(), error.to_string())
     };
     let wrong = |text: &str| (ErrorKind::Weights, text.to_owned());
@@ -129,7 +130,7 @@ fn tensors_that_do_not_fit_are_refused_before_any_is_read() {
         )
     );
     let unsound = Model::new().layer(Gru::new(3, 4)).layer(Linear::new(5, 2));
-    let error = Engine::from_tensors(unsound, &Tensors::new(), on_cpu()).unwrap_err();
+    let error = on_cpu().load(unsound, &Tensors::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Model);
 }
 
@@ -137,7 +138,7 @@ fn tensors_that_do_not_fit_are_refused_before_any_is_read() {
 fn opened_and_changed(name: &str, change: impl FnOnce(&File)) -> (Model, Tensors, PathBuf) {
     let (path, model) = (scratch(name), Model::new().layer(Linear::new(8, 4)));
     save(&path, &model, &Weights::random(&model, 1).unwrap()).unwrap();
-    let (model, tensors) = read(&path, None).unwrap();
+    let (model, tensors) = read(&path).unwrap();
     change(&OpenOptions::new().write(true).open(&path).unwrap());
     (model, tensors, path)
 }
@@ -146,7 +147,7 @@ fn opened_and_changed(name: &str, change: impl FnOnce(&File)) -> (Model, Tensors
 fn a_file_that_shrinks_after_it_was_opened_is_an_error() {
     let shrink = |file: &File| file.set_len(file.metadata().unwrap().len() - 16).unwrap();
     let (model, tensors, path) = opened_and_changed("shrunk", shrink);
-    let error = Engine::from_tensors(model.clone(), &tensors, on_cpu()).unwrap_err();
+    let error = on_cpu().load(&model, &tensors).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     let path = path.display();
     let message =
@@ -167,7 +168,7 @@ fn a_model_may_be_written_over_the_file_that_it_is_read_from() {
     let (path, model) = (scratch("over"), Model::new().layer(Linear::new(8, 4)));
     let weights = Weights::random(&model, 1).unwrap();
     save(&path, &model, &weights).unwrap();
-    let tensors = read(&path, None).unwrap().1;
+    let tensors = read(&path).unwrap().1;
     safetensors::write(&path, &tensors, None, Precision::F32).unwrap();
     assert_eq!(safetensors::read(&path).unwrap().tensors, weights.to_tensors(&model).unwrap());
 }
@@ -177,13 +178,13 @@ fn threads_may_read_one_file() {
     let (path, model) = (scratch("threads"), Model::new().layer(Lstm::new(64, 64).num_layers(2)));
     let weights = Weights::random(&model, 1).unwrap();
     save(&path, &model, &weights).unwrap();
-    let tensors = read(&path, None).unwrap().1;
+    let tensors = read(&path).unwrap().1;
     let input = Input::features(random((1, 2, 64), 1));
-    let expected = Engine::new(model.clone(), &weights, Device::Cpu).unwrap().run(&input).unwrap();
+    let expected = Engine::new(&model, &weights, Device::Cpu).unwrap().run(&input).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                let engine = Engine::from_tensors(model.clone(), &tensors, on_cpu()).unwrap();
+                let engine = on_cpu().load(&model, &tensors).unwrap();
                 assert_eq!(engine.run(&input).unwrap(), expected);
             });
         }

@@ -1,4 +1,4 @@
-//! Models, weights and inputs that do not fit, each refused with where, what was expected and what came.
+//! Models, weights and inputs that do not fit: each error says where, what was expected, and what it got.
 
 use super::*;
 

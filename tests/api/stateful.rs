@@ -1,11 +1,10 @@
-//! Stacks whose states last from call to call of an engine.
+//! Stacks that keep their states between the calls of an engine.
 
 use std::thread;
 
-use gatewave::{
-    Bias, CellWeights, Device, Engine, ErrorKind, Gru, Input, LayerWeights, Linear, Lstm, Model, Output, Rnn, States,
-    Weights,
-};
+use gatewave::layer::Bias;
+use gatewave::weights::{CellWeights, LayerWeights};
+use gatewave::{Device, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, Output, Rnn, States, Weights};
 use ndarray::{Array3, ArrayD, Axis, array};
 
 use crate::{assert_refused, cpu, random};
@@ -19,7 +18,7 @@ fn model() -> Model {
         .layer(Linear::new(6, 3))
 }
 
-/// The calls of `inputs` with the states of the stateful stacks carried by hand.
+/// Makes the calls of `inputs`, and passes the states of the stateful stacks from each to the next.
 fn carried(inputs: &[Input], stateful: &[usize], engine: impl Fn() -> Engine) -> Vec<Output> {
     let mut states: Vec<Option<States>> = Vec::new();
     let call = |input: &Input| {
@@ -112,7 +111,7 @@ fn a_refused_call_leaves_the_states_as_they_were() {
 fn counter() -> Engine {
     let model = Model::new().layer(Rnn::new(1, 1).nonlinearity(gatewave::Activation::Relu).bias(Bias::None).stateful());
     let one = array![[1.0]];
-    let cell = CellWeights { w_x: one.clone(), w_h: one, b_x: None, b_h: None, w_r: None, peepholes: None };
+    let cell = CellWeights::new(one.clone(), one);
     let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     Engine::new(model, &weights, Device::Cpu).unwrap()
 }

@@ -1,18 +1,21 @@
-//! Streams: whatever order frames come in, and whoever joins, leaves and begins anew meanwhile, each stream gives what one
-//! call over all its frames gives.
+//! Streams: each gives what one call over all its frames gives. Frames may
+//! come in any order, and streams may join, leave and begin again in between.
 
-use gatewave::{Direction, Embedding, Masking, Padding, Results, StreamId, Streams};
+use gatewave::layer::{Direction, Masking, Padding};
+use gatewave::stream::StreamId;
+use gatewave::{Embedding, Results, Streams};
 
 use super::*;
 
-/// A stream on its way: its frames so far, and what they gave.
+/// A stream so far: its frames and their results.
 struct Session {
     id: StreamId,
     frames: Vec<Vec<f32>>,
     outputs: Vec<Vec<f32>>,
 }
 
-/// What one call over all of a session's frames gives, frame by frame. A model without a time axis gives one row a call.
+/// Returns the results of one call over all of a session's frames, frame
+/// by frame. A model without a time axis gives one row for each call.
 fn whole(engine: &Engine, frames: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let run = |frames: &[Vec<f32>]| {
         let x = Array2::from_shape_fn((frames.len(), frames[0].len()), |(t, i)| frames[t][i]);
@@ -145,29 +148,29 @@ fn results_for_later_are_those_of_each_push_in_turn_whatever_comes_between() {
     let expected = whole(&engine, &frames);
     let mut streams = Streams::new(&engine, 4).unwrap();
     let (id, other) = (streams.join(), streams.join());
-    assert_eq!(streams.push(&[(id, &frames[0])], Results::Later).unwrap().shape(), [0, 18]);
-    streams.push(&[(id, &frames[1]), (other, &frames[0]), (id, &frames[2])], Results::Later).unwrap();
-    streams.push(&[] as &[(StreamId, Vec<f32>)], Results::Later).unwrap();
+    assert_eq!(streams.push(&[(id, &frames[0])], Results::Deferred).unwrap().shape(), [0, 18]);
+    streams.push(&[(id, &frames[1]), (other, &frames[0]), (id, &frames[2])], Results::Deferred).unwrap();
+    streams.push(&[] as &[(StreamId, Vec<f32>)], Results::Deferred).unwrap();
     let here = streams.push(&[(id, &frames[3])], Results::Wanted).unwrap().row(0).to_vec();
     assert_eq!(here, expected[3]);
-    streams.push(&[(id, &frames[4])], Results::Later).unwrap();
+    streams.push(&[(id, &frames[4])], Results::Deferred).unwrap();
     assert_eq!(streams.receive().unwrap().row(0).to_vec(), expected[0]);
     streams.push(&[(id, &frames[5])], Results::Unwanted).unwrap();
-    // A stream that began anew has given what it gave.
+    // A stream that begins again keeps its earlier results.
     streams.reset(other).unwrap();
     let second: Vec<_> = streams.receive().unwrap().outer_iter().map(|row| row.to_vec()).collect();
     assert_eq!(second, [1, 0, 2].map(|step| expected[step].clone()));
     assert_eq!(streams.receive().unwrap().shape(), [0, 18]);
     assert_eq!(streams.receive().unwrap().row(0).to_vec(), expected[4]);
     let refused = streams.receive().unwrap_err();
-    let text = "receive: expected a push whose results are for later, got none that waits";
+    let text = "receive: expected a push whose results are deferred, got none that waits";
     assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Shape, text));
     for _ in 0..16 {
-        streams.push(&[(other, &frames[0])], Results::Later).unwrap();
+        streams.push(&[(other, &frames[0])], Results::Deferred).unwrap();
     }
-    let refused = streams.push(&[(id, &frames[0])], Results::Later).unwrap_err();
-    let text = "results for later: expected at most 16 pushes that wait, got one more; receive the first of them";
-    assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Limits, text));
+    let refused = streams.push(&[(id, &frames[0])], Results::Deferred).unwrap_err();
+    let text = "deferred results: expected at most 16 pushes that wait, got one more; receive the first of them";
+    assert_eq!((refused.kind(), refused.to_string().as_str()), (ErrorKind::Busy, text));
     let last = streams.push(&[(id, &frames[6])], Results::Wanted).unwrap().row(0).to_vec();
     assert_eq!(last, expected[6], "what was refused is no frame of the stream");
 }

@@ -22,7 +22,7 @@ fn bench_prints_one_object_for_each_shape() {
         assert_eq!((&line["dtype"], &line["mode"], &line["runs"]), (&"f32".into(), &"forward".into(), &2.into()));
         let times = ["ms_min", "ms_median", "ms_max"].map(|key| line[key].as_f64().unwrap());
         assert!(0.0 < times[0] && times[0] <= times[1] && times[1] <= times[2], "{times:?}");
-        assert_eq!(line["kernels"], serde_json::json!(["project", "step"]));
+        assert_eq!(line["kernels"], serde_json::json!(["gemm", "step"]));
         let start = ["device", "weights", "pipelines", "call"].map(|part| line["start_ms"][part].as_f64().unwrap());
         assert!(start[3] > 0.0 && start.iter().all(|&ms| ms >= 0.0), "{start:?}");
     }
@@ -32,8 +32,23 @@ fn bench_prints_one_object_for_each_shape() {
 fn bench_takes_one_shape_by_flags_and_prints_a_table() {
     let flags = ["--cell", "gru", "--input-size", "8", "--hidden-size", "20", "--steps", "6", "--bidirectional"];
     let out = gatewave(["bench", "--runs", "1"].into_iter().chain(flags)).done();
-    assert!(out.contains("gru-T6-B1-I8-H20-L1-D2") && out.contains("median ms"), "{out}");
-    assert!(out.contains("The first result of a new engine:") && out.contains("pipelines"), "{out}");
+    assert!(out.contains("gru-T6-B1-I8-H20-L1-D2") && out.contains("median"), "{out}");
+    assert!(out.contains("to the first result of a new engine") && out.contains("compile pipelines"), "{out}");
+    // A table must be clear without the manual: unique column names, units, what was timed, and what computed it.
+    for header in out.lines().filter(|line| line.contains("shape")) {
+        let mut names: Vec<_> = header.split(['│', '┆']).map(str::trim).filter(|name| !name.is_empty()).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert!(count > 5 && names.len() == count, "{header}");
+    }
+    assert!(
+        out.starts_with(
+            "Milliseconds of a call of a warm engine, from the input to the output on the host; 1 call after 3"
+        ),
+        "{out}"
+    );
+    assert!(out.contains("; weights in f32.\ncpu: ") && out.contains(" thread"), "{out}");
 }
 
 #[test]
@@ -46,7 +61,7 @@ fn bench_tells_kernels_apart_and_how_they_stand_to_the_device() {
     let out = gatewave(args.into_iter().chain(["--json"])).done();
     let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kernels: Vec<_> = lines.iter().map(|line| line["kernel"].as_str().unwrap()).collect();
-    assert!(kernels.len() == 2 && kernels[0].starts_with("project rnn") && kernels[1] == "step rnn", "{kernels:?}");
+    assert!(kernels.len() == 2 && kernels[0].starts_with("gemm rnn") && kernels[1] == "step rnn", "{kernels:?}");
     // T · H · (I, then H) multiplications and as many additions.
     assert_eq!(lines[0]["operations"], 2 * 100 * 64 * 32);
     assert_eq!((&lines[1]["operations"], &lines[1]["dispatches"]), (&(2 * 100 * 64 * 64).into(), &100.into()));
@@ -111,11 +126,31 @@ fn bench_fits_and_draws_how_time_grows() {
     let drawing = folder.path("sweep.svg");
     let args = ["bench", "--only", "numpy-100x32x64", "--runs", "1", "--sweep", "T=2..10", "--plot", &drawing];
     let out = gatewave(args).done();
-    for word in ["numpy-100x32x64\n", "T ┆", "cpu: ", " ms · T; the largest departure is "] {
+    for word in [
+        "rnn, 1 layer, batch of 1, 32 features, 64 units (numpy-100x32x64)\n",
+        "T ┆",
+        "\ncpu: ",
+        " thread",
+        "cpu: ",
+        " ms · T; the largest departure is ",
+    ] {
         assert!(out.contains(word), "{word}: {out}");
     }
     let svg = fs::read_to_string(&drawing).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("shortest ms of a call") && svg.contains("cpu"), "{svg}");
+    assert!(svg.starts_with("<svg width=\"800\" height=\"500\" viewBox=\"0 0 6400 4000\""), "{svg}");
+    let title = "rnn, 1 layer, batch of 1, 32 features, 64 units";
+    let words = [
+        title,
+        "weights in f32",
+        "T, the steps of the sequence",
+        "milliseconds of a call, shortest of 1",
+        "cpu: ",
+        "fit: ",
+    ];
+    for word in words {
+        assert!(svg.contains(word), "{word}: {svg}");
+    }
+    assert!(!svg.contains("T100") && !svg.contains("100x32"), "the swept size is no part of the title: {svg}");
 
     let two = gatewave(["bench", "--only", "numpy-100x32x64,vad-lstm", "--sweep", "B=1..4"]).refused();
     assert_eq!(two, "--sweep: expected one shape (--only ID, or --cell and its sizes), got 2");

@@ -1,11 +1,13 @@
-//! The steps of the tutorials, run one by one: what the page shows is what they print.
+//! Runs the console blocks of README and docs, and the steps of
+//! the tutorials, one by one. Each must print what its page shows.
 //!
-//! A step is a command of a console block, or a block of Rust with its output in the block below. Steps in Rust are those of
-//! `examples/tutorial.rs`, which is run here and prints into `SAID`. (That the blocks compile as they stand, rustdoc tells.)
+//! A step is a command of a console block, or a block of Rust whose output is in the block below. Steps in Rust
+//! are those of `examples/tutorial.rs`, which is run here and prints into `SAID`. (rustdoc checks that the blocks
+//! compile.) A command may continue on the next line after a `\`. The line that names the device is left out.
 //!
-//! A block shows what a command prints on both streams. `…` at the end of a line stands for the rest of it, and alone for any
-//! lines. Numbers with a point are whatever they are, since a machine with other instructions rounds otherwise, and so is which
-//! epoch is the best.
+//! A block shows what a command prints on both streams. `…` at the end of a line matches the rest of
+//! it, and on a line of its own it matches any lines. Numbers with a decimal point may be any, since a
+//! machine with other instructions rounds differently. For the same reason any epoch may be the best.
 
 use std::cell::RefCell;
 use std::fs;
@@ -15,11 +17,11 @@ use std::process::Command;
 use crate::{Folder, command};
 
 thread_local! {
-    /// What a step in Rust has printed.
+    /// The output of a step in Rust.
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Stands before the one of `std` in the example.
+/// Shadows the one of `std` in the example.
 macro_rules! println {
     ($($said:tt)*) => {
         super::say(&format!($($said)*))
@@ -40,14 +42,14 @@ fn say(line: &str) {
 /// The lines of Rust that a step may have in its `main`.
 const MOST_LINES: usize = 12;
 
-/// A command of a page, and what it is to print.
+/// A command of a page, and its expected output.
 struct Shown {
     line: usize,
     command: String,
     output: Vec<String>,
 }
 
-/// The commands of all blocks of ```` ```console ````.
+/// Returns the commands of all blocks of ```` ```console ````.
 fn shown(page: &str) -> Vec<Shown> {
     let (mut all, mut inside) = (Vec::<Shown>::new(), false);
     for (line, text) in (1..).zip(page.lines()) {
@@ -55,6 +57,10 @@ fn shown(page: &str) -> Vec<Shown> {
             ("```console", _) => inside = true,
             ("```", true) => inside = false,
             (_, false) => {}
+            (text, true) if let Some(last) = all.last_mut().filter(|last| last.command.ends_with('\\')) => {
+                last.command.pop();
+                last.command.push_str(text);
+            }
             (text, true) => match (text.strip_prefix("$ "), all.last_mut()) {
                 (Some(command), _) => all.push(Shown { line, command: command.to_owned(), output: Vec::new() }),
                 (None, Some(last)) => last.output.push(text.to_owned()),
@@ -70,7 +76,7 @@ fn shown(page: &str) -> Vec<Shown> {
     all
 }
 
-/// The blocks between fences: the line of the first fence, what stands behind it, and the lines within.
+/// Returns the blocks between fences: the line of the first fence, the text after it, and the lines inside.
 fn blocks(page: &str) -> Vec<(usize, &str, Vec<&str>)> {
     let (mut all, mut open) = (Vec::new(), None);
     for (line, text) in (1..).zip(page.lines()) {
@@ -90,7 +96,7 @@ fn blocks(page: &str) -> Vec<(usize, &str, Vec<&str>)> {
     all
 }
 
-/// The steps in Rust: the line of the block, what stands in `main`, and the lines that it is to print.
+/// Returns the steps in Rust: the line of the block, the body of `main`, and the lines that it must print.
 fn steps_in_rust(page: &str) -> Vec<(usize, Vec<&str>, Vec<String>)> {
     let all = blocks(page);
     let mut steps = Vec::new();
@@ -105,13 +111,13 @@ fn steps_in_rust(page: &str) -> Vec<(usize, Vec<&str>, Vec<String>)> {
     steps
 }
 
-/// The number of a word that has a point.
+/// Returns the number in a word, if the word has a decimal point.
 fn number(word: &str) -> Option<f64> {
     let word = word.trim_end_matches([',', ';']);
     word.parse().ok().filter(|_| word.contains('.'))
 }
 
-/// A line without what hangs on the machine.
+/// Returns a line without the parts that depend on the machine.
 fn plain(line: &str) -> String {
     if line.starts_with("best: epoch ") {
         return "best".to_owned();
@@ -127,7 +133,7 @@ fn is_alike(wanted: &str, got: &str) -> bool {
     }
 }
 
-/// Whether `got` is what `wanted` shows.
+/// Whether `got` matches `wanted`.
 fn are_alike(wanted: &[String], got: &[&str]) -> bool {
     match (wanted.split_first(), got.split_first()) {
         (None, None) => true,
@@ -137,29 +143,65 @@ fn are_alike(wanted: &[String], got: &[&str]) -> bool {
     }
 }
 
-#[test]
-fn the_tutorials_print_what_they_show() {
+/// Runs the commands of the page `name` in a folder that looks like the project's root,
+/// with its examples and models. Compares what they print, and returns their number.
+fn run_page(name: &str, folder: &Folder) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = Folder::new("tutorials");
     let place = folder.path("");
-    // The page is read at the root of the project.
-    assert!(Command::new("cp").args(["-R", "examples", &place]).current_dir(root).status().unwrap().success());
-    let page = fs::read_to_string(root.join("docs/tutorials.md")).unwrap();
-    let all = shown(&page);
-    assert!(all.len() > 10, "only {} commands", all.len());
-    for Shown { line, command: text, output } in all {
-        let (program, args) = text.split_once(' ').unwrap();
-        assert_eq!(program, "gatewave", "docs/tutorials.md, line {line}");
-        // No argument of the page has a quote within.
+    for copied in ["examples", "models"].into_iter().filter(|copied| !Path::new(&place).join(copied).exists()) {
+        let status = Command::new("cp").args(["-R", copied, &place]).current_dir(root).status().expect("there is cp");
+        assert!(status.success(), "{copied} is not copied");
+    }
+    let all = shown(&fs::read_to_string(root.join(name)).expect("a page"));
+    for Shown { line, command: text, output } in &all {
+        let (program, args) = text.split_once(' ').unwrap_or((text, ""));
+        assert_eq!(program, "gatewave", "{name}, line {line}");
+        // No argument of a page has a quote inside.
         let args = args.split('"').enumerate().flat_map(|(at, part)| match at % 2 {
             0 => part.split_whitespace().collect::<Vec<_>>(),
             _ => vec![part],
         });
-        let ran = command().args(args).current_dir(&place).output().unwrap();
-        let printed = String::from_utf8([ran.stderr, ran.stdout].concat()).unwrap();
+        let ran = command().args(args).current_dir(&place).output().expect("the binary runs");
+        let printed = String::from_utf8([ran.stderr, ran.stdout].concat()).expect("text");
         let printed: Vec<&str> = printed.lines().filter(|line| !line.starts_with("device: ")).collect();
-        assert!(are_alike(&output, &printed), "docs/tutorials.md, line {line}: {text}\n{}", printed.join("\n"));
+        assert!(are_alike(output, &printed), "{name}, line {line}: {text}\n{}", printed.join("\n"));
     }
+    all.len()
+}
+
+/// Finds the pages in `folder`, relative to the project's root, at any depth.
+fn pages(folder: &str, found: &mut Vec<String>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for entry in fs::read_dir(root.join(folder)).expect("a folder of pages") {
+        let entry = entry.expect("an entry");
+        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            pages(&name, found);
+        } else if name.ends_with(".md") {
+            found.push(name);
+        }
+    }
+}
+
+#[test]
+fn the_pages_print_what_they_show() {
+    let mut names = vec!["README.md".to_owned()];
+    pages("docs", &mut names);
+    // They have a test of their own, below.
+    names.retain(|name| name != "docs/tutorials.md");
+    assert!(names.len() > 10, "only {names:?}");
+    let folder = Folder::new("pages");
+    let commands: usize = names.iter().map(|name| run_page(name, &folder)).sum();
+    assert!(commands >= 5, "only {commands} commands");
+}
+
+#[test]
+fn the_tutorials_print_what_they_show() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = Folder::new("tutorials");
+    let commands = run_page("docs/tutorials.md", &folder);
+    assert!(commands > 10, "only {commands} commands");
+    let page = fs::read_to_string(root.join("docs/tutorials.md")).unwrap();
     // The pictures in the page are those that the commands drew.
     for (kept, drawn) in [("curve.svg", "embedding/curve.svg"), ("vanishing.svg", "norms.svg")] {
         assert!(page.contains(&format!("]({kept})")), "docs/tutorials.md shows no {kept}");
@@ -169,7 +211,7 @@ fn the_tutorials_print_what_they_show() {
     }
 }
 
-/// The words of a picture, without its numbers.
+/// Returns the words of a picture, without its numbers.
 fn words(svg: &str) -> Vec<String> {
     svg.lines().filter(|line| !line.starts_with('<') && line.parse::<f64>().is_err()).map(plain).collect()
 }
@@ -199,11 +241,11 @@ fn the_steps_in_rust_print_what_they_show() {
 
 #[test]
 fn what_differs_is_seen() {
-    let page = "```console\n$ gatewave a\none 1.25 s\n…\nend\n\n$ gatewave b \"c d\"\n```\nnone\n```console\n$ gatewave e\nx…\n```\n";
+    let page = "```console\n$ gatewave a\none 1.25 s\n…\nend\n\n$ gatewave b \\\n\"c d\"\n```\nnone\n```console\n$ gatewave e\nx…\n```\n";
     let all = shown(page);
     assert_eq!(
         all.iter().map(|shown| (shown.line, shown.command.as_str())).collect::<Vec<_>>(),
-        [(2, "gatewave a"), (7, "gatewave b \"c d\""), (11, "gatewave e")]
+        [(2, "gatewave a"), (7, "gatewave b \"c d\""), (12, "gatewave e")]
     );
     let alike = |at: usize, got: &[&str]| are_alike(&all[at].output, got);
     assert!(alike(0, &["one 7.5 s", "two", "three", "end"]) && alike(0, &["one 0.1 s", "end"]));

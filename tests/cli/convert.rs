@@ -1,4 +1,4 @@
-//! `gatewave convert`: the native file runs as the model that it was made of.
+//! `gatewave convert`: the native file gives the same results as the model that it was made from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,10 +9,10 @@ use ndarray::ArrayD;
 use crate::support::fixtures::{self, Array, Fixture};
 use crate::{Folder, MODEL, gatewave, read_tensors, write_tensors};
 
-/// The bytes that `run` writes for `input`.
+/// Returns the bytes that `run` writes for `input`.
 fn results(folder: &Folder, model: &[&str], input: &str) -> Vec<u8> {
     let output = folder.path("out.safetensors");
-    gatewave(["run"].iter().chain(model).chain(&["--input", input, "--output", &output])).done();
+    gatewave(["run"].iter().chain(model).chain(&["--input", input, "--output", &output, "--force"])).done();
     fs::read(&output).unwrap()
 }
 

@@ -14,7 +14,7 @@ fn a_model_is_measured_on_text_by_its_own_words() {
     let model = description(&folder, 20, 2);
     train(&folder, &model, &data, &[]);
     let trained = folder.path("out.safetensors");
-    // Two rows whose label is the other one.
+    // Two rows with the wrong label.
     let other = write(&folder, "other.tsv", tsv(0..40) + "pos\tbad film\nneg\tgood cast\n");
     let out = gatewave(["evaluate", &trained, "--data", &other, "--json"]).done();
     let object: Value = serde_json::from_str(&out).unwrap();
@@ -59,15 +59,15 @@ fn gradients_of_labelled_text_are_of_its_first_rows() {
         let norm = |line: &str| line.rsplit(',').next().unwrap().parse::<f64>().unwrap();
         text.lines().skip(1).map(norm).collect::<Vec<_>>()
     };
-    // A start token, and eight words of the longest of the rows.
+    // A start token, and the eight words of the longest row.
     assert_eq!(steps().len(), 9);
     assert!(fs::read_to_string(&picture).unwrap().contains("gru.l0"));
-    // The first row has four words, and its answer hangs on the state behind each.
+    // The first row has four words, and its answer depends on the state after each.
     let ran = told(&["--by-step", &table, "--rows", "1"]);
     assert!(ran.err.contains("the first 1 of 96 rows\n"), "{ran:?}");
     ran.done();
     assert!(steps().len() == 5 && steps().iter().all(|norm| *norm > 0.0), "{:?}", steps());
-    // What is lost is what a measure tells, and rows may stay in their file.
+    // The loss is that of `evaluate`, and rows may stay in their file.
     let loss = |more: &[&str]| -> f64 {
         let out = told(&[&["--json"], more].concat()).done();
         serde_json::from_str::<Value>(out.lines().next().unwrap()).unwrap()["value"].as_f64().unwrap()
@@ -115,7 +115,7 @@ fn gradients_through_time_are_a_table_and_a_picture() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!((lines[0], lines.len()), ("step,gru.l0,gru.l1", 13));
     let norms = |line: &str| line.split(',').skip(1).map(|x| x.parse::<f64>().unwrap()).collect::<Vec<_>>();
-    // An answer at the last step hangs on the first one the least.
+    // An answer at the last step depends least on the first one.
     assert!(lines[1..].iter().all(|line| norms(line).iter().all(|norm| *norm > 0.0)), "{text}");
     assert!(norms(lines[1])[1] < norms(lines[12])[1], "{text}");
     let svg = fs::read_to_string(&picture).unwrap();

@@ -1,4 +1,4 @@
-//! Files that cannot be read or written, and what stays of them.
+//! Files that cannot be read or written, and what remains of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ fn a_missing_file_is_refused_by_its_name() {
 fn an_output_that_cannot_be_written_is_refused_before_any_work() {
     let folder = Folder::new("unwritable");
     let output = folder.path("missing/out.npz");
-    // Neither the model nor the input exists: the output is looked at first.
+    // Neither the model nor the input exists: the output is checked first.
     let error = gatewave(["run", "nowhere.safetensors", "--input", "nowhere.npy", "--output", &output]).refused();
     assert!(error.starts_with(&format!("{output}: cannot be written: ")), "{error}");
     let ran = gatewave(["run", MODEL, "--input", "a.npy", "--input", "b.npy", "--output", "c.npy"]);
@@ -34,7 +34,7 @@ fn a_run_that_fails_keeps_the_file_that_was_there() {
     let folder = Folder::new("kept");
     let output = folder.path("out.npz");
     fs::write(&output, "before").unwrap();
-    gatewave(["run", MODEL, "--input", "nowhere.npy", "--output", &output]).refused();
+    gatewave(["run", MODEL, "--input", "nowhere.npy", "--output", &output, "--force"]).refused();
     assert_eq!(fs::read_to_string(&output).unwrap(), "before");
     assert_eq!(folder.names(), ["out.npz"]);
 }
@@ -66,8 +66,8 @@ fn a_folder_as_an_output_is_refused() {
     assert_eq!(error, format!("{output}: cannot be written: not a regular file"));
 }
 
-/// What the system refuses to whoever runs this is refused, though the folder would let the file be replaced. (It
-/// refuses the superuser nothing.)
+/// A file that the user may not write is refused, even if the folder
+/// would allow replacing it. (The superuser may write every file.)
 #[test]
 fn an_output_that_may_not_be_written_is_refused_and_kept() {
     let folder = Folder::new("read-only");
@@ -78,7 +78,7 @@ fn an_output_that_may_not_be_written_is_refused_and_kept() {
     let mut permissions = fs::metadata(&output).unwrap().permissions();
     permissions.set_readonly(true);
     fs::set_permissions(&output, permissions).unwrap();
-    let ran = gatewave(["run", MODEL, "--input", &input, "--output", &output]);
+    let ran = gatewave(["run", MODEL, "--input", &input, "--output", &output, "--force"]);
     match fs::OpenOptions::new().append(true).open(&output) {
         Ok(_) => {
             assert_eq!(ran.done(), "");
@@ -92,7 +92,7 @@ fn an_output_that_may_not_be_written_is_refused_and_kept() {
     assert_eq!(folder.names(), ["in.safetensors", "out.npz"]);
 }
 
-/// The message about an input file of these bytes, after its name.
+/// Returns the message about an input file with these bytes, after its name.
 fn refused_input(name: &str, bytes: &[u8]) -> String {
     let folder = Folder::new(name);
     let input = folder.path(name);
@@ -101,7 +101,7 @@ fn refused_input(name: &str, bytes: &[u8]) -> String {
     error.strip_prefix(&format!("{input}: ")).unwrap_or_else(|| panic!("{error}")).to_owned()
 }
 
-/// A `.safetensors` file of this header and so many bytes of data.
+/// Returns a `.safetensors` file with this header and this number of bytes of data.
 fn safetensors_of(header: &str, data: usize) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
 }

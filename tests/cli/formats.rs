@@ -1,4 +1,4 @@
-//! Models of other formats through the command line: what their framework gives, and after `convert` the same bits.
+//! Models of other formats through the command line: the results of their framework, and the same bits after `convert`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::fixtures::{each_model, read_io};
 use crate::{Folder, assert_close, gatewave, read_tensors, write_tensors};
 
-/// Runs a model, compares what it gives, and does so again with the native file made of it.
+/// Runs a model, compares its results, and does the same with the native file made from it.
 fn run_and_convert(case: &Value, model: &Path, calls: &[PathBuf]) {
     let id = case["id"].as_str().unwrap();
     let folder = Folder::new(&format!("format-{id}"));
@@ -33,7 +33,7 @@ fn run_and_convert(case: &Value, model: &Path, calls: &[PathBuf]) {
     }
 }
 
-/// The bytes of each output file of successive calls.
+/// Returns the bytes of each output file of successive calls.
 fn results(folder: &Folder, model: &str, calls: &[PathBuf]) -> Vec<Vec<u8>> {
     let mut args = vec!["run".to_owned(), model.to_owned()];
     let mut outputs = Vec::new();
@@ -44,6 +44,7 @@ fn results(folder: &Folder, model: &str, calls: &[PathBuf]) -> Vec<Vec<u8>> {
         args.extend(["--input".to_owned(), input, "--output".to_owned(), output.clone()]);
         outputs.push(output);
     }
+    args.push("--force".to_owned());
     gatewave(&args).done();
     outputs.iter().map(|output| fs::read(output).unwrap()).collect()
 }

@@ -1,4 +1,4 @@
-//! Models that are no chain: their summary, a native file of them, and the names of what they take.
+//! Models that are no chain: their summary, their native file, and the names of their inputs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,7 +35,9 @@ fn a_graph_is_summarized_and_converted_and_takes_its_own_names() {
         ]),
     );
     let table = gatewave(["summary", &weights, "--model", &model]).done();
-    for part in ["│ frames (InputLayer)", "│ second, facts ", " Total params: 36 "] {
+    for part in
+        ["│ frames (InputLayer)", "│ frames[0][0], first[0][0] ", "│ first[1][0], facts[0][0] ", " Total params: 36 "]
+    {
         assert!(table.contains(part), "{part} is not in\n{table}");
     }
     let said = gatewave(["convert", &weights, &native, "--model", &model]).done();

@@ -1,4 +1,4 @@
-//! Models with names and axes of their own, and weights that a call brings.
+//! Models with names and axes of their own, and weights that a call supplies.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -41,13 +41,13 @@ fn onnx_like() -> Value {
     })
 }
 
-/// A native file of a description alone.
+/// Writes a native file with only a description.
 fn write_model(path: &str, description: &Value) {
     let metadata = HashMap::from([("gatewave.model".to_owned(), description.to_string())]);
     fs::write(path, safetensors::serialize(Vec::<(String, TensorView<'_>)>::new(), Some(metadata)).unwrap()).unwrap();
 }
 
-/// What a call brings: weights and input drawn from `seed`.
+/// The tensors of a call: weights and input drawn from `seed`.
 fn call(seed: usize) -> BTreeMap<String, Array> {
     let tensor = |name: &str, shape: &[usize], seed| (name.to_owned(), Array::F32(noise(shape, seed)));
     BTreeMap::from([
@@ -58,7 +58,7 @@ fn call(seed: usize) -> BTreeMap<String, Array> {
     ])
 }
 
-/// The same weights under PyTorch's names: gates input, forget, cell, output in place of i o f c.
+/// The same weights under PyTorch's names: gates input, forget, cell, output instead of i o f c.
 fn by_pytorchs_names(call: &BTreeMap<String, Array>) -> BTreeMap<String, Array> {
     let cut = |name: &str, first: usize| {
         let whole = call[name].f32().index_axis(Axis(0), 0).to_owned();
@@ -74,7 +74,7 @@ fn by_pytorchs_names(call: &BTreeMap<String, Array>) -> BTreeMap<String, Array> 
     ])
 }
 
-/// What the plain model gives for the input and weights of `call`: output `[B, T, H]`, `h_n`.
+/// Returns the results of the plain model for the input and weights of `call`: output `[B, T, H]`, `h_n`.
 fn plainly(folder: &Folder, call: &BTreeMap<String, Array>) -> (ArrayD<f64>, ArrayD<f64>) {
     let [weights, input, description, output] =
         ["plain.safetensors", "plain-in.safetensors", "plain.json", "plain-out.safetensors"].map(|n| folder.path(n));
@@ -84,7 +84,7 @@ fn plainly(folder: &Folder, call: &BTreeMap<String, Array>) -> (ArrayD<f64>, Arr
     let mut plain = onnx_like();
     plain.as_object_mut().unwrap().remove("ports");
     fs::write(&description, plain.to_string()).unwrap();
-    gatewave(["run", &weights, "--model", &description, "--input", &input, "--output", &output]).done();
+    gatewave(["run", &weights, "--model", &description, "--input", &input, "--output", &output, "--force"]).done();
     let got = read_tensors(&output);
     (got["output"].clone(), got["h_n"].clone())
 }

@@ -24,15 +24,15 @@ fn program(index: &str) -> String {
 }
 
 #[test]
-fn a_dispatchs_program_is_printed_with_its_overrides_on_top() {
+fn the_program_of_a_dispatch_is_printed_with_its_overrides_on_top() {
     let (product, step) = (program("0"), program("1"));
-    for (text, kernel, part) in [(&product, "project", "kernel/project.wgsl"), (&step, "step", "kernel/step.wgsl")] {
+    for (text, kernel, part) in [(&product, "gemm", "kernel/gemm.wgsl"), (&step, "step", "kernel/step.wgsl")] {
         let mut lines = text.lines();
         let first = lines.next().unwrap();
         assert!(first.starts_with("// dispatch ") && first.contains(&format!(": {kernel} lstm")), "{first}");
         let overrides: Vec<_> = lines.by_ref().take_while(|line| line.starts_with("// override ")).collect();
         // A product may be of panels with peepholes, and added to what is there.
-        assert_eq!(overrides.len(), if kernel == "project" { 4 } else { 2 }, "{overrides:?}");
+        assert_eq!(overrides.len(), if kernel == "gemm" { 4 } else { 2 }, "{overrides:?}");
         assert!(overrides[0].starts_with("// override PANELS = "), "{overrides:?}");
         assert!(overrides[1].starts_with("// override SLICES = "), "{overrides:?}");
         assert!(text.contains(&format!("\n// part: {part}\n")), "{text}");

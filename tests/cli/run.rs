@@ -1,4 +1,4 @@
-//! `gatewave run`: what PyTorch gives, and what is wrong with a call's tensors.
+//! `gatewave run`: the results of PyTorch, and errors in a call's tensors.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! `gatewave train --run` and `--resume`: what a run's folder holds, whatever moment the run ends at.
+//! `gatewave train --run` and `--resume`: the contents of a run's folder, whenever the run ends.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{Folder, command, gatewave};
 
-/// A task of numbers in a file, and a description of a model for it.
+/// Writes a task of numbers to a file, and a description of a model for it.
 pub(super) fn task(folder: &Folder) -> (String, String) {
     let (model, data) = (folder.path("model.json"), folder.path("data.safetensors"));
     let text = r#"{"gatewave": 1, "batch_first": true, "layers": [
@@ -56,10 +56,10 @@ fn history(run: &str) -> Vec<String> {
     text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect()
 }
 
-/// What the uninterrupted run leaves: its best model, and its last weights and moments.
+/// Returns the results of a run: its best model, and its last weights and moments.
 fn left(run: &str) -> (Vec<u8>, Vec<u8>) {
     let last = fs::read(Path::new(run).join("last.safetensors")).unwrap();
-    // Behind the header, whose metadata tell of times.
+    // The header's metadata contain times, so only the rest is compared.
     let header = usize::try_from(u64::from_le_bytes(last[..8].try_into().unwrap())).unwrap();
     (fs::read(Path::new(run).join("best.safetensors")).unwrap(), last[8 + header..].to_vec())
 }
@@ -109,7 +109,7 @@ fn a_run_keeps_all_that_it_did_in_its_folder() {
     assert!(again.status == 0 && left(&run) == before, "the same again");
 }
 
-/// What the system kills leaves whole files, and a run that goes on ends in the bytes of one that was never killed.
+/// A killed run leaves whole files, and continues to the same bytes as one that was never killed.
 #[test]
 fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
     let folder = Folder::new("killed");
@@ -155,7 +155,7 @@ fn ctrl_c_ends_a_run_behind_its_batch_and_saves_it() {
 
     let folder = Folder::new("interrupted");
     let ((model, data), whole, cut) = (task(&folder), folder.path("whole"), folder.path("cut"));
-    // So long that nobody waits for its end.
+    // So long that it never ends by itself.
     let long = ["--epochs", "100000"].map(str::to_owned);
     for signal in ["-INT", "-TERM"] {
         let args: Vec<String> = match Path::new(&cut).exists() {

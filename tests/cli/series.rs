@@ -1,4 +1,5 @@
-//! A series of numbers and a text as a whole: `gatewave data`, `train`, and `run --series` or `generate` of what was trained.
+//! A series of numbers, and a text as a whole: `gatewave data`,
+//! `train`, and `run --series` or `generate` with the trained model.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,7 @@ fn sine(rows: usize) -> String {
     "date,a,b\n".to_owned() + &(0..rows).map(row).collect::<String>()
 }
 
-/// A description: a GRU behind `first`, with or without a selection, and so many outputs.
+/// A description: a GRU after `first`, with or without a selection, and `outputs` outputs.
 fn description(folder: &Folder, name: &str, first: &str, features: usize, select: &str, outputs: usize) -> String {
     let path = folder.path(name);
     let text = format!(
@@ -86,13 +87,13 @@ fn a_series_is_trained_on_and_foreseen_in_its_own_units() {
     assert_eq!(gatewave(["run", &out, "--series", &arrays]).done(), table);
     let told = gatewave(["evaluate", &out, "--data", &arrays]).done();
     assert!(told.contains("\nmean absolute error in own units: a "), "{told}");
-    // A column may be named as targets are.
+    // A column may have the name of targets.
     let named = folder.path("y.safetensors");
     write_tensors(&named, &BTreeMap::from([("a".to_owned(), column(1)), ("y".to_owned(), column(2))]));
     let of_y = folder.path("of-y.safetensors");
     gatewave(["train", &of_rows(&folder, 2, 1), "--data", &named, "--window", "12", "--output", &of_y]).done();
     assert!(gatewave(["evaluate", &of_y, "--data", &named]).done().contains("own units: a "));
-    // It goes on with the scales and columns that it has.
+    // It goes on with its own scales and columns.
     let other = write(&folder, "other.csv", &sine(60));
     let on = ["train", &out, "--data", &other, "--window", "12"];
     gatewave(on.into_iter().chain(["--horizon", "2"])).done();
@@ -103,7 +104,8 @@ fn a_series_is_trained_on_and_foreseen_in_its_own_units() {
     assert!(error.ends_with("short.csv: expected 12 rows or more, the model's window, got 5"), "{error}");
 }
 
-/// The noise is a third of the sine, and no forecast tells it: the last value is off by the noise of two rows and by the sine's step.
+/// The noise is a third of the sine and cannot be predicted. The last
+/// value is off by the noise of two rows and by the sine's step.
 #[test]
 fn a_sine_in_noise_is_foreseen_better_than_by_its_last_value() {
     let folder = Folder::new("series-noise");
@@ -201,7 +203,7 @@ fn a_text_is_trained_on_and_goes_on() {
     gatewave(own.into_iter().chain(fit).chain(["--epochs", "10", "--stream"])).done();
     assert!(fs::read(&out).unwrap() == held, "a text that stays in its file trains the same");
     let text = gatewave(["generate", &out, "-p", "ab", "-n", "10", "-t", "0"]).done();
-    assert_eq!(text, "abcdef. abcd");
+    assert_eq!(text, "abcdef. abcd\n");
     let evaluate = ["evaluate", &out, "--data", &data, "--window", "10"];
     let told = gatewave(evaluate).done();
     assert!(told.contains("63 rows") && told.contains("\nperplexity 1."), "{told}");
@@ -272,7 +274,7 @@ fn words_are_trained_on_and_go_on() {
     assert!(ran.err.contains("180 words in a vocabulary of 6 tokens\n"), "{}", ran.err);
     ran.done();
     let text = gatewave(["generate", &out, "-p", "Blue, red", "-n", "3", "-t", "0"]).done();
-    assert_eq!(text, "Blue, red green blue red");
+    assert_eq!(text, "Blue, red green blue red\n");
     let ran = gatewave(["generate", &out, "-p", "Sky blue", "-n", "1", "-t", "0"]);
     assert!(ran.err.contains("warning: --prompt: the model's vocabulary lacks 1 of its words"), "{}", ran.err);
     ran.done();

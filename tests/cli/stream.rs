@@ -1,4 +1,4 @@
-//! `--stream`: examples that stay on disk train as those in memory do.
+//! `--stream`: examples on disk train like those in memory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use crate::{Folder, gatewave, write_tensors};
 
 type Tensors = BTreeMap<String, Array>;
 
-/// Ids of rows of unlike lengths, each with a class.
+/// Ids of rows of different lengths, each with a class.
 fn tags(rows: usize) -> Tensors {
     let shape = IxDyn(&[rows, 9]);
     let number = |index: IxDyn, of: usize| i64::try_from((index[0] * 5 + index[1] * index[1] * 3) % of).unwrap();
@@ -28,7 +28,7 @@ const TAGGER: &str = r#"{"gatewave": 1, "batch_first": true, "layers": [
     {"type": "gru", "input_size": 4, "hidden_size": 5, "weights": "gru."},
     {"type": "linear", "in_features": 5, "out_features": 3, "weights": "head."}]}"#;
 
-/// Steps stand before rows, so that a row of `x` is in many places of a file.
+/// Steps come before rows, so that a row of `x` is in many places of a file.
 fn counts(rows: usize) -> Tensors {
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let number = |index: IxDyn| index.slice().iter().fold(1, |sum, n| (sum * 31 + n * 7) % 19) as f32 / 19.0;
@@ -60,7 +60,7 @@ fn write(path: &str, tensors: &Tensors) {
     npz.finish().unwrap();
 }
 
-/// The same with a weight for each row or step, some of which are 0.
+/// The same with a weight for each row or step; some weights are 0.
 fn weighted(mut tensors: Tensors, shape: &[usize]) -> Tensors {
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let weight = |index: IxDyn| index.slice().iter().fold(0, |sum, n| (sum * 5 + n) % 4) as f32;
@@ -68,7 +68,7 @@ fn weighted(mut tensors: Tensors, shape: &[usize]) -> Tensors {
     tensors
 }
 
-/// Trains with and without `--stream`, and gives the models' bytes.
+/// Trains with and without `--stream`, and returns the models' bytes.
 fn trained(folder: &Folder, model: &str, flags: &[&str]) -> [Vec<u8>; 2] {
     [&[][..], &["--stream"]].map(|more| {
         let output = folder.path("out.safetensors");

@@ -1,4 +1,4 @@
-//! Labelled text: `gatewave data`, `gatewave train` on it, and `gatewave run --text` of what was trained.
+//! Labelled text: `gatewave data`, `gatewave train` on it, and `gatewave run --text` with the trained model.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::{Folder, MODEL, gatewave};
 
 const WORDS: [&str; 8] = ["the", "film", "a", "story", "of", "its", "cast", "scene"];
 
-/// Label and text of row `at`: words that say nothing, and one that says it.
+/// Label and text of row `at`: irrelevant words, and one that decides the label.
 fn row(at: usize) -> (&'static str, String) {
     let (label, word) = [("neg", "Bad!"), ("pos", "Good,")][at % 2];
     let words: Vec<_> = (0..2 + at % 5).map(|n| WORDS[(at * 7 + n * 3) % 8]).collect();
@@ -20,7 +20,7 @@ pub(super) fn tsv(rows: std::ops::Range<usize>) -> String {
     rows.map(row).fold(String::new(), |all, (label, text)| format!("{all}{label}\t{text}\n"))
 }
 
-/// A description of a model of so many tokens and outputs.
+/// Writes the description of a model with these numbers of tokens and outputs.
 pub(super) fn description(folder: &Folder, tokens: usize, outputs: usize) -> String {
     let path = folder.path(&format!("model-{tokens}-{outputs}.json"));
     let text = format!(
@@ -44,7 +44,7 @@ pub(super) fn write(folder: &Folder, name: &str, bytes: impl AsRef<[u8]>) -> Str
 const FLAGS: [&str; 8] =
     ["--epochs", "8", "--batch-size", "8", "--learning-rate", "0.02", "--validation-split", "0.25"];
 
-/// Trains on a file, and gives what was written.
+/// Trains on a file, and returns what was written.
 pub(super) fn train(folder: &Folder, model: &str, data: &str, more: &[&str]) -> (Vec<u8>, String) {
     let output = folder.path("out.safetensors");
     let args = ["train", model, "--data", data, "--output", &output, "--force"];
@@ -54,7 +54,7 @@ pub(super) fn train(folder: &Folder, model: &str, data: &str, more: &[&str]) -> 
     (fs::read(&output).unwrap(), err)
 }
 
-/// The label of each text and its probabilities.
+/// Returns the label of each text and its probabilities.
 fn answers(model: &str, texts: &[&str]) -> Vec<Value> {
     let texts = texts.iter().flat_map(|text| ["--text", text]);
     let out = gatewave(["run", model, "--json"].into_iter().chain(texts)).done();
@@ -89,7 +89,7 @@ fn what_is_trained_on_text_answers_with_labels() {
         let of_file: Vec<Value> = of_file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(of_file, said);
 
-        // A converted model answers alike.
+        // A converted model gives the same answers.
         let converted = folder.path("converted.safetensors");
         gatewave(["convert", &trained, &converted, "--force"]).done();
         assert_eq!(answers(&converted, &["A GOOD film", "the story is bad, bad"]), said);
@@ -119,9 +119,9 @@ fn every_format_trains_the_same() {
         let (label, text) = row(at);
         write(&folder, &format!("all/{label}/{at:02}.txt"), text);
     }
-    // The labels of a folder take turns, as those of the file do.
+    // The labels of a folder alternate, as those of the file do.
     assert_eq!(train(&folder, &model, &folder.path("all"), &[]).0, wanted);
-    // So it is where texts stay in their files, and where batches hold rows of like lengths.
+    // The same holds if texts stay in their files, and if batches have rows of similar lengths.
     let buckets = train(&folder, &model, &of_tsv, &["--buckets"]).0;
     for (data, more) in [(of_tsv, &[][..]), (of_csv, &columns), (of_lines, &[]), (folder.path("all"), &[])] {
         let with = |flags: &[&str]| train(&folder, &model, &data, &[more, flags].concat()).0;
@@ -335,7 +335,8 @@ fn data_tells_what_is_there() {
     assert!(gatewave(["data", &folder.path("none.csv")]).refused().contains("none.csv: "));
 }
 
-/// Seven rows of eight have one label. A model learns how often that is; balanced, it takes both for as frequent.
+/// Seven of eight rows have one label. A model learns this
+/// frequency; a balanced one treats both labels as equally frequent.
 #[test]
 fn labels_of_few_rows_count_as_much_as_others_where_they_are_balanced() {
     let folder = Folder::new("text-balanced");
@@ -346,12 +347,12 @@ fn labels_of_few_rows_count_as_much_as_others_where_they_are_balanced() {
         (2, &[][..], 0.125),
         (2, &balanced, 0.5),
         (1, &balanced, 0.5),
-        // One row of eight counts 21, and the others as much as they are: 21 of 28.
+        // One row of eight counts 21, and each other row 1: 21 of 28.
         (2, &["--class-weights", "rare=21"], 0.75),
         (1, &["--class-weights", "usual=1,rare=21"], 0.75),
     ] {
         let model = description(&folder, 5, outputs);
-        // A mean is over what counts in a batch: all rows are one.
+        // A mean is over what counts in a batch, so all rows are one batch.
         train(&folder, &model, &data, &[&["--epochs", "300", "--batch-size", "96"], more].concat());
         let said = answers(&folder.path("out.safetensors"), &["word"]);
         let p = said[0]["probabilities"]["rare"].as_f64().unwrap();
@@ -365,7 +366,8 @@ fn labels_of_few_rows_count_as_much_as_others_where_they_are_balanced() {
     assert!(ran.status == 2 && ran.err.contains("expected balanced or LABEL=W,LABEL=W, got rare"), "{ran:?}");
 }
 
-/// An update of several batches is one of a larger batch, in buckets too; and a share of each target is smoothed.
+/// An update by several batches equals that of one larger batch,
+/// also in buckets; and a share of each target is smoothed.
 #[test]
 fn an_update_of_several_batches_is_one_of_a_larger_batch() {
     let folder = Folder::new("text-accumulate");

@@ -1,4 +1,5 @@
-//! `gatewave gradients` and `gatewave train`: what PyTorch's and Keras' formulas give, what is told, and what is refused.
+//! `gatewave gradients` and `gatewave train`: the results of PyTorch's
+//! and Keras' formulas, what is reported, and what is refused.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +26,7 @@ fn file(case: &Value, what: &str) -> String {
     format!("{CASES}/{}.{what}.safetensors", case["id"].as_str().unwrap())
 }
 
-/// Compares with what is wanted: each may be off by its tolerance for each unit of `scale`, given its largest element.
+/// Compares with the wanted values. Each may be off by its tolerance times `scale` of its largest element.
 fn compare(case: &Value, got: &BTreeMap<String, ArrayD<f64>>, scale: impl Fn(&str, f64) -> f64) {
     for (name, want) in read_tensors(file(case, "want")) {
         let place = format!("{} {name}", case["id"]);
@@ -117,7 +118,7 @@ fn small(folder: &Folder) -> [String; 2] {
     [description, data]
 }
 
-/// Sequences whose first feature tells the class.
+/// Sequences whose first feature decides the class.
 fn examples(rows: usize) -> BTreeMap<String, Array> {
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let x = |(at, row): (usize, usize)| if row.is_multiple_of(2) { at as f32 / 10.0 } else { -0.3 };
@@ -152,7 +153,7 @@ fn a_description_is_trained_from_its_seed_and_the_same_again() {
     assert_ne!(train("c.safetensors", &["--seed", "1"]).0, first, "another seed");
     assert_ne!(train("d.safetensors", &["--like", "keras"]).0, first, "other weights and formulas");
     assert_ne!(train("e.safetensors", &["--no-shuffle"]).0, first, "another order");
-    // What was trained is a model like any other, and can be trained further.
+    // A trained model is like any other, and can be trained further.
     let trained = folder.path("a.safetensors");
     gatewave(["summary", &trained]).done();
     let further = gatewave(["train", &trained, "--data", &data, "--loss", "cross_entropy"]);
@@ -281,7 +282,7 @@ fn what_counts_twice_loses_twice() {
     near(loss(Some(vec![2.0; 10])), 2.0 * whole);
     let half = |first: f32| (0..10).map(|row| if row < 4 { first } else { 1.0 - first }).collect::<Vec<f32>>();
     near(loss(Some(half(0.0))) + loss(Some(half(1.0))), whole);
-    // A weight that is none, and weights of too few rows.
+    // A weight that is not a number, and weights for too few rows.
     for (weights, said) in [
         (vec![-1.0; 10], "targets: sample_weights: expected finite numbers from 0 on, got -1 at [0]"),
         (vec![1.0; 9], "targets: sample_weights: expected [10] (B), got [9]"),
@@ -301,7 +302,7 @@ fn a_training_that_leaves_the_floats_stops_and_writes_nothing() {
     let [description, data] = small(&folder);
     let output = folder.path("out.safetensors");
     fs::write(&output, "before").unwrap();
-    // Squares of an output without bounds grow with each step that is too long.
+    // The loss of an unbounded output grows with each step that is too long.
     let text = fs::read_to_string(&description).unwrap().replace("softmax", "linear");
     fs::write(&description, text).unwrap();
     let mut tensors = examples(10);
@@ -343,7 +344,7 @@ fn plan_and_bench_show_the_way_back() {
     let args = ["plan", MODEL, "--batch", "4", "--steps", "30", "--train", "--loss", "cross_entropy"];
     let out = gatewave(args).done();
     let kept = out.lines().find_map(|line| line.strip_prefix("kept")?.trim().strip_suffix(" bytes")).unwrap();
-    // The states of two layers of 256 units, hidden and cell, at least.
+    // At least the states of two layers of 256 units, hidden and cell.
     assert!(kept.parse::<u64>().unwrap() >= 2 * 2 * 4 * 30 * 4 * 256, "{out}");
     assert!(out.contains("step_back") && out.contains("outer") && out.contains("loss"), "{out}");
     let without = gatewave(&args[..7]);
@@ -353,7 +354,7 @@ fn plan_and_bench_show_the_way_back() {
     let line: Value = serde_json::from_str(&gatewave(args.into_iter().chain(["--json"])).done()).unwrap();
     assert_eq!((&line["mode"], &line["id"], &line["runs"]), (&"train".into(), &"numpy-100x32x64".into(), &2.into()));
     assert!(line["ms_median"].as_f64().unwrap() > 0.0 && line["kernels"].to_string().contains("outer"), "{line}");
-    assert!(gatewave(args).done().contains("median ms"));
+    assert!(gatewave(args).done().contains("median"));
     let out = gatewave(args.into_iter().chain(["--kernels"])).done();
     assert!(out.contains("outer") && out.contains("% of copy"), "{out}");
 }

@@ -1,9 +1,10 @@
-//! What the elements of tensors are: warned of, drawn, ordered.
+//! The elements of tensors: warnings, random weights, order.
 
 use std::sync::Mutex;
 
+use gatewave::layer::{Bias, Direction};
 use gatewave::weights::{Tensor, Tensors, non_finite};
-use gatewave::{Bias, Direction, Embedding, Gru, Linear, Lstm, Model, Rnn, Weights};
+use gatewave::{Embedding, Gru, Linear, Lstm, Model, Rnn, Weights};
 use serde_json::json;
 
 use crate::{load, lstm_tensors, model_error, weights_error};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gatewave::formats::{open, read, safetensors};
+use gatewave::formats::{open, open_with, read_with, safetensors};
 use gatewave::{ErrorKind, Precision};
 use serde_json::json;
 
@@ -12,7 +12,44 @@ use crate::{file, load, lstm_tensors, model_error, read_refusal, refusal, scratc
 #[test]
 fn a_file_too_short_for_a_length_is_refused() {
     let message = "expected at least 8 bytes (the header's length), got 3; is this a .safetensors file?";
-    assert_eq!(read_refusal(b"abc"), weights_error(message));
+    assert_eq!(read_refusal(&[1, 2, 3]), weights_error(message));
+}
+
+#[test]
+fn a_file_that_is_something_else_is_refused_with_what_it_is() {
+    for (begin, got) in [
+        (&b"# My model\nIt reads text.\n"[..], "text; is it the right file?"),
+        (b"{\"gatewave\": 1}", "JSON; a model's description has a name that ends in .json"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
+            "a pointer of Git LFS; git lfs pull fetches the file",
+        ),
+        (b"\x08\x0a\x12\x07pytorch\x1a\x052.9.1:\x80\x01", "an ONNX graph; give it a name that ends in .onnx"),
+        (b"\x89HDF\r\n\x1a\n\0\x08\x08\0\x04\0\x10\0", "an HDF5 file; a Keras model has a name that ends in .h5"),
+        (
+            b"PK\x03\x04\x14\0\0\0\x08\0archive/data.pkl",
+            "a zip archive; a Keras model has a name that ends in .keras, NumPy's arrays one in .npz; what torch.save wrote is \
+             not read: write it with safetensors.torch.save_file",
+        ),
+    ] {
+        assert_eq!(read_refusal(begin), weights_error(&format!("expected a .safetensors file, got {got}")));
+    }
+}
+
+#[test]
+fn first_bytes_tell_the_format_of_a_model() {
+    use gatewave::formats::Format;
+
+    let bytes = safetensors::to_bytes(&tensors(&[("w", &[4])]), None, Precision::F32).unwrap();
+    let of = |bytes: &[u8]| Format::of_bytes(bytes).map_err(|e| (e.kind(), e.to_string()));
+    assert_eq!(of(&bytes), Ok(Format::Safetensors));
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/roads");
+    for (name, format) in [("model.onnx", Format::Onnx), ("model.keras", Format::Keras)] {
+        assert_eq!(of(&std::fs::read(golden.join(name)).unwrap()), Ok(format));
+    }
+    let wanted = "expected a .safetensors, .onnx, .keras or .h5 file by its first bytes, got ";
+    assert_eq!(of(b"abc"), Err((ErrorKind::Io, format!("{wanted}text"))));
+    assert_eq!(of(&[]), Err((ErrorKind::Io, format!("{wanted}other bytes"))));
 }
 
 #[test]
@@ -113,7 +150,7 @@ fn a_format_that_is_not_read_is_refused_by_name() {
         ("m", "m: expected a .safetensors, .onnx, .keras or .h5 file, got no extension"),
     ];
     for (path, message) in cases {
-        let error = open(Path::new(path), None).unwrap_err();
+        let error = open(path).unwrap_err();
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Io, message.to_owned()));
     }
 }
@@ -121,7 +158,7 @@ fn a_format_that_is_not_read_is_refused_by_name() {
 #[test]
 fn a_description_beside_a_file_that_brings_its_own_is_refused() {
     for name in ["m.onnx", "m.keras", "m.h5", "m.HDF5"] {
-        let error = read(Path::new(name), Some(Path::new("model.json"))).unwrap_err();
+        let error = read_with(name, "model.json").unwrap_err();
         let message = format!("model.json: expected no description beside {name}, which brings its own");
         assert_eq!((error.kind(), error.to_string()), model_error(&message));
     }
@@ -130,14 +167,14 @@ fn a_description_beside_a_file_that_brings_its_own_is_refused() {
 #[test]
 fn a_file_that_is_not_there_is_an_io_error_with_its_path() {
     let path = scratch("nowhere.safetensors");
-    let error = open(&path, None).unwrap_err();
+    let error = open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 
     let fixture = fixtures::one("pt_o00_rnn_relu");
     let description = scratch("nowhere.json");
-    let error = open(&fixture.weights, Some(&description)).unwrap_err();
+    let error = open_with(&fixture.weights, &description).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().starts_with(&format!("{}: ", description.display())), "{error}");
 }
@@ -145,7 +182,7 @@ fn a_file_that_is_not_there_is_an_io_error_with_its_path() {
 #[test]
 fn a_file_without_a_description_says_how_to_give_one() {
     let fixture = fixtures::one("pt_o00_rnn_relu");
-    let error = open(&fixture.weights, None).unwrap_err();
+    let error = open(&fixture.weights).unwrap_err();
     let message = format!(
         "{}: expected a description of the model in the metadata (key gatewave.model), got none; \
          give one beside the file (--model model.json)",

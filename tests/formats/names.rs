@@ -1,20 +1,18 @@
-//! Names that a tensor has besides: those that `safetensors.torch.save_model` leaves out, and those of PyTorch's cells.
+//! Other names of a tensor: those that `safetensors.torch.save_model` leaves out, and those of PyTorch's cells.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use gatewave::formats::{self, Format, safetensors};
+use gatewave::layer::{Bias, Direction, LayerKind};
 use gatewave::weights::{Tensor, Tensors};
-use gatewave::{
-    Bias, Device, Direction, Embedding, Engine, Gru, Input, LayerKind, Linear, Lstm, Model, Options, Precision, Rnn,
-    Weights,
-};
+use gatewave::{Device, Embedding, Engine, Gru, Input, Linear, Lstm, Model, Precision, Rnn, Weights};
 use ndarray::Array3;
 use serde_json::{Value, json};
 
 use crate::{described, file, load, lstm_tensors, refusal, scratch, tensors, weights_error};
 
-/// A file of tensors of these shapes, with `metadata`.
+/// A file with tensors of these shapes, and with `metadata`.
 fn with_metadata(shapes: &[(&str, &[usize])], metadata: Value) -> Vec<u8> {
     let (mut header, mut data) = (json!({"__metadata__": metadata}), Vec::new());
     for (at, &(name, shape)) in shapes.iter().enumerate() {
@@ -31,23 +29,23 @@ fn tied(shapes: &[(&str, &[usize])], metadata: Value) -> Tensors {
     safetensors::read_bytes(&with_metadata(shapes, metadata)).expect("a file is read").tensors
 }
 
-/// The text of the error that loading `layers` gives.
+/// Returns the error of loading `layers`.
 fn refused(layers: Value, given: Tensors) -> String {
     refusal(layers, given).1
 }
 
-/// What the model `layers` on `given` is, and gives, from tensors as they are and from the file that `convert` writes.
+/// Loads the model `layers` from `given` and from the file that `convert` writes, and compares the two results.
 fn given_twice(name: &str, layers: &Value, given: &Tensors) -> Model {
     let (model, weights) = load(layers.clone(), given.clone()).expect("the tensors are those of the layers");
     let path = scratch(name);
     formats::write(&path, &model, given.clone(), Precision::F32).expect("a scratch file");
-    let (again, stored) = formats::read(&path, None).expect("what was written is read");
+    let (again, stored) = formats::read(&path).expect("what was written is read");
     assert_eq!(again, model);
-    let options = || Options::default().device(Device::Cpu);
+    let options = || Engine::builder().device(Device::Cpu);
     let engines = [
-        Engine::new(model.clone(), &weights, Device::Cpu).expect("a CPU"),
-        Engine::from_tensors(model.clone(), given, options()).expect("a CPU"),
-        Engine::from_tensors(again, &stored, options()).expect("a CPU"),
+        Engine::new(&model, &weights, Device::Cpu).expect("a CPU"),
+        options().load(&model, given).expect("a CPU"),
+        options().load(again, &stored).expect("a CPU"),
     ];
     let input = match model.layers[0].kind {
         LayerKind::Embedding(_) => Input::tokens(ndarray::array![[0, 2, 1]]),
@@ -56,7 +54,7 @@ fn given_twice(name: &str, layers: &Value, given: &Tensors) -> Model {
     let [first, second, third] = engines.map(|engine| engine.run(&input).expect("an input of the model").output);
     assert!(first == second && first == third);
     let is_usual = |name: &str| !name.ends_with("_ih") && !name.ends_with("_hh");
-    let both_ways = model.layers[0].weights == model.layers[1 % model.layers.len()].weights && model.layers.len() > 1;
+    let both_ways = model.layers[0].prefix == model.layers[1 % model.layers.len()].prefix && model.layers.len() > 1;
     assert_eq!(stored.names().all(is_usual), !both_ways);
     model
 }
@@ -103,7 +101,7 @@ fn a_file_and_its_bytes_have_the_same_ties_and_its_own_description() {
     let bytes = with_metadata(&[("a.weight", &[3, 2])], metadata);
     let path = scratch("tied-file.safetensors");
     fs::write(&path, &bytes).unwrap();
-    let (from_file, from_bytes) = (formats::read(&path, None), formats::read_bytes(bytes, Format::Safetensors, None));
+    let (from_file, from_bytes) = (formats::read(&path), formats::read_bytes(bytes, Format::Safetensors, None));
     assert_eq!(from_file.unwrap(), from_bytes.unwrap());
 }
 
@@ -130,11 +128,11 @@ fn a_tie_that_leads_to_no_tensor_is_refused_where_a_layer_asks_for_it() {
             );
             assert_eq!(refusal(linear(sizes), given), weights_error(&message));
         }
-        // Nobody asks for it.
+        // No layer needs it.
         let given = tied(&[("a.weight", &[3, 2])], metadata);
         load(json!([{"type": "linear", "weights": "a."}]), given).unwrap();
     }
-    // A bias that got lost is no layer without one.
+    // A layer whose bias is lost must not be read as one without a bias.
     let given = tied(&[("b.weight", &[3, 2])], json!({"b.bias": "a.bias"}));
     let message = "layer 0 linear: b.bias: expected a tensor of that name, got none; the metadata ties it to a.bias, which \
                    is no tensor of the file";

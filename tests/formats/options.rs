@@ -1,38 +1,39 @@
 //! Every option of a model, through its description and back.
 
 use gatewave::formats::description;
+use gatewave::interface::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};
+use gatewave::layer::{Bias, Cell, Constant, Direction, Dropout, Functions, Masking, Merge, Padding, Recurrent, Reset};
 use gatewave::weights::Tensors;
-use gatewave::{
-    Activation, Bias, Cell, Constant, Dim, Direction, Dropout, Drops, Embedding, Functions, Gru, InputPort, InputValue,
-    Linear, Lstm, Masking, Merge, Model, OutputPort, OutputValue, Padding, Ports, Recurrent, Required, Reset, Rnn,
-    Select, State, WeightPart,
-};
+use gatewave::{Activation, Embedding, Gru, Linear, Lstm, Model, Rnn, Select};
 use serde_json::{Value, json};
 
 use crate::{described, load, tensors};
 
-/// A model for each option, and for those that meet.
+/// Sets the functions of `stack`, forward and in reverse.
+fn of_each(mut stack: Recurrent, functions: [Functions; 2]) -> Recurrent {
+    stack.functions = functions;
+    stack
+}
+
+/// A model for each option, and for combinations of options.
 pub(crate) fn models() -> Vec<Model> {
     let elementwise = Activation::ALL.into_iter().filter(|function| function.is_elementwise());
     let scaled = Activation::ScaledTanh { alpha: 1.2.into(), beta: 0.7.into() };
     let clamp = Activation::Clamp { alpha: f32::NEG_INFINITY.into(), beta: 3.5.into() };
     let own = Functions { f: Activation::ALL[8], g: scaled, h: clamp };
-    let both = |cell: Recurrent| Recurrent { functions: [own, cell.cell.functions()], ..cell.bidirectional() };
+    let both = |cell: Recurrent| of_each(cell.clone().bidirectional(), [own, cell.cell.functions()]);
     let rnn = Rnn::new(2, 3).nonlinearity(clamp).bidirectional();
     let gru = Functions { h: Activation::Linear, ..own };
     let mut stacks = vec![
         Lstm::new(2, 3).functions(own).clip(0.1).coupled().peepholes(),
         both(Lstm::new(2, 3)),
-        Recurrent { functions: [rnn.functions[0], Cell::Rnn.functions()], ..rnn },
+        of_each(rnn.clone(), [rnn.functions[0], Cell::Rnn.functions()]),
         Gru::new(2, 3).cell(Cell::Gru(Reset::Before)).functions(gru).stateful(),
-        Recurrent { functions: [gru, Cell::Gru(Reset::After).functions()], ..Gru::new(2, 3).bidirectional() },
+        of_each(Gru::new(2, 3).bidirectional(), [gru, Cell::Gru(Reset::After).functions()]),
         Lstm::new(2, 3).direction(Direction::Reverse).num_layers(2).peepholes().proj_size(2),
         Gru::new(2, 3).direction(Direction::Backwards).padding(Padding::Held).bias(Bias::One).learned_states(),
         Lstm::new(2, 3).num_layers(2).bidirectional().proj_size(2).learned_states(),
-        gatewave::Recurrent {
-            recurrent_dropout: 0.5.into(),
-            ..Gru::new(2, 3).num_layers(2).dropout(0.25).input_dropout(0.125)
-        },
+        Gru::new(2, 3).num_layers(2).dropout(0.25).input_dropout(0.125).recurrent_dropout(0.5),
     ];
     stacks.extend(elementwise.map(|function| Rnn::new(2, 3).nonlinearity(function)));
     stacks.extend(
@@ -43,7 +44,7 @@ pub(crate) fn models() -> Vec<Model> {
     models.extend([
         Model::new()
             .layer(Embedding::new(5, 2).mask_token(0))
-            .layer(Dropout { rate: 0.3.into(), drops: Drops::Features })
+            .layer(Dropout::new(0.3).features())
             .layer(Lstm::new(2, 3))
             .layer(Select::LastOutput)
             .layer(Dropout::new(0.25))
@@ -57,15 +58,15 @@ pub(crate) fn models() -> Vec<Model> {
 
 /// Every kind of port: the first stack's weights come with each call.
 pub(crate) fn with_ports() -> Model {
-    let port = |name: &str, value, axes: &[Dim]| InputPort { name: name.into(), value, axes: axes.into() };
-    let out = |name: &str, value, axes: &[Dim]| OutputPort { name: name.into(), value, axes: axes.into() };
+    let port = |name: &str, value, axes: &[Dim]| InputPort::new(name, value, axes);
+    let out = |name: &str, value, axes: &[Dim]| OutputPort::new(name, value, axes);
     let state = |stack, state, first| InputValue::State { stack, state, first };
     let states = |state, stacks: &[usize]| OutputValue::States { state, stacks: stacks.into() };
     let axes = [Dim::Batch, Dim::Layers, Dim::Features];
     let steps = [Dim::Time, Dim::Directions, Dim::One, Dim::Batch, Dim::Features];
     let weights = |part| InputValue::Weights { layer: 0, part };
-    let ports = Ports {
-        inputs: vec![
+    let ports = Ports::new(
+        [
             port("X", InputValue::Sequence, &[Dim::Batch, Dim::One, Dim::Time, Dim::Features]),
             port("lens", InputValue::Lengths(0), &[Dim::Batch]),
             port("mask", InputValue::Mask(0), &[Dim::Time, Dim::Batch]),
@@ -77,18 +78,18 @@ pub(crate) fn with_ports() -> Model {
             port("B", weights(WeightPart::Bias), &[]),
             port("P", weights(WeightPart::Peepholes), &[]),
         ],
-        outputs: vec![
+        [
             out("Y", OutputValue::Output, &steps),
             out("backwards", OutputValue::Direction(1), &[Dim::Time, Dim::Batch, Dim::Features]),
             out("Y_h", states(State::Hidden, &[0, 1]), &axes),
             out("Y_c", states(State::Cell, &[1, 0]), &axes),
         ],
-        required: Required::All,
-    };
+    )
+    .required(Required::All);
     let model = Model::new()
         .named_layer("a.", Lstm::new(3, 4).bidirectional().peepholes())
         .named_layer("b.", Lstm::new(8, 4).bidirectional());
-    Model { ports, ..model }
+    model.ports(ports)
 }
 
 #[test]
@@ -164,8 +165,8 @@ fn ports_are_read_under_the_key_that_they_had_before() {
 
 #[test]
 fn a_list_of_ports_that_is_left_out_is_the_usual_one() {
-    let own = Ports { inputs: Vec::new(), required: Required::Sequence, ..with_ports().ports };
-    let model = Model { ports: own.clone(), ..with_ports() };
+    let own = Ports::new(Vec::new(), with_ports().ports.outputs);
+    let model = with_ports().ports(own.clone());
     let json = description::to_json(&model);
     assert!(!json.contains("\"lens\""), "{json}");
     assert_eq!(description::from_json(&json, &Tensors::new()).unwrap(), model);
@@ -184,7 +185,7 @@ fn a_masking_layer_has_the_features_of_the_next() {
 #[test]
 fn tensors_of_a_layer_whose_weights_the_caller_brings_do_not_speak_for_it() {
     let mut json: Value = serde_json::from_str(&description::to_json(&with_ports())).unwrap();
-    // Only `b.` has its tensors here; `a.` has one of them, which tells nothing of its biases.
+    // Only `b.` has its tensors here. `a.` has one of them, which does not show whether there are biases.
     json["layers"][1].as_object_mut().unwrap().remove("hidden_size");
     let given = Tensors::from_iter([
         ("a.weight_ih_l0", crate::tensor(&[16, 3])),

@@ -1,4 +1,4 @@
-//! Tensors that are not the model's, and descriptions that are wrong.
+//! Tensors that do not fit the model, and descriptions that are wrong.
 
 use gatewave::formats::description;
 use gatewave::weights::{Tensor, Tensors};
@@ -164,8 +164,8 @@ fn a_wrong_description_is_refused() {
         (r#"{"gatewave": 1, "batch_first": 1, "layers": []}"#, "batch_first: expected true or false, got 1"),
         (
             r#"{"gatewave": 1, "layer": [], "layers": []}"#,
-            "layer: unknown key; the known ones are gatewave, batch_first, vocabulary, inputs, layers, outputs, \
-             ports, interface, encoder",
+            "layer: unknown key; the known ones are gatewave, name, input_layer, batch_size, steps, batch_first, \
+             vocabulary, inputs, layers, outputs, ports, interface, encoder",
         ),
         (
             r#"{"gatewave": 1, "vocabulary": "ab", "layers": [{"type": "one_hot", "num_classes": 3}]}"#,
@@ -337,7 +337,8 @@ fn json_nested_beyond_all_bounds_is_refused() {
     assert!(error.to_string().starts_with("expected JSON, got recursion limit exceeded"), "{error}");
 }
 
-/// The error about `ports`, after its place, of an LSTM of 3 features and 4 units, bidirectional, and what follows.
+/// Returns the error about `ports`, after its place, for a
+/// bidirectional LSTM of 3 features and 4 units, and following layers.
 fn refused_ports(inputs: Value, outputs: Value) -> String {
     let json = json!({
         "gatewave": 1,

@@ -1,4 +1,4 @@
-//! Keras' and ONNX' fixtures on the adapter: what their frameworks give, and the same bits once they are native files.
+//! Keras' and ONNX' fixtures on the adapter: the results of their frameworks, and the same bits from native files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,19 +7,19 @@ use std::path::Path;
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::formats;
 use gatewave::weights::Tensors;
-use gatewave::{Engine, Model, NamedTensors, Options, Precision, Result, Values};
+use gatewave::{Engine, Model, NamedTensors, Precision, Result, Values};
 use ndarray::ArrayD;
 use serde_json::Value;
 
 use crate::support::devices::adapter;
 use crate::support::fixtures::{each_model, read_io};
 
-/// What successive calls give, by name.
+/// The results of successive calls, by name.
 type Results = Vec<Vec<(String, Values)>>;
 
 /// Walks a manifest of `tests/golden` and counts the model files.
 fn walk(manifest: &str) -> usize {
-    // Tests run side by side in one process: each writes a file of its own.
+    // Tests run in parallel in one process, so each writes its own file.
     let native = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("formats-{}-{}", std::process::id(), manifest.replace('/', "-")))
         .with_extension("safetensors");
@@ -38,21 +38,21 @@ fn walk(manifest: &str) -> usize {
     })
 }
 
-/// What a file gives, and what the native file made of it gives.
+/// Returns the results of a file, and those of the native file made from it.
 fn both(file: &Path, native: &Path, calls: &[NamedTensors]) -> Result<(Results, Results)> {
-    let (model, tensors) = formats::read(file, None)?;
+    let (model, tensors) = formats::read(file)?;
     let given = run(&model, tensors.clone(), calls)?;
     formats::write(native, &model, tensors, Precision::F32)?;
-    let (model, tensors) = formats::read(native, None)?;
+    let (model, tensors) = formats::read(native)?;
     let again = run(&model, tensors, calls);
     fs::remove_file(native).expect("the native file was written");
     Ok((given, again?))
 }
 
 fn run(model: &Model, mut tensors: Tensors, calls: &[NamedTensors]) -> Result<Results> {
-    // Weights that a caller brings come with the first call.
+    // Weights from the caller come with the first call.
     tensors.extend([model.named_weights(&calls[0])?]);
-    let engine = Engine::from_tensors(model.clone(), &tensors, Options::default().device(adapter()))?;
+    let engine = Engine::builder().device(adapter()).load(model, &tensors)?;
     engine.poison();
     calls.iter().map(|call| model.named_output(&engine.run(&model.named_input(call)?)?)).collect()
 }
@@ -63,7 +63,7 @@ fn assert_close(place: &str, given: &[(String, Values)], wanted: &BTreeMap<Strin
     for (name, wanted) in wanted {
         let (_, got) = given.iter().find(|(given, _)| given == name).unwrap_or_else(|| panic!("{place}: no {name}"));
         let compared =
-            compare(got.real().view(), wanted.view(), tolerance).unwrap_or_else(|e| panic!("{place}: {name}: {e}"));
+            compare(got.to_f32().view(), wanted.view(), tolerance).unwrap_or_else(|e| panic!("{place}: {name}: {e}"));
         assert!(compared.passed(), "{place}: {name}: {compared}");
     }
 }

@@ -1,17 +1,19 @@
-//! Every elementwise function on the adapter, over a sweep of numbers: those near zero, those where exp leaves f32, the
-//! infinities and NaN.
+//! Every elementwise function on the adapter, over a range of numbers:
+//! near zero, where exp overflows f32, the infinities and NaN.
 
-use gatewave::{Activation, Constant, Input, LayerWeights, Linear, Model, Precision, Weights, oracle};
+use gatewave::layer::Constant;
+use gatewave::weights::LayerWeights;
+use gatewave::{Activation, Input, Linear, Model, Precision, Weights, oracle};
 use ndarray::{Array3, arr2};
 
 use crate::support::devices::adapter;
 use crate::support::executor::engine;
 
-/// What a value may be away from the truth by, of the truth's size: the functions' own errors are a few 1e-7.
+/// The allowed error relative to the true value: the functions' own errors are a few 1e-7.
 const REL: f64 = 2e-6;
-/// By, whatever its size: terms of the size of 1 may cancel.
+/// The allowed error at any size: terms of size 1 may cancel.
 const ABS: f64 = 5e-7;
-/// The least normal number: what is smaller may be flushed to zero.
+/// The least normal number: smaller ones may be flushed to zero.
 const LEAST: f64 = 1.2e-38;
 
 /// Both signs of numbers of every size.
@@ -23,7 +25,7 @@ fn sweep() -> Vec<f32> {
     sizes.flat_map(|x| [x, -x]).collect()
 }
 
-/// The functions with the constants they are known by, and with others.
+/// The functions with their usual constants, and with others.
 fn functions() -> Vec<Activation> {
     let known = Activation::ALL.into_iter().filter(|f| f.is_elementwise());
     let other = known.clone().filter(|f| !f.constants().is_empty());
@@ -33,7 +35,8 @@ fn functions() -> Vec<Activation> {
     functions
 }
 
-/// What the adapter and the oracle give for `model`, whose first layer is `Linear::new(1, 1)`, taken as the identity.
+/// Returns the results of the adapter and of the oracle for `model`.
+/// Its first layer, `Linear::new(1, 1)`, is set to the identity.
 fn both(model: &Model) -> (Vec<f32>, Vec<f64>) {
     let mut weights = Weights::random(model, 5).expect("the model is right");
     weights.layers[0] = LayerWeights::Linear { w: arr2(&[[1.0]]), b: None };
@@ -63,7 +66,7 @@ fn keeps_its_digits(function: Activation) -> bool {
     )
 }
 
-/// How many times the tolerance `got` is away from `want`.
+/// Returns how many times the tolerance `got` is away from `want`.
 fn used(got: f32, want: f64, abs: f64) -> f64 {
     #[allow(clippy::cast_possible_truncation, reason = "what is past f32 is an infinity")]
     let rounded = want as f32;
@@ -81,12 +84,12 @@ fn every_function_gives_the_truth_for_numbers_of_every_size() {
         let linear = || Linear::new(1, 1).no_bias();
         let fused = Model::new().layer(linear().activation(function));
         let apart = Model::new().layer(linear()).layer(function);
-        // Most of the time goes into compiling: a product has what it can have, the constants, in some of them.
+        // Compiling takes most of the time, so a product has every function, and only some of the other constants.
         let known = Activation::ALL.contains(&function);
         for (model, place) in [(apart, "by itself"), (fused, "in a product")].into_iter().take(2 - usize::from(known)) {
             let (got, want) = both(&model);
             for ((x, got), want) in sweep().into_iter().zip(got).zip(want) {
-                // Further out the oracle's own differences show.
+                // Further out, the oracle's own cancellation becomes visible.
                 let abs = if keeps_its_digits(function) && x.abs() <= 4.0 { LEAST } else { ABS };
                 if used(got, want, abs) > 1.0 {
                     wrong.push(format!("{function} {place} of {x:e}: expected {want:e}, got {got:e}"));

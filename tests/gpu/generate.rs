@@ -1,8 +1,8 @@
-//! Tokens that the adapter draws are those drawn by hand.
+//! The adapter draws the same tokens as a naive generator.
 
-use gatewave::{Embedding, Gru, Linear, Model, Options, Weights};
+use gatewave::{Embedding, Engine, Gru, Linear, Model, Weights};
 
-use crate::runs::alone;
+use crate::runs::exclusive;
 use crate::support::devices::adapter;
 use crate::support::{drawing, graph_streams};
 
@@ -13,7 +13,7 @@ fn chains_are_those_drawn_by_hand() {
 
 #[test]
 fn streams_go_on_as_if_they_were_pushed() {
-    // One of each cell, tokens and selections among them: the CPU has them all.
+    // One of each cell, with tokens and selections among them. The CPU runs all models.
     drawing::streams_go_on_as_if_they_were_pushed(&adapter(), drawing::models().into_iter().step_by(3));
 }
 
@@ -36,5 +36,5 @@ fn a_large_vocabulary_is_drawn_from() {
 fn repeated_draws_make_no_object() {
     let model = Model::new().layer(Embedding::new(9, 5)).layer(Gru::new(5, 20)).layer(Linear::new(20, 9));
     let weights = Weights::random(&model, 5).unwrap();
-    drawing::repeated_draws_make_no_object(&alone(Options::default(), &model, &weights));
+    drawing::repeated_draws_make_no_object(&exclusive(Engine::builder(), &model, &weights));
 }

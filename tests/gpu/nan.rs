@@ -1,10 +1,10 @@
-//! A NaN in the weights comes out as NaN wherever the equations carry it, on the adapter as on the CPU, and nowhere
-//! else: a shader's `max` or `clamp` that swallowed it would make a broken model look well.
+//! A NaN in the weights gives NaN wherever the equations carry it, on the adapter as on the CPU, and
+//! nowhere else. A shader's `max` or `clamp` that swallowed NaN would make a broken model look well.
 
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::{
-    Activation, Cell, Device, Input, LayerWeights, Linear, Model, Output, Precision, Recurrent, Reset, Weights,
-};
+use gatewave::layer::{Cell, Recurrent, Reset};
+use gatewave::weights::LayerWeights;
+use gatewave::{Activation, Device, Input, Linear, Model, Output, Precision, Weights};
 use ndarray::{ArrayD, Axis};
 
 use crate::support::devices::adapter;
@@ -14,12 +14,13 @@ use crate::support::noise::noise;
 const BATCH: usize = 3;
 const TIME: usize = 3;
 const INPUT: usize = 5;
-/// Two panels and a part of a third, so that there are units in other panels than the one that is hit.
+/// Two panels and a part of a third, so that there are units in other panels than that of the NaN.
 const UNITS: usize = 40;
-/// The unit that is hit.
+/// The unit with the NaN.
 const HIT: usize = 7;
 
-/// What `model` gives on the adapter, where its NaNs are the CPU's and all else is near it.
+/// Returns the result of `model` on the adapter. Its NaNs must
+/// be the CPU's, and all else must be near the CPU's results.
 fn run(what: &str, model: &Model, weights: &Weights) -> Output {
     let input = Input::features(noise(&[BATCH, TIME, INPUT], 4));
     let [got, want] = [adapter(), Device::Cpu].map(|device| {
@@ -54,7 +55,7 @@ fn a_nan_weight_of_a_linear_layer_gives_nan_to_all_that_a_softmax_adds_up() {
     of_a_linear_layer(false);
 }
 
-/// Of the activations that are elementwise, or of the others.
+/// For the elementwise activations, or for the others.
 fn of_a_linear_layer(elementwise: bool) {
     for activation in Activation::ALL.into_iter().filter(|activation| activation.is_elementwise() == elementwise) {
         let model = Model::new().layer(Linear::new(INPUT, UNITS).activation(activation));
@@ -80,11 +81,12 @@ fn a_nan_weight_of_a_cell_gives_nan_in_the_hidden_states_it_reaches() {
             of_cells[0].w_x[[gate * UNITS + HIT, 2]] = f32::NAN;
             let what = format!("{cell:?}, gate {gate}");
             let got = run(&what, &model, &weights);
-            // The first step hits the unit, and through the recurrent product the next ones hit all of them.
+            // In the first step the NaN is in one unit, and through the
+            // recurrent product it is in all units of the next steps.
             assert!(got.output.index_axis(Axis(1), 0).index_axis(Axis(1), HIT).iter().all(|h| h.is_nan()), "{what}");
             assert!(got.output.index_axis(Axis(1), 1).iter().all(|h| h.is_nan()), "{what}");
             assert!(got.states[0].h.iter().all(|h| h.is_nan()), "{what}");
-            // The reset before the product carries it to every unit at once.
+            // With the reset before the product, it reaches every unit at once.
             let at_once = cell == Cell::Gru(Reset::Before) && gate == 0;
             let other = got.output.index_axis(Axis(1), 0).index_axis(Axis(1), HIT + 1).to_owned();
             assert!(other.iter().all(|h| h.is_nan() == at_once), "{what}");

@@ -1,13 +1,13 @@
-//! Calls on the adapter: again and again, at once, long, and on a device that is lost.
+//! Calls on the adapter: repeated, concurrent, long, and on a lost device.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gatewave::conformance::{Tolerance, compare, rounded};
-use gatewave::plan::tune::Target;
+use gatewave::inspect::plan::tune::Target;
+use gatewave::interface::Axes;
 use gatewave::{
-    Axes, Device, Engine, Error, ErrorKind, Gru, Input, Lstm, Model, Options, Output, Precision, Select, Storage,
-    Weights,
+    Device, Engine, EngineBuilder, Error, ErrorKind, Gru, Input, Lstm, Model, Output, Precision, Select, Weights,
 };
 use ndarray::ArrayD;
 
@@ -17,14 +17,14 @@ use crate::support::noise::noise;
 
 pub(crate) fn engine(device: Device, model: &Model) -> Engine {
     let weights = Weights::random(model, 5).expect("the model is right");
-    let engine = Engine::new(model.clone(), &weights, device).expect("the engine opens");
+    let engine = Engine::new(model, &weights, device).expect("the engine opens");
     engine.poison();
     engine
 }
 
-/// An engine on a device of its own: on one that tests share they make objects, and workgroups wait in vain.
-pub(crate) fn alone(options: Options, model: &Model, weights: &Weights) -> Engine {
-    let engine = Engine::alone(model.clone(), weights, options.device(adapter())).expect("the engine opens");
+/// An engine on a device of its own: on a shared one, other tests make objects, and workgroups stall.
+pub(crate) fn exclusive(options: EngineBuilder, model: &Model, weights: &Weights) -> Engine {
+    let engine = Engine::exclusive(model.clone(), weights, options.device(adapter())).expect("the engine opens");
     engine.poison();
     engine
 }
@@ -33,7 +33,7 @@ fn tagger() -> Model {
     Model::new().layer(Gru::new(6, 40).num_layers(2).bidirectional())
 }
 
-fn call(seed: usize) -> Input {
+fn call(seed: usize) -> Input<'static> {
     Input::features(noise(&[3, 20, 6], seed)).lengths([20, 7, 13])
 }
 
@@ -93,7 +93,7 @@ fn the_last_state_of_a_long_sequence_is_the_cpus() {
     assert_near(&got.output, &want.output, tolerance);
     assert_near(&got.states[0].h, &want.states[0].h, tolerance);
     assert_near(got.states[0].c.as_ref().unwrap(), want.states[0].c.as_ref().unwrap(), tolerance);
-    // A run that stopped on the way is no accident away: the state moves with every step.
+    // A run that stopped early would be clearly off: the state changes with every step.
     let shorter = Input::features(noise(&[TIME - 1, 1, 3], 2));
     let before = engine(Device::Cpu, &model).run(&shorter).unwrap();
     let moved = compare(before.output.view(), want.output.mapv(f64::from).view(), tolerance).unwrap();
@@ -105,9 +105,9 @@ fn a_device_lost_in_mid_run_is_an_error_and_never_a_wrong_result() {
     const TIME: usize = 5_000;
     let model = Model::new().layer(Lstm::new(3, 16)).layer(Select::FinalHidden).axes(Axes::TimeMajor);
     let input = Input::features(noise(&[TIME, 1, 3], 2));
-    // A device of its own: other tests go on with theirs.
+    // A device of its own, so that other tests keep theirs.
     let weights = Weights::random(&model, 5).unwrap();
-    let engine = Engine::alone(model, &weights, Options::default().device(adapter())).unwrap();
+    let engine = Engine::exclusive(model, &weights, Engine::builder().device(adapter())).unwrap();
     let right = engine.run(&input).unwrap();
     thread::scope(|scope| {
         let until_lost = || {
@@ -128,7 +128,7 @@ fn a_device_lost_in_mid_run_is_an_error_and_never_a_wrong_result() {
     assert_lost(&engine, &engine.run(&input).unwrap_err());
 }
 
-/// The error says which device it was, and what to do.
+/// Checks that the error names the device, and what to do.
 #[track_caller]
 fn assert_lost(engine: &Engine, error: &Error) {
     assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
@@ -148,21 +148,21 @@ fn an_adapter_that_is_not_there_is_an_error_and_not_the_cpu() {
 
 #[test]
 fn integers_give_the_bits_of_the_floats_that_they_stand_for() {
-    // One row and several: each has tiles of its own.
+    // One row and several, which have different tiles.
     let models = [
         (Model::new().layer(Gru::new(6, 40).num_layers(2).bidirectional()), 3),
         (Model::new().layer(Lstm::new(6, 30).peepholes()), 1),
     ];
-    // Both have a storage of their own for a matrix.
-    let targets = [Target::Software, Target::Gpu].map(|target| Options { target: Some(target), ..Options::default() });
+    // Each has its own storage for a matrix.
+    let targets = [Target::Software, Target::Gpu].map(|target| Engine::builder().target(target));
     for ((model, batch), options) in models.iter().flat_map(|model| targets.iter().map(move |of| (model, of))) {
         let weights = Weights::random(model, 5).expect("the model is right");
-        let held = rounded(&weights, Storage::I8).expect("they are finite");
+        let held = rounded(&weights, Precision::I8).expect("they are finite");
         let input = Input::features(noise(&[*batch, 20, 6], 2));
         let [integers, floats] = [(Precision::I8, &weights), (Precision::F32, &held)].map(|(precision, weights)| {
             let engine = executor::engine_for(options, &adapter(), precision, model, weights);
             engine.and_then(|engine| engine.run(&input)).unwrap()
         });
-        assert_eq!(integers, floats, "batch {batch} {:?}", options.target);
+        assert_eq!(integers, floats, "batch {batch} {options:?}");
     }
 }

@@ -1,11 +1,11 @@
-//! The kernels that take the directions of a sequence apart, on plans made by hand: `blank`, `merge` and `join` move and
-//! combine numbers, so that each is known to the bit.
+//! The kernels that handle the directions of a sequence, on plans written out here. `mask_outputs`,
+//! `merge` and `join` move and combine numbers, so that every result is known exactly.
 
 use std::sync::Arc;
 
-use gatewave::kernel::{Combine, Join, JoinOp, Kernel, Params, Program};
-use gatewave::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write};
-use gatewave::{Input, Linear, Mask, Model, Precision, Weights};
+use gatewave::inspect::kernel::{Combine, Join, JoinOp, Kernel, Mask, Params, Program};
+use gatewave::inspect::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write};
+use gatewave::{Input, Linear, Model, Precision, Weights};
 use ndarray::{Array2, ArrayD};
 
 use crate::support::devices::adapter;
@@ -14,7 +14,7 @@ use crate::support::noise::noise;
 
 const TIME: usize = 7;
 const BATCH: usize = 3;
-/// More than a workgroup has: 65 fours.
+/// More than a workgroup has: 68 fours.
 const UNITS: usize = 272;
 const ROWS: usize = TIME * BATCH;
 /// The rows that are computed: all but those of the first and the last step.
@@ -29,8 +29,8 @@ fn windows(slots: &[Slot], bound: &[usize]) -> Vec<Window> {
     bound.iter().map(|&slot| Window { slot, offset: 0, bytes: slots[slot].bytes }).collect()
 }
 
-/// One dispatch of `program` from the inner rows of an input of two directions, by a mask where it takes one. The first
-/// row of the target stays as it is.
+/// A plan of one dispatch of `program` that reads the inner rows of an input of two
+/// directions, with a mask if it takes one. The first row of the target stays unchanged.
 fn plan(program: Program, directions: usize, params: Params) -> Arc<Plan> {
     let slot = |name: &str, dims: [usize; 3], kind| Slot {
         name: name.to_owned(),
@@ -44,7 +44,7 @@ fn plan(program: Program, directions: usize, params: Params) -> Arc<Plan> {
         slot("result", [1, ROWS, directions * UNITS], SlotKind::Output),
     ];
     let write = |feed, slot: usize| Write { feed, slot, offset: 0, bytes: slots[slot].bytes };
-    let masked = program.kernel() == Kernel::Blank;
+    let masked = program.kernel() == Kernel::MaskOutputs;
     let bound: &[usize] = if masked { &[0, 1, 2] } else { &[0, 2] };
     let feeds = [(Feed::Features, 0), (Feed::Live(0), 1)];
     let grid = [2, word(INNER), word(directions)];
@@ -71,7 +71,7 @@ fn live(batch: usize, time: usize) -> bool {
     (3 * batch + 2 * time) % 4 != 1
 }
 
-/// The result of `plan`, a row at a time, and the input, `[B, T, 2 · UNITS]`.
+/// Returns the result of `plan`, row by row, and the input, `[B, T, 2 · UNITS]`.
 fn run(plan: &Arc<Plan>) -> (Vec<Vec<f32>>, ArrayD<f32>) {
     let model = Model::new().layer(Linear::new(2 * UNITS, 16));
     let weights = Weights::random(&model, 0).expect("the model is right");
@@ -91,22 +91,22 @@ fn run(plan: &Arc<Plan>) -> (Vec<Vec<f32>>, ArrayD<f32>) {
 fn a_blank_goes_by_the_mask_of_each_direction() {
     // The mask of the step before, and that of the step after.
     let params = Params { directions: 2, live_0: 0, live_1: word(2 * BATCH), ..Params::default() };
-    let (rows, x) = run(&plan(Program::Blank, 2, params));
+    let (rows, x) = run(&plan(Program::MaskOutputs, 2, params));
     assert!(rows[0].iter().chain(&rows[INNER + 1]).all(|x| x.is_nan()), "rows that are nobody's");
-    let mut blanks = [0; 2];
+    let mut masked = [0; 2];
     for m in 0..INNER {
         let (t, b) = (1 + m / BATCH, m % BATCH);
-        for (direction, blanks) in blanks.iter_mut().enumerate() {
+        for (direction, masked) in masked.iter_mut().enumerate() {
             let kept = live(b, t - 1 + 2 * direction);
-            *blanks += usize::from(!kept && live(b, t));
+            *masked += usize::from(!kept && live(b, t));
             for c in direction * UNITS..(direction + 1) * UNITS {
-                // A host writes zeros where there is no step.
+                // The host writes zeros at dead steps.
                 let want = if kept && live(b, t) { x[[b, t, c]] } else { 0.0 };
                 assert_eq!(rows[1 + m][c], want, "step {t}, row {b}, feature {c}");
             }
         }
     }
-    assert!(blanks.iter().all(|&count| count > 1 && count < INNER - 1), "{blanks:?}");
+    assert!(masked.iter().all(|&count| count > 1 && count < INNER - 1), "{masked:?}");
 }
 
 type Formula = fn(f32, f32) -> f32;
@@ -133,7 +133,7 @@ fn a_merge_combines_the_two_directions_of_each_row() {
 fn a_join_sets_features_and_then_combines_others_with_them() {
     const FEATURES: usize = 269;
     const SOURCE_FEATURES: usize = 267;
-    // Each takes so many features from one on, and gives them to those from another on: across parts of both.
+    // Each copies some features from a first one on to another place, across parts of both.
     let [set, combined] = [[400, 20, 5], [300, 111, 100]];
     let params = |[count, source_offset, offset]: [usize; 3], scale: f32| Params {
         directions: 2,

@@ -1,9 +1,9 @@
-//! Sizes near what a device takes, and models of unusual width: the adapter gives the CPU's numbers.
+//! Sizes near the limits of a device, and models of unusual width: the adapter gives the CPU's results.
 
 use gatewave::conformance::{Tolerance, compare};
+use gatewave::weights::LayerWeights;
 use gatewave::{
-    Device, Embedding, ErrorKind, Gru, Input, LayerWeights, Linear, Lstm, Model, OneHot, Output, Precision, Rnn,
-    Weights,
+    Device, Embedding, ErrorKind, Gru, Input, Linear, Lstm, Model, OneHot, Output, Precision, Rnn, Weights,
 };
 use ndarray::{Array1, Array2, s};
 
@@ -12,7 +12,7 @@ use crate::support::devices::adapter;
 use crate::support::executor;
 use crate::support::noise::noise;
 
-/// What the adapter gives, where that is what the CPU gives.
+/// Returns the result of the adapter, which must be that of the CPU.
 #[track_caller]
 fn same_as_the_cpu(model: &Model, input: &Input, time: usize) -> Output {
     let [got, want] = [adapter(), Device::Cpu].map(|device| engine(device, model).run(input).expect("it runs"));
@@ -28,12 +28,12 @@ fn same_as_the_cpu(model: &Model, input: &Input, time: usize) -> Output {
     got
 }
 
-fn tokens(classes: i64) -> Input {
+fn tokens(classes: i64) -> Input<'static> {
     let tokens = vec![0, classes - 1, classes / 2, 65_537 % classes];
     Input::tokens(Array2::from_shape_vec((2, 2), tokens).expect("four tokens"))
 }
 
-/// The deepest product that fits the 65,535 iterations of loops a dispatch may have: two rows, then one.
+/// The deepest product within the 65,535 loop iterations that a dispatch may have: two rows, then one.
 #[test]
 fn a_dispatch_whose_loops_come_near_the_limit_gives_the_cpus_numbers() {
     for (depth, rows) in [(262_096, 2), (262_112, 1)] {
@@ -46,7 +46,7 @@ fn a_dispatch_whose_loops_come_near_the_limit_gives_the_cpus_numbers() {
         });
         let tolerance = Tolerance::executors(&model, 1);
         assert_near(&got, &want, tolerance);
-        // A loop that stopped before its last sixteen turns is no accident away.
+        // A loop that stopped before its last sixteen turns would be clearly off.
         let [LayerWeights::Linear { w, .. }] = &weights.layers[..] else { panic!("one linear layer") };
         let last = depth - 64;
         let missing: Array1<f32> = w.slice(s![.., last..]).dot(&x.slice(s![0, 0, last..]));

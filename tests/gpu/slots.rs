@@ -1,17 +1,16 @@
-//! One plan on the adapter and on the CPU, slot by slot: where they differ, the first slot that does names the kernel
-//! that is to blame.
+//! Compares one plan on the adapter and on the CPU, slot by slot. The first slot that differs names the wrong kernel.
 //!
-//! The plans are those of a GPU, with its slices of the depth, and those of a device so narrow that everything is cut:
-//! neither is what a software adapter runs by itself.
+//! The plans are those of a GPU, with its slices of the depth, and those of a device
+//! so narrow that everything is cut. A software adapter by itself runs neither.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gatewave::conformance::{Bug, Case, MaskKind, PlanBug, Tolerance, cases};
-use gatewave::kernel::{Access, Kernel, POISON};
-use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Limits, Plan, SlotId, Slots};
-use gatewave::{Device, Engine, Options, Strategy, Weights};
+use gatewave::inspect::kernel::{Access, Kernel, POISON};
+use gatewave::inspect::plan::tune::{Target, Tuning};
+use gatewave::inspect::plan::{Limits, Plan, SlotId, Slots};
+use gatewave::{Device, Engine, Strategy, Weights};
 
 use crate::support::devices::adapter;
 use crate::support::executor::{engine_for, telling_cases};
@@ -20,14 +19,14 @@ use crate::support::plans::{NARROW, Outcomes, plan_of};
 /// A slot that differs.
 #[derive(Debug)]
 struct Difference {
-    /// The slot, the element, both values and the dispatch that wrote it first.
+    /// The slot, the element, both values, and the dispatch that wrote it first.
     place: String,
     /// How much of the tolerance it is.
     used: f64,
 }
 
-/// The worst element of the first slot, in the order in which dispatches write them, that is past the tolerance of what the
-/// slot should hold.
+/// Finds the first slot, in the order in which dispatches write them,
+/// with an element past its tolerance. Returns its worst element.
 fn first_difference(
     plan: &Plan,
     got: &Slots,
@@ -54,7 +53,7 @@ fn first_difference(
     })
 }
 
-/// The slots that dispatches write, each with the first that does.
+/// Returns the slots that dispatches write, each with the first dispatch that does.
 fn writers(plan: &Plan) -> Vec<(SlotId, usize)> {
     let mut seen = BTreeSet::new();
     let mut writers = Vec::new();
@@ -69,8 +68,8 @@ fn writers(plan: &Plan) -> Vec<(SlotId, usize)> {
     writers
 }
 
-/// How much of the tolerance lies between `a` and `b`. What nobody wrote stands on both sides or on none; a NaN that was
-/// computed agrees with nothing.
+/// Returns the distance of `a` and `b` as a part of the tolerance. An unwritten
+/// element must be so on both sides; a computed NaN agrees with nothing.
 fn used(a: f32, b: f32, tolerance: Tolerance) -> f64 {
     if (a.to_bits(), b.to_bits()) == (POISON, POISON) {
         return 0.0;
@@ -82,13 +81,13 @@ fn used(a: f32, b: f32, tolerance: Tolerance) -> f64 {
     }
 }
 
-/// An engine whose weights are where plans for `target` look for them.
+/// Creates an engine whose weights are where plans for `target` read them.
 fn engine(target: Target, device: &Device, case: &Case, weights: &Weights) -> Engine {
-    let options = Options { target: Some(target), ..Options::default() };
-    engine_for(&options, device, case.storage.into(), &case.model, weights).expect("the engine opens")
+    let options = Engine::builder().target(target);
+    engine_for(&options, device, case.precision, &case.model, weights).expect("the engine opens")
 }
 
-/// `plan` is one for `target`.
+/// Compares both runs of `plan`, which is one for `target`.
 fn compare(
     case: &Case,
     (plan, target): (&Arc<Plan>, Target),
@@ -103,13 +102,13 @@ fn compare(
     first_difference(plan, &got, &want, |_| Tolerance::executors(&case.model, case.time))
 }
 
-/// What a GPU chooses but for the strategy.
+/// A GPU's choices except the strategy.
 fn by(strategy: Strategy) -> Tuning {
     Tuning::of(Target::Gpu).with_strategy(Some(strategy))
 }
 
-/// Every `each`-th case from the `first` on, on the plan of `tuning` for `limits`; gives the plans that there are. The engine
-/// would cut the batch of the others: that is not the plan's work.
+/// Compares every `each`-th case from `first` on, with the plan of `tuning` for `limits`. Returns
+/// the plans that exist. The engine would cut the batch of the others, which is not the plan's work.
 fn every((first, each): (usize, usize), tuning: impl Into<Tuning>, limits: &Limits) -> (Vec<Arc<Plan>>, Outcomes) {
     let tuning = tuning.into();
     let target = tuning.target();
@@ -145,9 +144,9 @@ fn a_nan_agrees_with_nothing_but_what_nobody_wrote_on_both_sides() {
 
 #[test]
 fn plans_for_a_gpu_give_the_cpus_slots() {
-    let (plans, outcomes) = every((0, 3), by(Strategy::Diagonal), &Limits::WEBGPU);
+    let (plans, outcomes) = every((0, 3), by(Strategy::Wavefront), &Limits::WEBGPU);
     assert_eq!(outcomes.counts(), (cases().len().div_ceil(3), vec![]));
-    assert!(kernels(&plans).len() >= 9 && kernels(&plans).contains(&Kernel::Diagonal), "{:?}", kernels(&plans));
+    assert!(kernels(&plans).len() >= 9 && kernels(&plans).contains(&Kernel::Wavefront), "{:?}", kernels(&plans));
     let sliced = plans.iter().filter(|plan| {
         plan.programs.iter().any(|p| p.kernel().is_step() && p.tile().is_some_and(|tile| tile.slices > 1))
     });
@@ -173,18 +172,18 @@ fn plans_for_a_narrow_device_give_the_cpus_slots() {
     assert!(kernels(&plans).len() >= 8, "{:?}", kernels(&plans));
 }
 
-/// What a slot of a plan of gradients may be off by, for each unit of its largest element: both executors add up the same
-/// products in another order.
+/// The allowed error of a gradient's slot, for each unit of its largest
+/// element: both executors add the same products in another order.
 const OF_GRADIENTS: f64 = 5e-5;
 
-/// That of a slot: what is less than some thousandths altogether is what is left of numbers around 1 that cancel, such as an output
-/// and its target, and f32 knows those to some 1e-7.
+/// Returns the tolerance of a slot. If all of it is less than a few thousandths, it is left over from
+/// numbers around 1 that cancel: an output and its target, say. f32 knows those to about 1e-7.
 fn of_gradients(slot: &[f32]) -> Tolerance {
     let numbers = slot.iter().filter(|x| x.is_finite()).map(|x| f64::from(x.abs()));
     Tolerance { abs: OF_GRADIENTS * numbers.fold(4e-3, f64::max), rel: 0.0 }
 }
 
-/// The plan of a case's gradients, made for a GPU and in chunks of four steps, and where it differs.
+/// Makes the plan of a case's gradients for a GPU, in chunks of four steps, and compares it.
 fn compare_gradients(
     case: &Case,
     by: Strategy,
@@ -192,7 +191,7 @@ fn compare_gradients(
 ) -> (Arc<Plan>, Option<Difference>) {
     let case = case.training(&case.weights()).expect("the case is right");
     let trainer = |device| {
-        let options = Options { target: Some(Target::Gpu), chunk_bytes: Some(0), ..Options::default().device(device) };
+        let options = Engine::builder().device(device).target(Target::Gpu).chunk_bytes(0);
         case.trainer(options.strategy(by)).expect("a trainer")
     };
     let mut plan = None;
@@ -246,7 +245,7 @@ fn a_planted_bug_is_a_difference_of_ten_tolerances_in_a_slot_of_its_own() {
         let difference =
             compare(&case, (&plan, Target::Gpu), &wrong, &weights).unwrap_or_else(|| panic!("{}: none", case.name));
         assert!(difference.used > 10.0, "{}: {difference:?}", case.name);
-        // The input's product is right: the recurrent one is to blame.
+        // The input's product is right, so the recurrent one is wrong.
         assert!(difference.place.contains("(step"), "{}: {difference:?}", case.name);
     }
 }

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
 use gatewave::conformance::Tolerance;
-use gatewave::{
-    Device, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, Options, Results, Select, StreamId, Streams, Weights,
-};
+use gatewave::stream::StreamId;
+use gatewave::{Device, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, Results, Select, Streams, Weights};
 use ndarray::{Array2, ArrayD, Axis};
 
 use crate::runs::{self, assert_near, engine};
@@ -17,15 +16,15 @@ use crate::support::{forward_graphs, graph_streams};
 const FEATURES: usize = 5;
 
 /// [`engine`] on a device of its own.
-fn alone(model: &Model) -> Engine {
-    runs::alone(Options::default(), model, &Weights::random(model, 5).expect("the model is right"))
+fn exclusive(model: &Model) -> Engine {
+    runs::exclusive(Engine::builder(), model, &Weights::random(model, 5).expect("the model is right"))
 }
 
 fn frame(seed: usize) -> Vec<f32> {
     noise(&[FEATURES], seed).into_iter().collect()
 }
 
-/// The frames that stream `stream` is given in push `push`: none, one or two.
+/// Returns the frames of stream `stream` in push `push`: none, one or two.
 fn frames(push: usize, stream: usize) -> Vec<Vec<f32>> {
     (0..(push * 7 + stream * 5) % 3).map(|n| frame(push * 100 + stream * 10 + n)).collect()
 }
@@ -40,7 +39,7 @@ fn streams_give_what_whole_calls_give_on_the_cpu() {
         let mut given: Vec<(Vec<f32>, Vec<f32>, usize)> = vec![Default::default(); 8];
         for push in 0..12 {
             match push {
-                // Room is made while states are there; a row is given to another; a stream begins anew.
+                // Room is made while there are states; a row changes its stream; a stream begins again.
                 2..=6 => ids.push(streams.join()),
                 8 => {
                     streams.leave(ids[1]).unwrap();
@@ -82,7 +81,7 @@ fn frames_of_graphs_give_what_whole_calls_give_on_the_cpu() {
 #[test]
 fn pushes_whose_results_nobody_wants_follow_each_other_and_make_a_ring_of_buffers_once() {
     let model = Model::new().layer(Lstm::new(FEATURES, 33));
-    let (gpu, cpu) = (alone(&model), engine(Device::Cpu, &model));
+    let (gpu, cpu) = (exclusive(&model), engine(Device::Cpu, &model));
     let mut streams = Streams::new(&gpu, 1000).unwrap();
     let ids = [streams.join(), streams.join()];
     let mut x = Array2::zeros((0, FEATURES));
@@ -94,7 +93,7 @@ fn pushes_whose_results_nobody_wants_follow_each_other_and_make_a_ring_of_buffer
         streams.push(&ids.map(|id| (id, &frame)), results).unwrap();
         made.push(gpu.gpu_objects());
     }
-    // How soon the ring's second and third buffer are needed is the device's pace; a fourth never is.
+    // The device's pace decides when the ring's second and third buffer are needed; a fourth never is.
     assert!(made[39] <= made[1] + 2, "{made:?}");
     let last = frame(40);
     let outputs = streams.push(&ids.map(|id| (id, &last)), Results::Wanted).unwrap().to_owned();
@@ -106,13 +105,13 @@ fn pushes_whose_results_nobody_wants_follow_each_other_and_make_a_ring_of_buffer
     }
 }
 
-/// More frames a push than a row has, of a model that has a time axis, and of one that has none: a run a frame.
+/// More frames in a push than a row has, for a model with a time axis; and for one without, one run for each frame.
 #[test]
 fn results_for_later_land_while_the_device_goes_on_in_a_ring_of_buffers() {
     const AHEAD: usize = 3;
     let stack = Model::new().layer(Gru::new(FEATURES, 33));
     for model in [stack.clone(), stack.layer(Select::LastStep)] {
-        let (gpu, cpu) = (alone(&model), engine(Device::Cpu, &model));
+        let (gpu, cpu) = (exclusive(&model), engine(Device::Cpu, &model));
         let (mut streams, mut truth) = (Streams::new(&gpu, 2).unwrap(), Streams::new(&cpu, 2).unwrap());
         let (ids, true_ids) = ([streams.join(), streams.join()], [truth.join(), truth.join()]);
         let tolerance = Tolerance::executors(&model, 40);
@@ -123,7 +122,7 @@ fn results_for_later_land_while_the_device_goes_on_in_a_ring_of_buffers() {
             expected.push_back(
                 truth.push(&of(true_ids).collect::<Vec<_>>(), Results::Wanted).unwrap().to_owned().into_dyn(),
             );
-            assert!(streams.push(&of(ids).collect::<Vec<_>>(), Results::Later).unwrap().is_empty());
+            assert!(streams.push(&of(ids).collect::<Vec<_>>(), Results::Deferred).unwrap().is_empty());
             if push >= AHEAD {
                 let outputs = match push % 2 {
                     0 => streams.receive().unwrap().to_owned(),
@@ -136,12 +135,12 @@ fn results_for_later_land_while_the_device_goes_on_in_a_ring_of_buffers() {
         for expected in expected {
             assert_near(&streams.receive().unwrap().to_owned().into_dyn(), &expected, tolerance);
         }
-        // The ring of uploads has three buffers, when the device's pace asks for them.
+        // The ring of uploads has up to three buffers, depending on the device's pace.
         assert!(made[19] <= made[AHEAD + 1] + 2, "{made:?}");
     }
 }
 
-/// While pushes wait there is made room for more streams, and some begin anew.
+/// While pushes are pending, room is made for more streams, and some begin again.
 #[test]
 fn results_for_later_are_those_of_their_push_whoever_joins_or_begins_anew_meanwhile() {
     let model = Model::new().layer(Lstm::new(FEATURES, 20));
@@ -157,7 +156,7 @@ fn results_for_later_are_those_of_their_push_whoever_joins_or_begins_anew_meanwh
         }
         let of =
             |ids: &[StreamId]| ids.iter().enumerate().map(|(s, &id)| (id, frame(push * 10 + s))).collect::<Vec<_>>();
-        streams.push(&of(&ids), Results::Later).unwrap();
+        streams.push(&of(&ids), Results::Deferred).unwrap();
         expected.push(truth.push(&of(&true_ids), Results::Wanted).unwrap().to_owned().into_dyn());
     }
     for expected in expected {
@@ -173,7 +172,7 @@ fn who_stops_waiting_for_results_receives_them_with_the_next_wait() {
     let (mut streams, mut here) = (Streams::new(&gpu, 1).unwrap(), Streams::new(&gpu, 1).unwrap());
     let (id, other) = (streams.join(), here.join());
     for push in 0..2 {
-        streams.push(&[(id, frame(push))], Results::Later).unwrap();
+        streams.push(&[(id, frame(push))], Results::Deferred).unwrap();
     }
     let mut context = Context::from_waker(Waker::noop());
     for push in 0..2 {
@@ -195,7 +194,7 @@ fn streams_of_one_engine_in_two_threads_have_results_of_their_own() {
         let (mut streams, mut truth) = (Streams::new(&gpu, 1).unwrap(), Streams::new(&cpu, 1).unwrap());
         let (id, true_id) = (streams.join(), truth.join());
         for push in 0..30 {
-            streams.push(&[(id, frame(seed + push))], Results::Later).unwrap();
+            streams.push(&[(id, frame(seed + push))], Results::Deferred).unwrap();
             if push > 1 {
                 let expected = truth.push(&[(true_id, frame(seed + push - 2))], Results::Wanted).unwrap().to_owned();
                 let got = streams.receive().unwrap().to_owned();
@@ -214,15 +213,15 @@ fn streams_of_one_engine_in_two_threads_have_results_of_their_own() {
 #[test]
 fn results_that_were_for_later_are_lost_with_their_device() {
     let model = Model::new().layer(Gru::new(FEATURES, 20));
-    let gpu = alone(&model);
+    let gpu = exclusive(&model);
     let mut streams = Streams::new(&gpu, 1).unwrap();
     let id = streams.join();
-    streams.push(&[(id, frame(0))], Results::Later).unwrap();
+    streams.push(&[(id, frame(0))], Results::Deferred).unwrap();
     gpu.lose();
     for _ in 0..2 {
-        assert_eq!(streams.push(&[(id, frame(1))], Results::Later).unwrap_err().kind(), ErrorKind::Lost);
+        assert_eq!(streams.push(&[(id, frame(1))], Results::Deferred).unwrap_err().kind(), ErrorKind::Lost);
     }
-    // It may have landed before.
+    // It may have arrived before.
     if let Err(error) = streams.receive() {
         assert_eq!(error.kind(), ErrorKind::Lost);
     }
@@ -246,7 +245,7 @@ fn streams_wait_without_blocking() {
 #[test]
 fn a_repeated_call_makes_no_object() {
     let model = Model::new().layer(Lstm::new(FEATURES, 33).bidirectional()).layer(Linear::new(66, 3));
-    let gpu = alone(&model);
+    let gpu = exclusive(&model);
     let inputs: Vec<_> = (1..6).map(|time| Input::features(noise(&[2, time, FEATURES], time))).collect();
     let masked = Input::features(noise(&[2, 4, FEATURES], 9)).lengths([4, 1]);
     let run = || {

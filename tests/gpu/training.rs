@@ -1,12 +1,13 @@
-//! The kernels of training that no cell is in, on an adapter and on the CPU: plans made by hand, slot by slot.
+//! The training kernels without cells, on an adapter and on the CPU: plans written out here, compared slot by slot.
 
 use std::sync::Arc;
 
-use gatewave::kernel::{
-    Join, JoinOp, Loads, Matrix, Medium, Outer, Params, Program, Project, RowLoss, RowTargets, Tile, Training,
+use gatewave::inspect::kernel::{
+    Gemm, Join, JoinOp, Loads, Mask, Matrix, Medium, Outer, Params, Program, RowLoss, RowTargets, Tile, Training,
 };
-use gatewave::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write};
-use gatewave::{Activation, Constant, Device, Input, Linear, Mask, Model, Precision, Storage, Weights};
+use gatewave::inspect::plan::{Dispatch, Feed, Plan, Shape, Slot, SlotKind, Window, Write};
+use gatewave::layer::Constant;
+use gatewave::{Activation, Device, Input, Linear, Model, Precision, Weights};
 use ndarray::Array2;
 
 use crate::support::devices::adapter;
@@ -18,7 +19,7 @@ const BATCH: usize = 3;
 const ROWS: usize = TIME * BATCH;
 /// Columns of the input.
 const INPUT: usize = 544;
-/// Features of rows of two parts, of which so many each are true.
+/// The number of features of a row of two parts, of which some in each are used.
 const WIDTH: usize = 64;
 const FEATURES: usize = 27;
 
@@ -30,7 +31,7 @@ fn word(n: usize) -> u32 {
     u32::try_from(n).expect("a small number")
 }
 
-/// A plan that grows by a dispatch, each with a slot of its own to write.
+/// A plan that grows by dispatches, each with a slot of its own to write.
 struct Growing(Plan);
 
 impl Growing {
@@ -73,7 +74,7 @@ impl Growing {
         self.0.steps.push(Dispatch { program: number, params: number, grid, windows });
     }
 
-    /// A slot of `rows` rows with columns of the input from one on.
+    /// Adds a slot of `rows` rows with columns of the input from `first` on.
     fn columns(&mut self, name: &str, first: usize, width: usize) -> usize {
         let slot = self.scratch(name, ROWS * width);
         let join = Join { combine: JoinOp::Set, first: true, broadcast: false };
@@ -96,7 +97,7 @@ impl Growing {
     }
 }
 
-/// Every loss, with and without what it may have.
+/// Every loss, with and without each option.
 fn losses() -> Vec<RowLoss> {
     let some = [0.0, 0.1].map(Constant::new);
     let mut losses = vec![RowLoss::Squared, RowLoss::Absolute, RowLoss::SumOfSquares];
@@ -113,9 +114,9 @@ fn plan() -> Plan {
     let [a, b, delta] = [("a", 0, WIDTH), ("b", WIDTH, WIDTH), ("delta", 2 * WIDTH, 3 * WIDTH)]
         .map(|(name, first, width)| plan.columns(name, first, width));
 
-    // A matrix of three panels of four gates and 32 rows, those of two parts; then it is turned.
+    // A matrix of three panels of four gates and 32 rows of two parts; then its transpose.
     let outer = plan.scratch("outer", 3 * 34 * 64);
-    let turned = plan.scratch("turned", 2 * 193 * 16);
+    let transposed = plan.scratch("transposed", 2 * 193 * 16);
     let all = Params { rows: word(ROWS), units: 192, panels: 3, depth: 32, ..Params::default() };
     plan.dispatch(
         Program::Training(Training::Zero),
@@ -136,13 +137,13 @@ fn plan() -> Plan {
             ..all
         };
         let (loads, medium) = (Loads::Lane, Medium::Buffer);
-        let program = Training::Outer(Outer { gates: 4, after: 2, first, apart: false, loads, medium });
+        let program = Training::Outer(Outer { gates: 4, after: 2, first, per_gate: false, loads, medium });
         plan.dispatch(Program::Training(program), params, [3, 3, 1], &[a, delta, outer]);
     }
-    let program = Training::Transpose { gates: 4, after: 2, apart: false };
-    plan.dispatch(Program::Training(program), all, [13, 2, 1], &[outer, turned]);
+    let program = Training::Transpose { gates: 4, after: 2, per_gate: false };
+    plan.dispatch(Program::Training(program), all, [13, 2, 1], &[outer, transposed]);
 
-    // A part of the columns times a matrix, and then another part added.
+    // Some columns times a matrix, and then others added.
     let product = plan.scratch("product", ROWS * 32);
     for (add, source_offset) in [(false, 0), (true, 32)] {
         let params = Params {
@@ -154,10 +155,10 @@ fn plan() -> Plan {
             source_offset,
             ..Params::default()
         };
-        let matrix = Matrix::buffer(Storage::F32);
+        let matrix = Matrix::buffer(Precision::F32);
         let (activation, tile) = (Activation::Linear, Tile::NONE);
-        let product_of = Project { cell: None, gates: 1, after: 1, activation, matrix, tile, add, apart: false };
-        plan.dispatch(Program::Project(product_of), params, [2, ROWS, 1], &[b, a, product]);
+        let product_of = Gemm { cell: None, gates: 1, after: 1, activation, matrix, tile, add, per_gate: false };
+        plan.dispatch(Program::Gemm(product_of), params, [2, ROWS, 1], &[b, a, product]);
     }
 
     let rows = Params {
@@ -180,12 +181,13 @@ fn plan() -> Plan {
     for first in [true, false] {
         plan.dispatch(Program::Training(Training::SumSteps { first }), rows, [1, BATCH, 1], &[a, sums]);
     }
-    // Of rows that are not of a dead step, as those of the input are: the row at place 0 is the token's whose start is 0 and whose end is 1.
+    // Rows that are not of a dead step, like those of the input. The row
+    // at place 0 is that of the token whose start is 0 and whose end is 1.
     let scattered = plan.scratch("scattered", (ROWS - 1) * WIDTH);
     for first in [true, false] {
         let params =
             Params { rows: word(ROWS), units: word(WIDTH), tokens: word(ROWS - 1), count: 1, ..Params::default() };
-        let bound = [turned, LIVE, STARTS, scattered];
+        let bound = [transposed, LIVE, STARTS, scattered];
         plan.dispatch(Program::Training(Training::Scatter { first }), params, [1, ROWS - 1, 1], &bound);
     }
     for (i, loss) in losses().into_iter().enumerate() {
@@ -198,7 +200,7 @@ fn plan() -> Plan {
             RowTargets::None => {}
         }
         // Some of it is 0: a row that does not count.
-        bound.push(turned);
+        bound.push(transposed);
         if matches!(loss, RowLoss::CrossEntropy { weighted: true, .. }) {
             bound.push(outer);
         }

@@ -1,11 +1,10 @@
-//! Cells that depart from what their names stand for, on the adapter: every function, clip, coupled gates, peepholes,
-//! against the oracle. The conformance table crosses them with sizes and masks; here each is met at least once.
+//! Variants of cells on the adapter, against the oracle: every function, clip, coupled gates,
+//! peepholes. The conformance table combines them with sizes and masks; here each occurs at least once.
 
 use gatewave::conformance::{Tolerance, compare_outputs};
-use gatewave::{
-    Activation, Cell, Constant, Functions, Input, LayerWeights, Model, Peepholes, Precision, Recurrent, Reset, States,
-    Weights, oracle,
-};
+use gatewave::layer::{Cell, Constant, Functions, Peepholes, Recurrent, Reset};
+use gatewave::weights::LayerWeights;
+use gatewave::{Activation, Input, Model, Precision, States, Weights, oracle};
 use ndarray::Array2;
 
 use crate::support::devices::adapter;
@@ -18,17 +17,18 @@ const INPUT: usize = 5;
 /// Two panels, the second of them not full.
 const UNITS: usize = 20;
 
-/// What goes into functions is larger than it, now and then.
+/// Some sums of gates are larger than this.
 const CLIP: f32 = 0.4;
 
-/// Functions that no cell has by itself, each of its own constants.
+/// Functions that no cell has by default, each with its own constants.
 const FUNCTIONS: Functions = Functions {
     f: Activation::HardSigmoid { alpha: Constant::new(0.3), beta: Constant::new(0.4) },
     g: Activation::ScaledTanh { alpha: Constant::new(1.5), beta: Constant::new(0.7) },
     h: Activation::Softsign,
 };
 
-/// Runs `stack` on the adapter and compares it with the oracle, which must tell it from the same without `without`.
+/// Runs `stack` on the adapter and compares it with the oracle.
+/// The result of `without`, which lacks an option, must differ.
 #[track_caller]
 fn check(what: &str, stack: Recurrent, without: Option<Recurrent>) {
     let cell = stack.cell;

@@ -1,10 +1,12 @@
 //! Random small models: chains and graphs of every layer, with every option.
 
 use gatewave::conformance::{Case, InitialStates, MaskKind};
-use gatewave::{
-    Activation, Axes, Bias, Cell, Direction, Dropout, Embedding, Error, Functions, Graph, Join, LayerKind, Linear,
-    Masking, Merge, Model, OneHot, Padding, Recurrent, Reset, Select, Slice, SliceSteps, State, Storage, Value,
+use gatewave::interface::{Axes, Graph, State, Value};
+use gatewave::layer::{
+    Bias, Cell, Direction, Dropout, Functions, Join, LayerKind, Masking, Merge, Padding, Recurrent, Reset, Slice,
+    SliceSteps,
 };
+use gatewave::{Activation, Embedding, Error, Linear, Model, OneHot, Precision, Select};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -12,7 +14,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 const JOINS: [Join; 7] =
     [Join::Concat, Join::Add, Join::Subtract, Join::Multiply, Join::Average, Join::Maximum, Join::ConcatSteps];
 
-/// What takes steps out: no function has its corner or its jump there.
+/// The value that masks: no function has its corner or its jump there.
 const MASKED: f32 = 0.55;
 
 /// The source of a model's random numbers.
@@ -23,7 +25,7 @@ impl Draw {
         (self.0.next_u32() as usize) % bound
     }
 
-    /// Whether one of `of` comes.
+    /// Returns true with a probability of one in `of`.
     pub(crate) fn chance(&mut self, of: usize) -> bool {
         self.below(of) == 0
     }
@@ -38,7 +40,7 @@ impl Draw {
     }
 }
 
-/// A value of a graph that is being drawn.
+/// A value of the graph so far.
 #[derive(Clone, Copy)]
 struct Flow {
     value: Value,
@@ -48,24 +50,24 @@ struct Flow {
     is_input: bool,
 }
 
-/// Whether an error is of steps that a slice leaves none of, that do not meet, or that masks take out all of: the layers cannot
-/// tell before a call.
+/// Whether an error is about steps: a slice leaves none, values have different
+/// ones, or masks take out all. Layers cannot know this before a call.
 pub(crate) fn is_of_steps(error: &Error) -> bool {
     let text = error.to_string();
     let of_steps = ["expected a step to be left", "expected values of equal T", "expected a step that there is"];
     of_steps.iter().any(|part| text.contains(part))
 }
 
-/// A random case; none where the layers do not fit.
+/// Returns a random case; `None` if its layers do not fit.
 pub(crate) fn draw(seed: u64) -> Option<Case> {
     let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
     let model = if draw.chance(3) { chain(&mut draw) } else { graph(&mut draw)? };
     model.check().ok()?;
     let mask = draw.one(&[MaskKind::All, MaskKind::Own, MaskKind::Lengths, MaskKind::Holes, MaskKind::Holes]);
-    let learns = model.stacks().any(|stack| stack.initial == gatewave::Initial::Learned);
+    let learns = model.stacks().any(|stack| stack.initial == gatewave::layer::Initial::Learned);
     let states = if !learns && draw.chance(2) { InitialStates::Given } else { InitialStates::Zero };
     let (time, batch) = (1 + draw.below(6), 1 + draw.below(4));
-    Some(Case { name: format!("random {seed}"), model, time, batch, storage: Storage::F32, mask, states, seed })
+    Some(Case { name: format!("random {seed}"), model, time, batch, precision: Precision::F32, mask, states, seed })
 }
 
 fn activation(draw: &mut Draw) -> Activation {
@@ -110,7 +112,7 @@ fn stack(draw: &mut Draw, input: usize) -> Recurrent {
             stack = stack.coupled();
         }
     }
-    // No draw of its own: other models stay as they are.
+    // It draws nothing, so that other models stay the same.
     match hidden {
         2 => stack.input_dropout(0.3),
         4 if stack.num_layers > 1 => stack.recurrent_dropout(0.4).input_dropout(0.2),
@@ -145,7 +147,7 @@ fn chain(draw: &mut Draw) -> Model {
             model = model.layer(Select::FinalHidden);
             size = last;
         }
-        // A selection would pass dropout by.
+        // A selection would bypass dropout.
         2 if matches!(model.layers.last().map(|layer| &layer.kind), Some(LayerKind::Recurrent(_))) => {
             model = model.layer(Select::LastOutput);
         }
@@ -172,7 +174,7 @@ trait Timed {
 
 impl Timed for Model {
     fn output_has_time(&self) -> bool {
-        matches!(self.flows().ok().and_then(|flows| flows.last().copied()), Some(gatewave::Flow::Steps(_)))
+        matches!(self.flows().ok().and_then(|flows| flows.last().copied()), Some(gatewave::layer::Flow::Steps(_)))
     }
 }
 
@@ -183,7 +185,7 @@ struct Drawn<'a> {
     flows: Vec<Flow>,
     /// Layers whose tensors another may share.
     shared: Vec<(String, LayerKind)>,
-    stacks: Vec<(gatewave::Node, Recurrent)>,
+    stacks: Vec<(gatewave::interface::Node, Recurrent)>,
     layers: usize,
 }
 
@@ -243,7 +245,7 @@ impl Drawn<'_> {
     }
 
     fn any(&mut self) -> Flow {
-        // Late ones rather than early ones, so that graphs are deep.
+        // Prefers late values, so that graphs are deep.
         let from = if self.draw.chance(2) { self.flows.len().saturating_sub(3) } else { 0 };
         self.flows[from + self.draw.below(self.flows.len() - from)]
     }
@@ -284,14 +286,20 @@ impl Drawn<'_> {
         }
     }
 
-    fn plain(&mut self, layer: impl Into<LayerKind>, from: impl Into<gatewave::Sources>, size: usize, has_time: bool) {
+    fn plain(
+        &mut self,
+        layer: impl Into<LayerKind>,
+        from: impl Into<gatewave::interface::Sources>,
+        size: usize,
+        has_time: bool,
+    ) {
         let name = self.name();
         let node = self.graph.add(name, layer, from);
         self.push(node.y(), size, has_time);
     }
 
-    /// A layer with tensors, at times those of an equal layer before it.
-    fn with_tensors(&mut self, layer: LayerKind, from: Flow, size: usize) -> gatewave::Node {
+    /// Adds a layer with tensors; sometimes they are those of an equal earlier layer.
+    fn with_tensors(&mut self, layer: LayerKind, from: Flow, size: usize) -> gatewave::interface::Node {
         let name = self.name();
         let twin = self.shared.iter().find(|(_, other)| *other == layer).map(|(prefix, _)| prefix.clone());
         let prefix = twin.unwrap_or_else(|| format!("{name}."));
@@ -315,14 +323,14 @@ impl Drawn<'_> {
         if stack.cell == Cell::Lstm {
             self.push(node.final_cell(), rows.0 * stack.hidden_size, false);
         }
-        if stack.initial == gatewave::Initial::Zero && self.draw.chance(2) {
+        if stack.initial == gatewave::layer::Initial::Zero && self.draw.chance(2) {
             self.begin(node, &stack);
         }
         self.stacks.push((node, stack));
     }
 
     /// Begins a stack at the states of another, or at rows.
-    fn begin(&mut self, node: gatewave::Node, stack: &Recurrent) {
+    fn begin(&mut self, node: gatewave::interface::Node, stack: &Recurrent) {
         let sizes = |other: &Recurrent| (other.num_layers * other.directions(), other.state_size(), other.hidden_size);
         let before = self.stacks.iter().find(|(_, other)| sizes(other) == sizes(stack));
         if let Some(&(before, ref other)) = before {
@@ -334,7 +342,7 @@ impl Drawn<'_> {
         }
         let size = stack.directions() * stack.state_size();
         let row = self.flows.iter().find(|flow| {
-            // Not what the stack itself gives.
+            // Not a result of the stack itself.
             !flow.has_time
                 && flow.size == size
                 && !matches!(flow.value, Value::Layer(layer, _) if layer + 1 == self.layers)

@@ -1,16 +1,18 @@
-//! Each layer, each option and each loss by itself: so that slopes are compared with gradients of all of them, whatever random
-//! models are drawn.
+//! Each layer, each option and each loss by itself: slopes are compared
+//! with the gradients of all of them, whatever random models are drawn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatewave::conformance::{Case, InitialStates, MaskKind};
-use gatewave::oracle::{Along, differences};
-use gatewave::weights::{Tensor, Tensors};
-use gatewave::{
-    Activation, Axes, Bias, BinaryCrossEntropy, Cell, CrossEntropy, Direction, Dropout, Drops, Embedding, Error,
-    Functions, Huber, Initial, Join, LayerKind, Linear, Loss, Lstm, Masking, Merge, Model, Objective, OneHot, Padding,
-    Recurrent, Reset, Select, Slice, SliceSteps, Storage, Targets, Value, Weights,
+use gatewave::interface::{Axes, Value};
+use gatewave::layer::{
+    Bias, Cell, Direction, Dropout, Functions, Initial, Join, LayerKind, Masking, Merge, Padding, Recurrent, Reset,
+    Slice, SliceSteps,
 };
+use gatewave::oracle::{Along, differences};
+use gatewave::train::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets};
+use gatewave::weights::{Tensor, Tensors};
+use gatewave::{Activation, Embedding, Error, Linear, Lstm, Model, OneHot, Precision, Select, Weights};
 use ndarray::{ArrayD, IxDyn};
 
 use crate::{TOLERANCE, slopes};
@@ -24,7 +26,7 @@ const CELLS: [Cell; 4] = [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After), Cell::
 
 fn case(model: Model, mask: MaskKind, states: InitialStates) -> Case {
     let name = model.summary().to_string();
-    Case { name, model, time: TIME, batch: BATCH, storage: Storage::F32, mask, states, seed: 5 }
+    Case { name, model, time: TIME, batch: BATCH, precision: Precision::F32, mask, states, seed: 5 }
 }
 
 fn weights(model: &Model, scale: f32) -> Result<Weights, Error> {
@@ -38,8 +40,9 @@ fn weights(model: &Model, scale: f32) -> Result<Weights, Error> {
     Weights::from_tensors(model, scaled)
 }
 
-/// The slopes of a model along each of its tensors, inputs and states, where rows are whole, end early, and have holes: so
-/// many were compared. Each of them moves the loss somewhere. Weights are `scale` times as large as PyTorch's.
+/// Compares the slopes of a model along each of its tensors, inputs and states,
+/// and returns their number. Rows are whole, end early, and have holes. Each slope
+/// moves the loss in some case. Weights are `scale` times as large as PyTorch's.
 fn compared(model: &Model, scale: f32) -> usize {
     let weights = weights(model, scale).unwrap_or_else(|error| panic!("{error}\n{}", model.summary()));
     let learns = model.stacks().any(|stack| stack.initial == Initial::Learned);
@@ -61,7 +64,7 @@ fn compared(model: &Model, scale: f32) -> usize {
     count
 }
 
-/// Each way in which a stack of `cell` may depart from the plain one.
+/// Stacks of `cell`, each with one departure from the plain one.
 fn stacks(cell: Cell) -> Vec<Recurrent> {
     let plain = || Recurrent::new(cell, INPUT, HIDDEN);
     let mut all = vec![plain(), plain().num_layers(3), plain().clip(0.4), plain().learned_states()];
@@ -78,7 +81,7 @@ fn stacks(cell: Cell) -> Vec<Recurrent> {
     all
 }
 
-/// The functions of `cell` with `f` in the place of each in turn.
+/// The functions of `cell` with `f` at each index in turn.
 fn functions(cell: Cell, f: Activation) -> Vec<Functions> {
     let own = cell.functions();
     let mut all = vec![Functions { f, ..own }];
@@ -95,13 +98,13 @@ fn functions(cell: Cell, f: Activation) -> Vec<Functions> {
 fn slopes_of_every_option_of_a_stack_are_those_of_the_gradients() {
     for cell in CELLS {
         for stack in stacks(cell) {
-            // Weights of both sides, both biases, and states, three times.
+            // Weights of both products, both biases, and states, three times.
             assert!(compared(&Model::new().layer(stack.clone()), 1.0) >= 9, "{stack:?}");
         }
     }
 }
 
-/// The function, which begins near zero where it has a threshold: sums of small weights are small.
+/// Returns the function with its threshold near zero, since sums of small weights are small.
 fn near_zero(f: Activation) -> Activation {
     let alpha = 0.03.into();
     match f {
@@ -118,37 +121,37 @@ fn slopes_of_every_function_in_every_place_are_those_of_the_gradients() {
         for f in Activation::ALL.into_iter().filter(|f| f.is_elementwise()) {
             for functions in functions(cell, near_zero(f)) {
                 let stack = Recurrent::new(cell, INPUT, HIDDEN).functions(functions);
-                // Functions without a bound would drive states up, step by step.
+                // Unbounded functions would let the states grow with each step.
                 assert!(compared(&Model::new().layer(stack), 0.25) >= 9, "{cell} {functions:?}");
             }
         }
     }
 }
 
-/// A stack, `layer`, and a linear one.
+/// A model with `layer` between a stack and a linear layer.
 fn between(layer: impl Into<LayerKind>, size: usize) -> Model {
     Model::new().layer(Lstm::new(INPUT, HIDDEN)).layer(layer).layer(Linear::new(size, 2))
 }
 
-/// Models of every layer but stacks, with every option that a layer has.
+/// Models of every layer but stacks, with every option of each layer.
 fn layers() -> Vec<Model> {
     let stack = |model: Model| model.layer(Lstm::new(INPUT, HIDDEN));
     let mut all = vec![between(Linear::new(HIDDEN, 3).no_bias(), 3)];
     all.push(stack(Model::new().layer(Embedding::new(5, INPUT))));
     all.push(stack(Model::new().layer(Embedding::new(5, INPUT).mask_token(2))));
-    all.push(stack(Model::new().layer(Embedding { padding_idx: Some(1), ..Embedding::new(5, INPUT) })));
+    all.push(stack(Model::new().layer(Embedding::new(5, INPUT).padding_idx(1))));
     all.push(stack(Model::new().layer(OneHot::new(INPUT))));
     all.push(stack(Model::new().layer(Masking::new(INPUT, 0.55))));
     all.extend(
         [Select::LastStep, Select::AllSteps, Select::FinalHidden, Select::LastOutput].map(|s| between(s, HIDDEN)),
     );
-    all.extend([Drops::Elements, Drops::Features].map(|drops| between(Dropout { drops, ..Dropout::new(0.4) }, HIDDEN)));
+    all.extend([Dropout::new(0.4), Dropout::new(0.4).features()].map(|dropout| between(dropout, HIDDEN)));
     all.push(between(Slice::features(1, 2), 2));
     let slices = [SliceSteps::from(1), SliceSteps::from(-2), SliceSteps::from(0).to(-1)];
     all.extend(slices.map(|slice| between(slice, HIDDEN)));
     let joins =
         [Join::Concat, Join::Add, Join::Subtract, Join::Multiply, Join::Average, Join::Maximum, Join::ConcatSteps];
-    // Of values of steps, of a value twice, and of a row with steps.
+    // Joins of sequences, of a value with itself, and of a row with steps.
     for join in joins {
         let mut graph = Model::graph().axes(Axes::TimeMajor);
         let x = graph.sequence("x", INPUT);
@@ -171,7 +174,7 @@ fn slopes_of_every_function_of_a_layer_are_those_of_the_gradients() {
     for f in Activation::ALL {
         let (plain, linear) = (Linear::new(INPUT, 3), Linear::new(INPUT, 3).activation(f));
         for model in [Model::new().layer(plain).layer(f), Model::new().layer(linear)] {
-            // Some of what goes in is far from zero, where functions that shrink begin.
+            // Some inputs are far from zero, where shrinking functions begin.
             assert!(compared(&model.layer(Lstm::new(3, 2)), 2.0) >= 9, "{f}");
         }
     }

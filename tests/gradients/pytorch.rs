@@ -1,11 +1,12 @@
-//! Cases that PyTorch's autograd computed in f64: `ID.model.safetensors`, with its description, `ID.batch.safetensors` (what
-//! `gatewave gradients` takes) and `ID.want.safetensors` (the loss and `grad.NAME`).
+//! Cases that PyTorch's autograd computed in f64. Each has `ID.model.safetensors` with its description,
+//! `ID.batch.safetensors` (the input of `gatewave gradients`) and `ID.want.safetensors` (the loss and `grad.NAME`).
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use gatewave::{Input, Loss, Objective, States, Targets, formats, oracle};
+use gatewave::train::{Loss, Objective, Targets};
+use gatewave::{Input, States, formats, oracle};
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -37,7 +38,7 @@ impl Tensor {
     }
 }
 
-/// Compares every case of a folder; how many there are.
+/// Compares every case of a folder, and returns their number.
 pub(crate) fn each(folder: &Path) -> usize {
     let text = fs::read(folder.join("manifest.json")).expect("the manifest is there");
     let cases: Vec<Value> = serde_json::from_slice(&text).expect("the manifest is a list");
@@ -48,7 +49,7 @@ pub(crate) fn each(folder: &Path) -> usize {
 fn compare(folder: &Path, case: &Value) {
     let id = case["id"].as_str().expect("an id");
     let (model, weights) =
-        formats::open(&folder.join(format!("{id}.model.safetensors")), None).unwrap_or_else(|e| panic!("{id}: {e}"));
+        formats::open(folder.join(format!("{id}.model.safetensors"))).unwrap_or_else(|e| panic!("{id}: {e}"));
     let batch = read(&folder.join(format!("{id}.batch.safetensors")));
     let loss = Loss::of_name(case["loss"].as_str().expect("a loss")).expect("a known loss");
     let targets = match &batch["y"] {
@@ -70,12 +71,12 @@ fn compare(folder: &Path, case: &Value) {
         let most = want.iter().fold(1e-3_f64, |most, x| most.max(x.abs()));
         let off = got.iter().zip(want).map(|(got, want)| (got - want).abs()).fold(0.0, f64::max);
         let allowed = case["tolerance"][&name].as_f64().expect("a tolerance") * most;
-        // Both are f64: what f32 is allowed here is a hundred times too much.
+        // Both are f64, and the tolerance is meant for f32, so a hundredth of it is enough.
         assert!(off <= allowed / 100.0, "{id}: {name} is off by {off:e}, allowed {allowed:e}");
     }
 }
 
-fn input(batch: &BTreeMap<String, Tensor>) -> Input {
+fn input(batch: &BTreeMap<String, Tensor>) -> Input<'static> {
     let mut input = match batch.get("x").or(batch.get("ids")).expect("an input") {
         Tensor::Integers(tokens) => Input::tokens(tokens.clone()),
         x => Input::features(x.floats()),

@@ -1,17 +1,15 @@
-//! What targets and losses are refused for: where, what was expected, what came.
+//! Targets and losses that are refused: where, what was expected, and what it got.
 
 use gatewave::oracle::gradients;
-use gatewave::{
-    Activation, BinaryCrossEntropy, CrossEntropy, ErrorKind, Gru, Huber, Input, Linear, Loss, Model, Objective, Select,
-    Targets, Weights,
-};
+use gatewave::train::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets};
+use gatewave::{Activation, ErrorKind, Gru, Input, Linear, Model, Select, Weights};
 use ndarray::{Array2, Array3, arr1, array};
 
 fn steps(activation: Activation) -> Model {
     Model::new().layer(Gru::new(1, 2)).layer(Linear::new(2, 3).activation(activation))
 }
 
-/// The error of two rows of three steps, the first of which has two.
+/// Returns the error for two rows of three steps; the first row has two.
 fn error(model: &Model, objective: impl Into<Objective>, targets: &[Targets]) -> (ErrorKind, String) {
     let weights = Weights::random(model, 0).expect("the model is right");
     let input = Input::features(Array3::ones((2, 3, 1))).lengths([2, 3]);

@@ -1,13 +1,14 @@
-//! Losses and gradients worked out by hand: what counts, and what a mean divides by.
+//! Losses and gradients worked out on paper: what counts, and what a mean divides by.
 
+use gatewave::interface::Axes;
+use gatewave::layer::Join;
 use gatewave::oracle::{TrueGradients, gradients};
-use gatewave::{
-    Activation, Axes, BinaryCrossEntropy, CrossEntropy, Embedding, Gru, Huber, Input, Join, LayerWeights, Linear, Loss,
-    Lstm, Model, Objective, Select, Targets, Weights,
-};
+use gatewave::train::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets};
+use gatewave::weights::LayerWeights;
+use gatewave::{Activation, Embedding, Gru, Input, Linear, Lstm, Model, Select, Weights};
 use ndarray::{Array2, Array3, arr0, arr1, array};
 
-/// `y = x` of two features.
+/// A model with `y = x` of two features.
 fn same() -> (Model, Weights) {
     let weights = LayerWeights::Linear { w: Array2::eye(2), b: None };
     (Model::new().layer(Linear::new(2, 2).no_bias()), Weights::new(vec![weights]))
@@ -110,7 +111,7 @@ fn weights_of_yes_and_no_multiply_rows_and_do_not_divide() {
     near(weighted.loss, rows / 5.0);
     // ∂ℓ/∂z = σ(z) − t.
     near(weighted.inputs["x"][[0, 1, 0]], 0.5 / (1.0 + (-2.0_f64).exp()) / 5.0);
-    // Smoothing moves targets, and not their weights.
+    // Smoothing changes targets, but not their weights.
     for loss in [loss.clone(), loss.smoothing(0.2)] {
         let each = array![[3.0_f32, 0.5, 0.0], [3.0, 1.125, 0.5]];
         let want = of(loss.clone(), targets().sample_weights(each));
@@ -134,12 +135,12 @@ fn terms_are_weighted_and_added() {
     let input = Input::features(array![[[1.0_f32, 3.0]]]);
     let truth = gradients(&model, &weights, &input, &objective, &[Targets::none(), Targets::none()]).unwrap();
     near(truth.loss, 15.0);
-    // What two layers share has the sum of both gradients: δW = 2 (1 + 0.5) y xᵀ.
+    // Shared weights have the sum of both gradients: δW = 2 (1 + 0.5) y xᵀ.
     assert_eq!(truth.weights["a.weight"], array![[3.0, 9.0], [9.0, 27.0]].into_dyn());
     assert_eq!(truth.inputs["x"], array![[[3.0, 9.0]]].into_dyn());
 }
 
-/// A model with an activation at its end, and the same without.
+/// Compares a model with an activation at its end and the same model without.
 fn ends(end: impl Fn(Model, Activation) -> Model, activation: Activation, loss: Loss, targets: &Targets) {
     let input = Input::features(x()).lengths([2, 3]);
     let at = |activation| {
@@ -161,7 +162,7 @@ fn a_last_softmax_or_sigmoid_is_part_of_the_loss() {
     let linear = |model: Model, f| model.layer(Linear::new(3, 2).activation(f));
     let alone = |model: Model, f: Activation| model.layer(Linear::new(3, 2)).layer(f);
     let behind = |model: Model, f| {
-        model.layer(Linear::new(3, 2).activation(f)).layer(gatewave::Dropout::new(0.0)).layer(Select::LastStep)
+        model.layer(Linear::new(3, 2).activation(f)).layer(gatewave::layer::Dropout::new(0.0)).layer(Select::LastStep)
     };
     let steps = Targets::classes(array![[0, 1, 0], [1, 0, 1]]);
     let rows = Targets::classes(arr1(&[1, 0]));
@@ -192,7 +193,7 @@ fn a_padding_row_of_a_table_does_not_train() {
 fn equal_values_of_a_maximum_share_its_gradient() {
     let mut graph = Model::graph();
     let x = graph.sequence("x", 1);
-    let same = graph.add("same", gatewave::Dropout::new(0.5), x);
+    let same = graph.add("same", gatewave::layer::Dropout::new(0.5), x);
     let most = graph.add("most", Join::Maximum, [same.y(), x, x]);
     graph.output("y", most);
     let model = graph.finish().unwrap();
@@ -221,7 +222,7 @@ fn gradients_come_in_the_axes_of_the_call() {
     assert_eq!(rows.states[&0].c.as_ref().map(|c| c.shape().to_vec()), Some(vec![1, 2, 3]));
 }
 
-/// What a hidden state does to the loss is what a call does that begins at it: nothing but the steps behind it is read.
+/// A hidden state affects the loss like the initial state of a call that begins there: only later steps are read.
 #[test]
 fn hidden_states_have_the_gradients_of_a_call_that_begins_at_them() {
     for (model, features, has_cell) in

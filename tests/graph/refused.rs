@@ -1,6 +1,8 @@
-//! Edges that a description or the builder names wrongly: every error as text.
+//! Edges with wrong names in a description or the builder: every error as text.
 
-use gatewave::{Join, Linear, Model, State};
+use gatewave::interface::State;
+use gatewave::layer::Join;
+use gatewave::{Linear, Model};
 use serde_json::{Value as Json, json};
 
 use crate::{changed, refusal};

@@ -1,4 +1,4 @@
-//! The Keras cases of `tests/golden/keras.json`: files, inputs and wanted outputs. Knows the manifest alone.
+//! The Keras cases of `tests/golden/keras.json`: files, inputs and wanted outputs. Knows only the manifest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::support::fixtures::{Array, read_io};
 
-/// How many cases the manifest holds: a test that walks fewer has lost some.
+/// The number of cases in the manifest: a test that visits fewer has lost some.
 const COUNT: usize = 35;
 
 /// A golden case.
 pub(crate) struct Case {
     pub(crate) id: String,
-    /// The same model as an archive and as an `.h5` file, as far as they are there.
+    /// The same model as an archive and as an `.h5` file, if there are both.
     pub(crate) models: Vec<PathBuf>,
     /// Parameters, by Keras' count.
     pub(crate) parameters: usize,
@@ -28,17 +28,17 @@ pub(crate) struct Case {
     pub(crate) rtol: f64,
 }
 
-/// An input, and what it gives.
+/// An input, and the wanted output.
 pub(crate) struct Call {
     x: Array,
-    /// What its encoder takes, of a model that has one.
+    /// The input of the encoder, if the model has one.
     encoder: Option<Array>,
     pub(crate) wanted: ArrayD<f64>,
 }
 
 impl Call {
-    /// The input that it is of `model`, whose encoder's input is not its main one.
-    pub(crate) fn input(&self, model: &Model) -> Input {
+    /// Returns the input for `model`. The encoder's input is not the main one.
+    pub(crate) fn input(&self, model: &Model) -> Input<'static> {
         let tokens = model.input().is_ok_and(|flow| flow.tokens().is_some());
         let input = if tokens { Input::tokens(self.x.i64()) } else { Input::features(self.x.f32().clone()) };
         match (&self.encoder, &model.inputs[..]) {

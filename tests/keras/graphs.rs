@@ -1,18 +1,20 @@
-//! Models that are no chains: several inputs and outputs, joins, models in models, states and masks as values. Each file of
-//! `tests/golden/keras-graphs` beside the inputs and what Keras gave for them in float64; and what is refused.
+//! Models that are no chains: several inputs and outputs, joins, models in models, states and masks as values. Each
+//! file in `tests/golden/keras-graphs` comes with inputs and Keras' results for them in float64. Also what is refused.
 
 use std::path::{Path, PathBuf};
 
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::formats::keras;
-use gatewave::{Device, Engine, ErrorKind, LayerKind, Model, NamedTensors, Value as Edge, Weights, oracle};
+use gatewave::interface::Value as Edge;
+use gatewave::layer::LayerKind;
+use gatewave::{Device, Engine, ErrorKind, Model, NamedTensors, Weights, oracle};
 use serde_json::{Value, json};
 
 use crate::files::folder;
 use crate::refused::{Archive, archive};
 use crate::support::fixtures::read_io;
 
-/// How many model files there are.
+/// The number of model files.
 const COUNT: usize = 43;
 
 fn files() -> Vec<PathBuf> {
@@ -37,7 +39,7 @@ fn run(path: &Path) -> Result<(), String> {
     let (model, tensors) = keras::read(path).map_err(|e| e.to_string())?;
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.to_string())?;
     let input = model.named_input(&inputs).map_err(|e| e.to_string())?;
-    let engine = Engine::new(model.clone(), &weights, Device::Cpu).map_err(|e| e.to_string())?;
+    let engine = Engine::new(&model, &weights, Device::Cpu).map_err(|e| e.to_string())?;
     let got = engine.run(&input).map_err(|e| e.to_string())?;
     let truth = oracle::run(&model, &weights, &input).map_err(|e| e.to_string())?;
     let tolerance = Tolerance { abs: 1e-5, rel: 1e-5 };
@@ -49,7 +51,7 @@ fn run(path: &Path) -> Result<(), String> {
         model.named_output(&got).map_err(|e| e.to_string())?.into_iter().collect();
     for (name, wanted) in wanted {
         let got = named.get(&name).ok_or_else(|| format!("{name}: expected an output, got {:?}", named.keys()))?;
-        let compared = compare(got.real().view(), wanted.view(), tolerance).map_err(|e| format!("{name}: {e}"))?;
+        let compared = compare(got.to_f32().view(), wanted.view(), tolerance).map_err(|e| format!("{name}: {e}"))?;
         if !compared.passed() {
             return Err(format!("{name}: {compared}"));
         }
@@ -61,13 +63,13 @@ fn graph(name: &str) -> Archive {
     archive(&format!("../keras-graphs/{name}"))
 }
 
-/// The layer that is called `name`.
+/// Returns the layer with the name `name`.
 fn layer<'a>(archive: &'a mut Archive, name: &str) -> &'a mut Value {
     let layers = archive.config["config"]["layers"].as_array_mut().expect("layers");
     layers.iter_mut().find(|layer| layer["config"]["name"] == name).unwrap_or_else(|| panic!("no layer {name}"))
 }
 
-/// Argument `argument` of the first call of layer `name` becomes the output of layer `from`.
+/// Makes the output of layer `from` argument `argument` of the first call of layer `name`.
 fn connect(archive: &mut Archive, name: &str, argument: usize, from: &str) {
     let call = &mut layer(archive, name)["inbound_nodes"][0]["args"];
     let arguments = if call[0].is_array() { &mut call[0] } else { call };
@@ -81,8 +83,7 @@ fn model(name: &str) -> Model {
 #[test]
 fn layers_that_are_applied_twice_share_their_weights() {
     let model = model("siamese-3");
-    let prefixes: Vec<_> =
-        model.layers.iter().map(|layer| layer.weights.as_str()).filter(|w| w.contains('.')).collect();
+    let prefixes: Vec<_> = model.layers.iter().map(|layer| layer.prefix.as_str()).filter(|w| w.contains('.')).collect();
     assert_eq!(prefixes, ["tower.lstm.", "tower.gru.", "tower.lstm.", "tower.gru.", "dense."]);
     assert_eq!(model.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
 }
@@ -90,8 +91,8 @@ fn layers_that_are_applied_twice_share_their_weights() {
 #[test]
 fn states_of_two_directions_begin_a_layer_without_a_copy() {
     let model = model("seq2seq-bi-3");
-    let copies = |layer: &&gatewave::Layer| matches!(layer.kind, LayerKind::Slice(_) | LayerKind::Select(_));
-    // Those of the first decoder come whole; the sum and one cell state of the second are cut out.
+    let copies = |layer: &&gatewave::layer::Layer| matches!(layer.kind, LayerKind::Slice(_) | LayerKind::Select(_));
+    // Those of the first decoder come whole. The sum and one cell state of the second are sliced.
     assert_eq!(model.layers.iter().filter(copies).count(), 3);
     assert_eq!(model.inputs[0].name, "dec", "the output has the decoder's steps");
 }
@@ -100,7 +101,7 @@ fn states_of_two_directions_begin_a_layer_without_a_copy() {
 fn an_embedding_whose_mask_one_of_two_layers_takes_is_there_twice() {
     let model = model("seq2seq-decoder-twice-3");
     let tables = model.layers.iter().filter_map(|layer| match &layer.kind {
-        LayerKind::Embedding(table) => Some((layer.weights.as_str(), table.mask_token, layer.from[0])),
+        LayerKind::Embedding(table) => Some((layer.prefix.as_str(), table.mask_token, layer.from[0])),
         _ => None,
     });
     let tables: Vec<_> = tables.collect();
@@ -182,7 +183,7 @@ fn models_that_double_in_models_are_refused_before_they_fill_memory() {
             node
         };
         let layers = json!([input, node("m", "i")]);
-        // The second call: outputs count those of a functional model from 1.
+        // The second call: outputs number the calls of a functional model from 1.
         let second = if inner["class_name"] == "Functional" { 2 } else { 1 };
         let config =
             json!({"name": "m", "layers": layers, "input_layers": [["i", 0, 0]], "output_layers": [["m", second, 0]]});
@@ -202,7 +203,7 @@ fn steps_that_no_slice_leaves_and_masks_that_none_lifts_are_errors() {
     layer(&mut every_other, item)["inbound_nodes"][0]["args"][1][1]["config"]["step"] = json!(2);
     every_other
         .refused(ErrorKind::Model, &["layer get_item (GetItem): expected steps of a sequence (x[:, a:b], x[:, -1])"]);
-    // A GRU under a mask has computed what a layer without one would take.
+    // A GRU under a mask has computed the input of a layer without one.
     let mut lifted = graph("time-slices-3");
     connect(&mut lifted, "r", 0, item);
     lifted.refused(ErrorKind::Model, &["layer r (GRU): expected no mask, which Keras lays not over this layer"]);

@@ -1,9 +1,11 @@
-//! What is refused, and in which words: fixtures with one thing changed.
+//! What is refused, and in which words: fixtures with one change each.
 
 use std::io::{Cursor, Read, Write};
 
 use gatewave::formats::keras;
-use gatewave::{Axes, Device, Engine, Error, ErrorKind, Input, Model, Padding, Weights};
+use gatewave::interface::Axes;
+use gatewave::layer::Padding;
+use gatewave::{Device, Engine, Error, ErrorKind, Input, Model, Weights};
 use ndarray::{array, s};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
@@ -51,7 +53,7 @@ impl Archive {
         keras::read_bytes(&self.bytes(CompressionMethod::Stored)).map(|(model, _)| model)
     }
 
-    /// The configuration of layer `index`, counted from the `InputLayer`.
+    /// Returns the configuration of layer `index`, counted from the `InputLayer`.
     pub(crate) fn layer(&mut self, index: usize) -> &mut Value {
         &mut self.config["config"]["layers"][index]["config"]
     }
@@ -71,6 +73,8 @@ fn a_key_that_nobody_knows_is_an_error_that_names_layer_and_key() {
     let mut lstm = archive("k3_o_lstm_seq");
     lstm.layer(1)["forget_twice"] = json!(true);
     lstm.refused(ErrorKind::Model, &["config.json: layer lstm (LSTM): forget_twice: unknown key", "true"]);
+    let error = lstm.read().map(drop).expect_err("it is refused");
+    assert_eq!((error.layer(), error.node(), error.tensor()), (Some("lstm"), None, None));
 }
 
 #[test]
@@ -185,6 +189,26 @@ fn a_weight_of_another_shape_is_an_error_that_names_layer_and_dataset() {
 }
 
 #[test]
+fn a_model_that_was_never_built_is_told_how_to_be() {
+    let hint = "was the model built? call model.build(input_shape) or fit it, then save it again";
+    for (file, words) in [
+        ("unbuilt.keras", "layer embedding (Embedding): layers/embedding/vars/0: expected a dataset, got none"),
+        ("unbuilt.h5", "layer lstm_1 (LSTM): model_weights/lstm_1: weight_names: expected 1 named kernel, got []"),
+    ] {
+        let error = keras::read(folder().join("hostile").join(file)).expect_err("it has no weights");
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Weights, "{text}");
+        assert!(text.ends_with(&format!("{words}; {hint}")), "{text}");
+    }
+    let mut more = archive("k3_o_lstm_seq");
+    let layer = more.config["config"]["layers"][1].clone();
+    more.config["config"]["layers"].as_array_mut().expect("layers").push(layer);
+    more.layer(2)["name"] = json!("second");
+    let error = more.read().expect_err("it has no second layer").to_string();
+    assert!(!error.contains("built"), "a layer that the weights lack is another matter: {error}");
+}
+
+#[test]
 fn values_that_make_no_sense_are_errors() {
     let refused = |key: &str, value: Value, words: &[&str]| {
         let mut lstm = archive("k3_o_lstm_seq");
@@ -215,7 +239,7 @@ fn a_rate_of_dropout_that_is_no_share_is_refused() {
     let layers = model.config["config"]["layers"].as_array_mut().expect("layers");
     let dropout = layers.iter_mut().find(|layer| layer["class_name"] == "Dropout").expect("a Dropout");
     dropout["config"]["rate"] = json!(1.1);
-    model.refused(ErrorKind::Model, &["dropout: rate: expected 0 to 1, got 1.1"]);
+    model.refused(ErrorKind::Model, &["dropout (dropout): rate: expected 0 to 1, got 1.1"]);
 }
 
 #[test]
@@ -243,7 +267,7 @@ fn what_a_dead_step_gives_is_said_by_mask_and_wrapper() {
     gru.layer(2)["zero_output_for_mask"] = json!(true);
     assert_eq!(padding(&gru), Padding::Zero);
     gru.layer(2)["zero_output_for_mask"] = json!(false);
-    // A call may bring a mask to a model that makes none.
+    // A call may have a mask for a model that makes none.
     gru.layer(1)["mask_zero"] = json!(false);
     assert_eq!(padding(&gru), Padding::Held);
     gru.layer(2)["return_sequences"] = json!(false);
@@ -289,7 +313,7 @@ fn an_unrolled_layer_that_goes_backwards_gives_no_zeros_under_a_mask() {
     gru.layer(1)["mask_zero"] = json!(false);
     gru.read().expect("without a mask it is read");
 
-    // With a backward layer of its own, and where Keras 2 leaves it out.
+    // With a backward layer of its own, and with it left out, as in Keras 2.
     let inner = gru.layer(2).clone();
     for own in [true, false] {
         let mut both = archive("k3_o_mask_embed_gru_seq");
@@ -317,7 +341,7 @@ fn a_mask_that_a_layer_does_not_hand_on_is_not_laid_over_the_next_recurrent_laye
     plain.layer(1)["mask_zero"] = json!(false);
     assert_eq!(gru.read().expect("a chain").layers, plain.read().expect("a chain").layers);
 
-    // Behind a layer that is under the mask, its steps are gone.
+    // After a layer under the mask, the masked steps are lost.
     let layers = gru.config["config"]["layers"].as_array_mut().expect("layers");
     let mut first = layers[3].clone();
     first["config"]["name"] = json!("first");
@@ -342,10 +366,12 @@ fn a_graph_as_keras_2_writes_it_is_the_sequence_that_it_is() {
     config.insert("input_layers".into(), json!([["input_layer", 0, 0]]));
     config.insert("output_layers".into(), json!([[before, 0, 0]]));
     graph.config["class_name"] = json!("Functional");
-    // In reverse the first Dense of the file is the last of the chain: the archive counts by the file's order.
+    // In reverse, the first Dense of the file is the last of the chain: the archive counts by the file's order.
     graph.refused(ErrorKind::Weights, &["layer dense (Dense): layers/dense_1/vars/0: expected [20, 6], got [6, 4]"]);
     graph.config["config"]["layers"].as_array_mut().expect("layers").reverse();
-    assert_eq!(graph.read().expect("a chain"), sequential.read().expect("a sequence"));
+    let mut sequence = sequential.read().expect("a sequence");
+    sequence.input_layer = Some("input_layer".into());
+    assert_eq!(graph.read().expect("a chain"), sequence, "but for the input, which Keras then has a layer for");
 
     // A layer that no output needs is left out.
     graph.config["config"]["layers"][4]["inbound_nodes"] = json!([[["embedding", 0, 0, {}]]]);
@@ -393,7 +419,7 @@ fn a_file_that_is_cut_off_anywhere_is_an_error() {
     for name in ["k3_o_td_dense.keras", "k3_o_td_dense.h5"] {
         let bytes = std::fs::read(folder().join("keras").join(name)).expect("a fixture");
         for end in (0..bytes.len()).step_by(61) {
-            // What is cut may be what nobody looks at; then all elements must still be there.
+            // The part that is cut off may be unused. All other elements must then still be there.
             if let Ok((_, tensors)) = keras::read_bytes(&bytes[..end]) {
                 let all: Result<Vec<_>, _> = tensors.iter().map(|(_, tensor)| tensor.read()).collect();
                 assert!(all.is_ok() || all.is_err_and(|e| e.kind() == ErrorKind::Weights), "{name} {end}");

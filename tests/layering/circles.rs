@@ -1,6 +1,6 @@
-//! No two files of a room import each other, by themselves or by way of others.
+//! No two files of a module import each other, directly or through others.
 //!
-//! Reads `super::` and `crate::ROOM::` paths. What a room's own file re-exports for its files is no circle.
+//! Reads `super::` and `crate::ROOM::` paths. Names that a module re-exports for its own files make no circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::{code, group_items, rust_files};
 
-/// Folders whose files are held apart.
+/// Folders whose files are kept apart.
 const ROOMS: &[&str] = &[
     "cpu",
     "data",
@@ -19,25 +19,26 @@ const ROOMS: &[&str] = &[
     "formats/onnx",
     "gpu",
     "plan/lower",
-    "train",
+    "recipe",
     "weights",
 ];
 
-/// Files of a room that may import each other, since one type stands in all of them.
-const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["begin", "later", "push", "streams"])];
+/// Files of a module that may import each other, since they share one type.
+const ONE_TYPE: &[(&str, &[&str])] = &[("engine", &["begin", "pending", "push", "streams"])];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// The file of a room that `path`, under the room, is or belongs to; none for the room's own file, and for tests.
+/// Returns the file of a module that `path`, below the module's folder, is
+/// or belongs to. Returns `None` for the module's own file, and for tests.
 fn file_of(path: &str) -> Option<&str> {
     let first = path.split('/').next()?.trim_end_matches(".rs");
     (!["mod", "tests"].contains(&first) && !path.contains("/tests")).then_some(first)
 }
 
-/// What the file at `path`, under room `room`, imports by the names of the room's files.
+/// Returns what the file at `path`, in module `room`, imports, by the names of the module's files.
 fn imports(room: &str, path: &str, text: &str) -> BTreeSet<String> {
     let own = format!("crate::{}::", room.replace('/', "::"));
-    // Deeper down, `super` is a file of the room.
+    // Deeper down, `super` is a file of the module.
     let near = !path.contains('/') || path.split('/').count() == 2 && path.ends_with("/mod.rs");
     let roots = near.then_some("super::").into_iter().chain([own.as_str()]);
     let code = code(text);
@@ -58,7 +59,7 @@ fn word(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// Files that reach each other, each circle once.
+/// Returns files that import each other, each circle once.
 fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
     let reached = |from: &String| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
@@ -133,7 +134,7 @@ fn a_planted_circle_is_found() {
     assert_eq!(room(&by_way), [vec![a.clone(), b.clone(), c]].into());
     let two = [("a.rs", "// super::c\nuse super::b::B;"), ("b/mod.rs", "use super::a;"), ("c.rs", "use super::a;")];
     assert_eq!(room(&two), [vec![a, b]].into());
-    // A file below another one, and tests, are of it.
+    // Files below another one, and tests, belong to it.
     assert_eq!(room(&[("a/x.rs", "use super::b;"), ("b.rs", "use super::a;\n")]), [].into());
     assert_eq!(room(&[("a.rs", "use super::b;"), ("b.rs", "#[cfg(test)]\nmod tests {\nuse super::a;\n}")]), [].into());
 }

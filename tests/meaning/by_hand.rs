@@ -1,10 +1,10 @@
-//! Every cell and layer against an example worked by hand.
+//! Every cell and layer against an example worked out on paper.
 
+use gatewave::layer::{Bias, Cell, Reset};
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::{CellWeights, LayerWeights};
 use gatewave::{
-    Activation, Bias, Cell, Embedding, ErrorKind, Gru, Input, Linear, Lstm, Model, OneHot, Reset, Rnn, Select, States,
-    Weights,
+    Activation, Embedding, ErrorKind, Gru, Input, Linear, Lstm, Model, OneHot, Rnn, Select, States, Weights,
 };
 use ndarray::{Array2, ArrayView, Axis, arr1, array};
 
@@ -14,14 +14,8 @@ use crate::assert_near;
 pub(crate) fn one_unit(gates: &[[f32; 4]]) -> Weights {
     let column = |index: usize| gates.iter().map(|gate| gate[index]).collect::<Vec<_>>();
     let matrix = |index| arr1(&column(index)).insert_axis(Axis(1));
-    Weights::new(vec![LayerWeights::Recurrent(vec![CellWeights {
-        w_x: matrix(0),
-        w_h: matrix(1),
-        b_x: Some(arr1(&column(2))),
-        b_h: Some(arr1(&column(3))),
-        peepholes: None,
-        w_r: None,
-    }])])
+    let cell = CellWeights::new(matrix(0), matrix(1)).b_x(arr1(&column(2))).b_h(arr1(&column(3)));
+    Weights::new(vec![LayerWeights::Recurrent(vec![cell])])
 }
 
 /// One sequence of one feature through one unit, without a batch.
@@ -55,7 +49,7 @@ fn rnn_relu_cuts_at_zero() {
 
 #[test]
 fn lstm_gates_are_input_forget_cell_output() {
-    // Constant gates i = σ(1), f = σ(2), o = σ(−1), and g = tanh(x + h / 2): each gate is told from the others.
+    // Constant gates i = σ(1), f = σ(2), o = σ(−1), and g = tanh(x + h / 2): all gates differ.
     let weights = one_unit(&[[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0], [1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, -1.0]]);
     let states = States::with_cell(array![[0.25_f32]], array![[-0.5_f32]]);
     let truth = run_one(Model::new().layer(Lstm::new(1, 1)), &weights, [0.75, -0.5], states);
@@ -71,7 +65,7 @@ fn lstm_gates_are_input_forget_cell_output() {
 
 #[test]
 fn gru_reset_acts_after_the_product() {
-    // r = σ(x), z = σ(h), n = tanh(x/2 + 0.25 + r · (2h − 1)), worked by hand for x = 1, h = 0.5.
+    // r = σ(x), z = σ(h), n = tanh(x/2 + 0.25 + r · (2h − 1)), worked out for x = 1, h = 0.5.
     let weights = one_unit(&[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.5, 2.0, 0.25, -1.0]]);
     let truth = run_one(Model::new().layer(Gru::new(1, 1)), &weights, [1.0, -1.0], States::hidden(array![[0.5_f32]]));
     let step = |x: f64, h: f64| {
@@ -102,7 +96,7 @@ fn gru_reset_before_acts_on_the_state_and_not_on_the_bias() {
 #[test]
 fn lstm_projection_shrinks_the_hidden_state_and_not_the_cell() {
     let (w_x, w_h) = (Array2::zeros((8, 1)), Array2::zeros((8, 1)));
-    let cell = CellWeights { w_x, w_h, b_x: None, b_h: None, w_r: Some(array![[2.0, -4.0]]), peepholes: None };
+    let cell = CellWeights::new(w_x, w_h).w_r(array![[2.0, -4.0]]);
     let weights = Weights::new(vec![LayerWeights::Recurrent(vec![cell])]);
     // Every gate is σ(0) = ½ and the candidate tanh(0) = 0: c' = c / 2, h' = (2 tanh c'_0 − 4 tanh c'_1) / 2.
     let states = States::with_cell(array![[0.0_f32]], array![[1.0_f32, -2.0]]);

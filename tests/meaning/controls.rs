@@ -1,16 +1,14 @@
-//! Negative controls: the table's tolerance finds every bug planted in the weights, and every option that an executor
-//! would leave out.
+//! Negative controls: the table's tolerance finds every bug planted
+//! in the weights, and every option that an executor would ignore.
 
 use gatewave::conformance::{self, Bug, Case, InitialStates, MaskKind, cases};
+use gatewave::layer::{Bias, Coupling, Direction, Join, Layer, LayerKind, Merge, Padding, Peepholes, Recurrent};
 use gatewave::weights::LayerWeights;
-use gatewave::{
-    Activation, Bias, Coupling, Direction, Join, Layer, LayerKind, Merge, Model, Padding, Peepholes, Recurrent, Select,
-    Storage, Weights, oracle,
-};
+use gatewave::{Activation, Model, Precision, Select, Weights, oracle};
 
 use crate::as_output;
 
-/// Whether there are units that no bias keeps on: those that are off say nothing.
+/// Whether there are units that no bias keeps on. Units that are off show nothing.
 fn has_idle_units(case: &Case) -> bool {
     case.model.stacks().any(|stack| stack.functions[0].f == Activation::Relu && stack.bias == Bias::None)
 }
@@ -21,16 +19,16 @@ fn the_tables_tolerance_finds_every_planted_bug() {
     for case in cases() {
         for (count, bug) in planted.iter_mut().zip(Bug::ALL) {
             let hidden = match bug {
-                // From zero, one step multiplies the recurrent weights by nothing.
+                // From zero, one step multiplies the recurrent weights by zero.
                 Bug::RowOffByOne | Bug::ScaleOffByOne => {
                     case.time == 1 && case.states == InitialStates::Zero || has_idle_units(&case)
                 }
-                // A handful of weights may all happen to be near a half.
+                // A few weights may all happen to be near a half.
                 Bug::RoundedToHalf => {
-                    case.storage == Storage::F16 || case.model.stacks().any(|stack| stack.hidden_size < 8)
+                    case.precision == Precision::F16 || case.model.stacks().any(|stack| stack.hidden_size < 8)
                 }
                 Bug::RoundedToIntegers => {
-                    case.storage == Storage::I8 || case.model.stacks().any(|stack| stack.hidden_size < 8)
+                    case.precision == Precision::I8 || case.model.stacks().any(|stack| stack.hidden_size < 8)
                 }
                 Bug::GatesSwapped | Bug::BiasDropped => false,
             };
@@ -47,10 +45,10 @@ fn the_tables_tolerance_finds_every_planted_bug() {
     assert_eq!(planted, [228, 257, 267, 227, 244, 252]);
 }
 
-/// An option taken away from a stack.
+/// The removal of an option from a stack.
 type Change = fn(&mut Recurrent);
 
-/// What an executor could leave out.
+/// Options that an executor could ignore.
 const LEFT_OUT: [(&str, Change); 8] = [
     ("functions forward", |r| r.functions[0] = r.cell.functions()),
     ("functions in reverse", |r| r.functions[1] = r.cell.functions()),
@@ -66,13 +64,13 @@ const LEFT_OUT: [(&str, Change); 8] = [
         r.merge = match r.merge {
             Merge::Concat => Merge::Concat,
             Merge::Sum => Merge::Product,
-            Merge::Average | Merge::Product => Merge::Sum,
+            _ => Merge::Sum,
         }
     }),
     ("padding", |r| r.padding = Padding::Zero),
 ];
 
-/// The model with `change` made to each of its stacks, and its weights, where that is another model.
+/// Applies `change` to each stack of the model, and returns it with its weights; `None` if nothing changes.
 fn without(model: &Model, weights: &Weights, change: Change) -> Option<(Model, Weights)> {
     let (mut other, mut weights) = (model.clone(), weights.clone());
     for (layer, weights) in other.layers.iter_mut().zip(&mut weights.layers) {
@@ -86,16 +84,16 @@ fn without(model: &Model, weights: &Weights, change: Change) -> Option<(Model, W
     (other != *model).then_some((other, weights))
 }
 
-/// How much of the tolerance lies between the truth and what another model gives.
+/// Returns the distance of the true results from those of another model, as a part of the tolerance.
 fn used_by(case: &Case, model: &Model, weights: &Weights) -> f64 {
-    let weights = conformance::rounded(weights, case.storage).expect("weights are finite");
+    let weights = conformance::rounded(weights, case.precision).expect("weights are finite");
     let result = conformance::run(case, &mut |_, _, _, input| Ok(as_output(&oracle::run(model, &weights, &input)?)));
     assert!(result.outcome.is_ok(), "{result}");
     result.used()
 }
 
-/// Whether another option hides this one: padding where every step is live, functions of a direction that a stack has
-/// not, a merge of outputs that nothing takes.
+/// Whether another option hides this one: padding with only live steps, functions of
+/// a direction that a stack does not have, a merge of outputs that nothing takes.
 fn is_hidden(case: &Case, option: &str) -> bool {
     match option {
         "padding" => case.mask == MaskKind::All,
@@ -168,10 +166,10 @@ fn the_tables_tolerance_finds_one_peephole_lost() {
     assert_eq!(lost, 33);
 }
 
-/// A mistake made in a join.
+/// A mistake in a join.
 type Mistake = fn(&mut Layer);
 
-/// What an executor could mistake in a join.
+/// Mistakes that an executor could make in a join.
 const MISTAKEN: [(&str, Mistake); 4] = [
     ("the first two values have changed places", |layer| {
         if let LayerKind::Join(Join::Subtract | Join::Concat) = layer.kind {
@@ -199,7 +197,7 @@ const MISTAKEN: [(&str, Mistake); 4] = [
     }),
 ];
 
-/// The shapes of what `model` gives for the input of `case`.
+/// Returns the shapes of the results of `model` for the input of `case`.
 fn shapes(case: &Case, model: &Model) -> Vec<Vec<usize>> {
     let truth = oracle::run(model, &case.weights(), &case.input()).expect("a model that fits");
     [&truth.output].into_iter().chain(&truth.others).map(|output| output.shape().to_vec()).collect()
@@ -214,7 +212,7 @@ fn the_tables_tolerance_finds_every_mistake_in_a_join() {
             for (count, (mistake, change)) in mistaken.iter_mut().zip(MISTAKEN) {
                 let mut model = case.model.clone();
                 change(&mut model.layers[at]);
-                // A model in which nothing takes an input, or in which sizes differ, is no silent mistake.
+                // A model with an unused input, or with sizes that differ, is no silent mistake.
                 let fits = model.check().is_ok() && model.flows().ok() == case.model.flows().ok();
                 if model == case.model || !fits || shapes(&case, &model) != shapes(&case, &case.model) {
                     continue;

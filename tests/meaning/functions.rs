@@ -1,8 +1,9 @@
-//! Each function against PyTorch and Keras, which computed these numbers in f64; and what must hold of every one.
+//! Each function against numbers that PyTorch and Keras computed in f64; and properties of every function.
 
+use gatewave::layer::Constant;
 use gatewave::oracle;
 use gatewave::weights::LayerWeights;
-use gatewave::{Activation, Constant, Input, Linear, Model, Weights};
+use gatewave::{Activation, Input, Linear, Model, Weights};
 use ndarray::{Axis, arr1, array};
 
 use crate::assert_near;
@@ -13,7 +14,7 @@ const fn c(value: f32) -> Constant {
     Constant::new(value)
 }
 
-/// Each function, with constants that are not those it is known by, and what it gives for [`X`].
+/// Each function with unusual constants, and its results for [`X`].
 const WANTED: [(Activation, [f64; 4]); 27] = {
     use Activation as A;
     [
@@ -50,7 +51,7 @@ const WANTED: [(Activation, [f64; 4]); 27] = {
     ]
 };
 
-/// `f` of each number, by a layer of its own.
+/// Returns `f` of each number, by a layer of its own.
 fn values_of(f: Activation, x: &[f32]) -> Vec<f64> {
     let model = Model::new().layer(Linear::new(1, 1).no_bias()).layer(f);
     let weights = Weights::new(vec![LayerWeights::Linear { w: array![[1.0]], b: None }, LayerWeights::None]);

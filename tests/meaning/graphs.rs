@@ -1,18 +1,17 @@
-//! Models that are no chain against examples worked by hand: joins, several inputs and outputs, states that values begin,
-//! and what a call of several inputs is refused for.
+//! Models that are no chain against examples worked out on paper: joins, several inputs and
+//! outputs, states that begin at values. Also why calls with several inputs are refused.
 
+use gatewave::interface::{Axes, Graph, State};
+use gatewave::layer::{Join, Masking, Padding, SliceSteps};
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::{CellWeights, LayerWeights};
-use gatewave::{
-    Axes, Embedding, ErrorKind, Graph, Gru, Input, Join, Linear, Lstm, Masking, Model, Padding, Rnn, SliceSteps, State,
-    States, Weights,
-};
+use gatewave::{Embedding, ErrorKind, Gru, Input, Linear, Lstm, Model, Rnn, States, Weights};
 use ndarray::{Array2, Array3, ArrayD, arr1, array, s};
 
 use crate::assert_near;
 use crate::support::noise::noise;
 
-/// The model of what `build` adds.
+/// The model that `build` makes.
 fn model(build: impl FnOnce(&mut Graph)) -> Model {
     let mut graph = Model::graph();
     build(&mut graph);
@@ -30,21 +29,15 @@ fn times(w: f32) -> LayerWeights {
 
 /// Cells `tanh(w_x·x + w_h·h)` of one unit.
 fn units(cells: &[[f32; 2]]) -> LayerWeights {
-    let cell = |&[w_x, w_h]: &[f32; 2]| CellWeights {
-        w_x: array![[w_x]],
-        w_h: array![[w_h]],
-        b_x: Some(arr1(&[0.0])),
-        b_h: Some(arr1(&[0.0])),
-        w_r: None,
-        peepholes: None,
-    };
+    let cell =
+        |&[w_x, w_h]: &[f32; 2]| CellWeights::new(array![[w_x]], array![[w_h]]).b_x(arr1(&[0.0])).b_h(arr1(&[0.0]));
     LayerWeights::Recurrent(cells.iter().map(cell).collect())
 }
 
-/// What a join of a sequence and a row gives for two rows of two steps.
+/// Returns the result of joining a sequence and a row, for two rows of two steps.
 fn meeting(join: Join, axes: Axes, swapped: bool) -> Vec<f64> {
     let mut graph = Model::graph().axes(axes);
-    // The first input with a time axis is the main one, wherever it stands.
+    // The first input with a time axis is the main one, at any index.
     let row = graph.row("row", 1);
     let x = graph.sequence("x", 1);
     graph.add("joined", join, if swapped { [row, x] } else { [x, row] });
@@ -214,7 +207,7 @@ fn each_input_of_tokens_goes_through_its_own_table() {
         LayerWeights::Embedding(array![[10.0], [20.0]]),
         LayerWeights::None,
     ];
-    // What the caller masks is not read: it may be no token at all.
+    // What the caller masks is not read, so it may be no token at all.
     let input = Input::tokens(array![[2_i64, 0, 99]]).with_tokens("tags", array![[0_i64, 1, -7]]).lengths([2]);
     assert_near(run(&model, layers, &input).output.view(), &[10.0, 3.0, 20.0, 1.0, 10.0, 1.0], "both");
 }
@@ -351,12 +344,12 @@ fn values_of_different_time_that_meet_are_both_named() {
     assert_refused(&model, &call(&[2, 5, 3], &[2, 6, 3]), expected);
     let expected = "layer 4 sum (add): expected values of equal T, got rnn [4, 3] and ends [2, 3]";
     assert_refused(&model, &call(&[5, 3], &[6, 3]), expected);
-    let turned = Model { axes: Axes::TimeMajor, ..model };
+    let turned = model.axes(Axes::TimeMajor);
     let expected = "layer 4 sum (add): expected values of equal T, got rnn [4, 2, 3] and ends [2, 2, 3]";
     assert_refused(&turned, &call(&[5, 2, 3], &[6, 2, 3]), expected);
 }
 
-/// What a call tells of steps without a name, it tells of every time axis that has nothing of its own.
+/// Steps that a call gives without a name apply to every time axis without steps of its own.
 #[test]
 fn lengths_and_a_mask_are_those_of_all_inputs_of_equal_time() {
     let mut g = Model::graph();
@@ -379,7 +372,7 @@ fn lengths_and_a_mask_are_those_of_all_inputs_of_equal_time() {
     assert_ne!(run(input(5).lengths_of("other", [5, 2])), each);
     let live = Array2::from_shape_fn((2, 5), |(b, t)| b == 0 || t < 2);
     assert_eq!(run(input(5).mask(live.clone())), each);
-    // What one has of its own is its own, and need not have the T of the others.
+    // An axis with steps of its own need not have the T of the others.
     let apart = run(input(7).lengths_of("x", [5, 2]).lengths_of("other", [6, 3]));
     assert_eq!(run(input(7).lengths([5, 2]).lengths_of("other", [6, 3])), apart);
     assert_eq!(run(input(7).mask(live.clone()).lengths_of("other", [6, 3])), apart);
@@ -398,7 +391,7 @@ fn lengths_and_a_mask_are_those_of_all_inputs_of_equal_time() {
     assert_refused(&model, &wrong, "other: lengths: expected 0 to 7 (T) for row 1, got 8");
 }
 
-/// A mask takes steps out of what comes from it, and of nothing else.
+/// A mask takes steps out of the values computed from it, and of nothing else.
 #[test]
 fn masks_belong_to_values() {
     let mut g = Model::graph();
@@ -441,7 +434,7 @@ fn a_model_has_few_clocks() {
     );
 }
 
-/// One state of a stack may begin where the call says, and the other at a value.
+/// One state of a stack may begin as the call says, and the other at a value.
 #[test]
 fn a_call_says_only_of_states_that_no_value_begins() {
     let lstm = |state: State| {

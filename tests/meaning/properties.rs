@@ -1,11 +1,11 @@
-//! What must hold of any weights: rows are independent, padding changes nothing, two halves make a whole, reverse is
-//! forward turned around.
+//! Properties of all weights: rows are independent, padding changes
+//! nothing, two halves make a whole, reverse is forward with time reversed.
 
+use gatewave::interface::Axes;
+use gatewave::layer::{Cell, Direction, Functions, Recurrent};
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::LayerWeights;
-use gatewave::{
-    Activation, Axes, Cell, Direction, Functions, Gru, Input, Lstm, Model, Recurrent, Rnn, States, Weights,
-};
+use gatewave::{Activation, Gru, Input, Lstm, Model, Rnn, States, Weights};
 use ndarray::{Array2, ArrayD, Axis, IxDyn, Slice, concatenate, s};
 
 use crate::support::noise::noise;
@@ -14,7 +14,8 @@ use crate::{as_output, assert_near};
 const TIME: usize = 7;
 const BATCH: usize = 5;
 
-/// Every cell and its variants in a stack of two layers, forward and both ways, and one in reverse; with its weights.
+/// Every cell and its variants in a stack of two layers, forward
+/// and in both directions, and one in reverse; with weights.
 fn stacks() -> Vec<(Recurrent, Weights)> {
     let mut stacks = Cell::ALL.map(|cell| Recurrent::new(cell, 6, 9).num_layers(2)).to_vec();
     let elu = Functions { f: Activation::Softsign, g: Activation::Elu { alpha: 0.5.into() }, ..Functions::NONE };
@@ -38,7 +39,7 @@ fn states_for(stack: &Recurrent, batch: usize) -> States {
     States { h: noise(&[rows, batch, stack.state_size()], 1), c }
 }
 
-/// Row `b` of the batch axis, which is the second of a sequence and of a state.
+/// Returns row `b` of the batch axis, which is the second axis of a sequence and of a state.
 fn row<T: Clone>(array: &ArrayD<T>, b: usize) -> ArrayD<T> {
     array.index_axis(Axis(1), b).to_owned()
 }
@@ -47,7 +48,7 @@ fn row_states(states: &States, b: usize) -> States {
     States { h: row(&states.h, b), c: states.c.as_ref().map(|c| row(c, b)) }
 }
 
-/// Compares a row of a batch with what the row gives alone, at the steps in `steps`.
+/// Compares a row of a batch with the results of the row alone, at the steps in `steps`.
 #[track_caller]
 fn assert_row(batch: &Truth, b: usize, alone: &Truth, steps: &[usize]) {
     let of_row = row(&batch.output, b).select(Axis(0), steps);
@@ -142,8 +143,8 @@ fn a_sequence_in_two_halves_with_the_state_carried_equals_the_whole() {
 #[test]
 fn reverse_is_flip_forward_flip() {
     let x = noise(&[TIME, BATCH, 6], 0);
-    let mut flipped = x.clone();
-    flipped.invert_axis(Axis(0));
+    let mut reversed = x.clone();
+    reversed.invert_axis(Axis(0));
     for cell in Cell::ALL {
         let both = Recurrent::new(cell, 6, 9).bidirectional();
         let weights = Weights::random(&model(&both), 3).unwrap();
@@ -151,7 +152,7 @@ fn reverse_is_flip_forward_flip() {
         let reverse = Weights::new(vec![LayerWeights::Recurrent(vec![cells[1].clone()])]);
         let truth = oracle::run(&model(&both), &weights, &Input::features(x.clone())).unwrap();
         let mut alone =
-            oracle::run(&model(&Recurrent::new(cell, 6, 9)), &reverse, &Input::features(flipped.clone())).unwrap();
+            oracle::run(&model(&Recurrent::new(cell, 6, 9)), &reverse, &Input::features(reversed.clone())).unwrap();
         alone.output.invert_axis(Axis(0));
         assert_eq!(truth.output.slice(s![.., .., 9..]), alone.output.view().into_dimensionality().unwrap(), "{cell}");
         assert_eq!(truth.states[0].h.index_axis(Axis(0), 1), alone.states[0].h.index_axis(Axis(0), 0), "{cell}");

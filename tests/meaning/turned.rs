@@ -1,12 +1,11 @@
-//! What must hold of the options of a stack, whatever its weights: each is a plain stack turned around, merged, padded
-//! or given other weights.
+//! Properties of a stack's options with any weights: each equals a
+//! plain stack that is reversed, merged, padded or given other weights.
 
+use gatewave::interface::Axes;
+use gatewave::layer::{Cell, Direction, Functions, Masking, Merge, Padding, Recurrent};
 use gatewave::oracle::{self, Truth};
 use gatewave::weights::{CellWeights, LayerWeights};
-use gatewave::{
-    Activation, Axes, Cell, Direction, Embedding, Functions, Input, Lstm, Masking, Merge, Model, Padding, Recurrent,
-    Select, Weights,
-};
+use gatewave::{Activation, Embedding, Input, Lstm, Model, Select, Weights};
 use ndarray::{Array2, ArrayD, Axis, Ix3, s};
 
 use crate::assert_near;
@@ -17,7 +16,7 @@ const BATCH: usize = 4;
 const INPUT: usize = 5;
 const HIDDEN: usize = 7;
 
-/// One layer of each cell, and an LSTM with all that it can have.
+/// One layer of each cell, and an LSTM with all its options.
 fn layers() -> Vec<Recurrent> {
     let mut layers = Cell::ALL.map(|cell| Recurrent::new(cell, INPUT, HIDDEN)).to_vec();
     layers.push(Lstm::new(INPUT, HIDDEN).peepholes().coupled().clip(0.5).proj_size(3));
@@ -28,7 +27,7 @@ fn model(stack: &Recurrent) -> Model {
     Model::new().layer(stack.clone()).axes(Axes::TimeMajor)
 }
 
-/// `[B, T]`: rows with holes, with a dead beginning, with a dead end, and one that is all dead.
+/// `[B, T]`: rows with holes, with dead steps at the beginning or the end, and one without a live step.
 fn live() -> Array2<bool> {
     Array2::from_shape_fn((BATCH, TIME), |(b, t)| [t % 3 != 1, t >= 2, t < 4, false][b])
 }
@@ -48,7 +47,7 @@ fn weights(cells: impl Into<Vec<CellWeights>>) -> Weights {
     Weights::new(vec![LayerWeights::Recurrent(cells.into())])
 }
 
-/// From states that are not zero, with holes.
+/// Runs from states that are not zero, with holes.
 fn run(stack: &Recurrent, weights: &Weights, x: &ArrayD<f32>, live: &Array2<bool>) -> Truth {
     let rows = stack.num_layers * stack.directions();
     let c = (stack.cell == Cell::Lstm).then(|| noise(&[rows, BATCH, stack.hidden_size], 2));
@@ -60,7 +59,7 @@ fn x() -> ArrayD<f32> {
     noise(&[TIME, BATCH, INPUT], 0)
 }
 
-/// The same, the last step first.
+/// Returns the same array, with `axis` reversed.
 fn turned<T: Clone>(x: &ArrayD<T>, axis: usize) -> ArrayD<T> {
     let mut x = x.clone();
     x.invert_axis(Axis(axis));
@@ -69,17 +68,17 @@ fn turned<T: Clone>(x: &ArrayD<T>, axis: usize) -> ArrayD<T> {
 
 #[test]
 fn a_reverse_layer_is_flip_forward_flip_and_backwards_leaves_out_the_second() {
-    let flipped_live = turned(&live().into_dyn(), 1).into_dimensionality().unwrap();
+    let reversed_live = turned(&live().into_dyn(), 1).into_dimensionality().unwrap();
     for forward in layers() {
         for padding in [Padding::Zero, Padding::Held] {
             let forward = forward.clone().padding(padding);
             let weights = weights_of(&forward);
             let walk = |direction| run(&forward.clone().direction(direction), &weights, &x(), &live());
             let (reverse, backwards) = (walk(Direction::Reverse), walk(Direction::Backwards));
-            let flipped = run(&forward, &weights, &turned(&x(), 0), &flipped_live);
-            assert_eq!(backwards, flipped, "{}", forward.cell);
-            assert_eq!(reverse.output, turned(&flipped.output, 0), "{}", forward.cell);
-            assert_eq!(reverse.states, flipped.states, "{}", forward.cell);
+            let reversed = run(&forward, &weights, &turned(&x(), 0), &reversed_live);
+            assert_eq!(backwards, reversed, "{}", forward.cell);
+            assert_eq!(reverse.output, turned(&reversed.output, 0), "{}", forward.cell);
+            assert_eq!(reverse.states, reversed.states, "{}", forward.cell);
             assert_ne!(reverse.output, walk(Direction::Forward).output);
         }
     }
@@ -98,9 +97,9 @@ fn each_direction_of_both_is_a_layer_of_its_own() {
         let truth = run(&both, &all, &x(), &live());
         let width = both.state_size();
         for (index, direction) in [Direction::Forward, Direction::Reverse].into_iter().enumerate() {
-            let one = Recurrent { direction, functions: [both.functions[index]; 2], ..both.clone() };
+            let one = both.clone().direction(direction).functions(both.functions[index]);
             let own = weights([cells(&all)[index].clone()]);
-            // The states of both ways, of which a single direction takes its own.
+            // The states of both directions. A stack of one direction takes its own.
             let states = gatewave::States {
                 h: noise(&[2, BATCH, width], 1).slice(s![index..=index, .., ..]).to_owned().into_dyn(),
                 c: (both.cell == Cell::Lstm)

@@ -1,4 +1,4 @@
-//! Small ONNX files, written field by field: what a test changes it says.
+//! Small ONNX files, written field by field, so that a test states what it changes.
 
 /// A message, field after field.
 #[derive(Clone, Default)]
@@ -41,7 +41,7 @@ impl Message {
     }
 }
 
-/// A tensor of reals that lie in the file, each its own place times `step`.
+/// A tensor of reals in the file; each is its index times `step`.
 pub(crate) fn reals(name: &str, dims: &[i64], step: f32) -> Message {
     let count: i64 = dims.iter().product();
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
@@ -84,7 +84,7 @@ pub(crate) fn graph(name: &str, graph: &Graph) -> Message {
     Message::default().text(1, name).message(6, &graph.fields).int(20, 5)
 }
 
-/// A graph in the making.
+/// A graph under construction.
 #[derive(Clone, Default)]
 pub(crate) struct Graph {
     fields: Message,
@@ -133,7 +133,7 @@ impl Graph {
         self
     }
 
-    /// An input of these axes: a number is a length, a word a variable.
+    /// Adds an input with these axes: a number is a length, a word a variable.
     pub(crate) fn input(mut self, name: &str, data_type: i64, axes: &[&str]) -> Self {
         let shape = axes.iter().fold(Message::default(), |shape, axis| {
             let dim = match axis.parse() {

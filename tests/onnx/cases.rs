@@ -1,4 +1,4 @@
-//! The cases of `tests/golden/onnx/manifest.json`: files, inputs and wanted outputs. Knows the manifest alone.
+//! The cases of `tests/golden/onnx/manifest.json`: files, inputs and wanted outputs. Knows only the manifest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::support::fixtures::{Array, read_io};
 
-/// How many cases the manifest holds: a test that walks fewer has lost some.
+/// The number of cases in the manifest: a test that visits fewer has lost some.
 pub(crate) const COUNT: usize = 129;
 
-/// How many of them have external data.
+/// The number of cases with external data.
 pub(crate) const EXTERNAL: usize = 1;
 
-/// Tensors by name that go in, and those that come out.
+/// Input tensors by name, and output tensors.
 pub(crate) type Call = (BTreeMap<String, Array>, BTreeMap<String, ArrayD<f64>>);
 
 /// A golden case.

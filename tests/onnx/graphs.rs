@@ -1,8 +1,10 @@
-//! Graphs that say one thing in many ways: what the reader makes of them.
+//! Graphs that express the same thing in many ways, and how they are read.
 
+use gatewave::Model;
 use gatewave::formats::onnx::read_bytes;
+use gatewave::interface::OutputValue;
+use gatewave::layer::{Direction, LayerKind, Merge, Recurrent};
 use gatewave::weights::Tensors;
-use gatewave::{Direction, LayerKind, Merge, Model, OutputValue, Recurrent};
 
 use crate::build::{Graph, both, gru, int, ints, reals, sequence, text, weighted, wholes};
 
@@ -10,7 +12,7 @@ fn read(graph: &Graph) -> (Model, Tensors) {
     read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The layers in a few words each.
+/// Returns the layers in a few words each.
 fn layers(graph: &Graph) -> Vec<String> {
     read(graph).0.layers.iter().map(|layer| layer.kind.to_string()).collect()
 }
@@ -19,13 +21,13 @@ fn stack(model: &Model) -> Recurrent {
     model.stacks().next().expect("a stack").clone()
 }
 
-/// Constants that slices and reshapes name.
+/// Adds constants for slices and reshapes.
 fn numbers(graph: Graph) -> Graph {
     let graph = [-1, 0, 1, 2, 3].iter().fold(graph, |graph, &n| graph.initializer(&wholes(&n.to_string(), &[1], &[n])));
     graph.initializer(&wholes("end", &[1], &[i64::MAX]))
 }
 
-/// `graph` with a product of `inputs` features of `of` behind it.
+/// Adds a product with `inputs` features after `of`.
 fn product(graph: Graph, of: &str, inputs: i64) -> Graph {
     graph.initializer(&reals("V", &[inputs, 3], 1.0)).node("MatMul", &[of, "V"], &["Z"], &[]).output("Z")
 }
@@ -174,7 +176,7 @@ fn a_stack_knows_its_layers_as_the_graph_has_them() {
         .output("Y2")
         .output("hn");
     let (model, _) = read(&graph);
-    let recurrent = |layer: &gatewave::Layer| matches!(layer.kind, LayerKind::Recurrent(_));
+    let recurrent = |layer: &gatewave::layer::Layer| matches!(layer.kind, LayerKind::Recurrent(_));
     assert_eq!(model.layers.iter().filter(|layer| recurrent(layer)).count(), 2);
     let last = &model.ports.outputs[1];
     assert!(matches!(&last.value, OutputValue::States { stacks, .. } if stacks[..] == [0, 1]));

@@ -1,4 +1,4 @@
-//! Files made to harm: each is an error, soon and in little memory.
+//! Malicious files: each gives an error, quickly and with little memory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn a_file_cut_off_anywhere_is_an_error() {
     let bytes = both().output("Y").output("H").bytes();
     assert!(read_bytes(&bytes).is_ok());
     for end in 0..bytes.len() {
-        // The operators' version stands last: without it there is no model.
+        // The operators' version comes last: without it there is no model.
         let error = refused(&bytes[..end]);
         assert!([ErrorKind::Model, ErrorKind::Weights].contains(&error.kind()), "{end}: {error}");
     }
@@ -43,7 +43,7 @@ fn a_byte_changed_anywhere_never_panics() {
 #[test]
 fn a_field_of_no_number_is_an_error() {
     let bytes = both().output("Y").output("H").bytes();
-    // Length-delimited and empty, of number 0 and of one above the largest.
+    // Length-delimited and empty, with field number 0 and with one above the largest.
     for (field, number) in [(&[0x02, 0][..], "0"), (&[0x82, 0x80, 0x80, 0x80, 0x10, 0], "536870912")] {
         let error = refused(&[&bytes, field].concat());
         assert!(error.to_string().contains(&format!("a field of number {number}")), "{error}");
@@ -141,12 +141,12 @@ fn sizes_past_64_bits_are_errors() {
         .initializer(&wholes("to", &[1], &[i64::MIN]))
         .initializer(&wholes("axis", &[1], &[3]))
         .node("Slice", &["Y", "from", "to", "axis", "from"], &["Z"], &[]);
-    // The first feature: whatever is before the first element is taken as it.
+    // The first feature: an index before the first element means that element.
     let (model, _) = read_bytes(&graph.output("Z").bytes()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(model.layers[1].kind.to_string(), "slice(0..1)");
 }
 
-/// A folder of a test of its own, with a file `outside` beside it.
+/// A folder for one test, with a file `outside` beside it.
 fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name).join("model");
     fs::create_dir_all(&folder).expect("a folder is made");
@@ -154,7 +154,7 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// A model whose W lies in `location`, from `offset` on.
+/// A model whose W is in `location`, from `offset` on.
 fn external(location: &str, offset: &str) -> Vec<u8> {
     let entry = |key, value| Message::default().text(1, key).text(2, value);
     let w = shaped("W", 1, &[1, 6, 3])

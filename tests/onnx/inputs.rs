@@ -1,7 +1,8 @@
-//! What a graph does with its inputs before the first layer, and which of them a call must bring.
+//! How a graph uses its inputs before the first layer, and which of them a call must have.
 
 use gatewave::formats::onnx::read_bytes;
-use gatewave::{Device, Engine, ErrorKind, NamedTensors, Options, Pin, Value, Values};
+use gatewave::interface::{Pin, Value};
+use gatewave::{Device, Engine, ErrorKind, NamedTensors, Values};
 use ndarray::{ArrayD, IxDyn};
 
 use crate::build::{Graph, Message, both, float, int, ints, reals, sequence, text, weighted, wholes};
@@ -12,7 +13,7 @@ fn features() -> ArrayD<f32> {
     ArrayD::from_shape_fn(IxDyn(&[4, 2, 3]), |i| 0.7 * i[0] as f32 - 0.4 * i[1] as f32 + 0.3 * i[2] as f32)
 }
 
-/// What the only output of `graph` is for `x`, with lengths where it takes them.
+/// Returns the only output of `graph` for `x`, with lengths if it takes them.
 fn run(graph: &Graph, x: ArrayD<f32>) -> ArrayD<f32> {
     let (model, tensors) = read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"));
     let mut named: NamedTensors = [("X".to_owned(), Values::from(x))].into_iter().collect();
@@ -20,9 +21,9 @@ fn run(graph: &Graph, x: ArrayD<f32>) -> ArrayD<f32> {
         named.insert("lengths".into(), ndarray::arr1(&[4_i64, 2]).into());
     }
     let input = model.named_input(&named).unwrap_or_else(|e| panic!("{e}"));
-    let engine = Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu));
+    let engine = Engine::builder().device(Device::Cpu).load(&model, &tensors);
     let output = engine.expect("an engine").run(&input).expect("a result");
-    model.named_output(&output).expect("outputs").remove(0).1.real().into_owned()
+    model.named_output(&output).expect("outputs").remove(0).1.to_f32().into_owned()
 }
 
 /// `(X − [0, 0.5, 1]) / [1, 1.5, 2] · 3` as `S`.
@@ -97,17 +98,16 @@ fn a_function_of_the_input_is_a_layer() {
     let tanh = behind(sequence(Graph::new()).node("Tanh", &["X"], &["S"], &[]), "S");
     let wanted = run(&behind(sequence(Graph::new()), "X"), features().mapv(f32::tanh));
     assert_near(&run(&tanh, features()), &wanted);
-    // So it is where values beside a recurrent layer need it.
+    // The same holds for values beside a recurrent layer that need it.
     let skipped =
         behind(scaled(), "S").initializer(&wholes("axis", &[1], &[1])).node("Squeeze", &["Y", "axis"], &["Q"], &[]);
     let skipped = skipped.initializer(&reals("V", &[2, 3], 0.0)).node("MatMul", &["Q", "V"], &["P"], &[]);
     let graph = skipped.node("Add", &["P", "S"], &["Z"], &[]);
     let (model, tensors) = read_bytes(&graph.output("Z").bytes()).unwrap_or_else(|e| panic!("{e}"));
-    let engine =
-        Engine::from_tensors(model.clone(), &tensors, Options::default().device(Device::Cpu)).expect("an engine");
+    let engine = Engine::builder().device(Device::Cpu).load(&model, &tensors).expect("an engine");
     let given: NamedTensors = [("X".to_owned(), Values::from(features()))].into_iter().collect();
     let results = engine.run_named(&given).unwrap_or_else(|e| panic!("{e}"));
-    assert_near(&results[1].1.real(), &by_hand(&features()));
+    assert_near(&results[1].1.to_f32(), &by_hand(&features()));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_sum_or_mean_over_the_directions_merges_them() {
         let layers: Vec<_> = model.layers.iter().map(|layer| layer.kind.to_string()).collect();
         (model.stacks().next().expect("a stack").merge, layers.len())
     };
-    use gatewave::Merge::{Average, Sum};
+    use gatewave::layer::Merge::{Average, Sum};
     assert_eq!(merged("ReduceSum", "Y", 1, 17), (Sum, 2));
     assert_eq!(merged("ReduceMean", "Y", 1, 18), (Average, 2));
     assert_eq!(merged("ReduceMean", "H", 0, 17), (Average, 3));

@@ -1,9 +1,11 @@
-//! Graphs that are no chain: branches, heads, several inputs, states that nodes compute, graphs inside of graphs.
+//! Graphs that are no chain: branches, heads, several inputs, states that nodes compute, nested graphs.
 
+use gatewave::Model;
 use gatewave::formats::description;
 use gatewave::formats::onnx::read_bytes;
+use gatewave::interface::{Dim, InputValue, OutputValue, Pin, Value};
+use gatewave::layer::{Join, LayerKind};
 use gatewave::weights::Tensors;
-use gatewave::{Dim, InputValue, Join, LayerKind, Model, OutputValue, Pin, Value};
 
 use crate::build::{Graph, Message, both, graph as inner, gru, int, ints, reals, sequence, weighted, wholes};
 use crate::refused::refused;
@@ -15,7 +17,7 @@ fn read(graph: &Graph) -> (Model, Tensors) {
     (model, tensors)
 }
 
-/// The layers in a few words each.
+/// Returns the layers in a few words each.
 fn layers(graph: &Graph) -> Vec<String> {
     read(graph).0.layers.iter().map(|layer| layer.kind.to_string()).collect()
 }
@@ -28,7 +30,7 @@ fn layers_side_by_side_are_added_and_share_their_weights() {
     let (model, tensors) = read(&graph.output("Z"));
     let kinds: Vec<_> = model.layers.iter().map(|layer| layer.kind.to_string()).collect();
     assert_eq!(kinds, [GRU, GRU, "add"]);
-    assert_eq!(model.layers[0].weights, model.layers[1].weights);
+    assert_eq!(model.layers[0].prefix, model.layers[1].prefix);
     assert!(tensors.iter().all(|(name, _)| name.starts_with("0.")));
     assert_eq!(model.layers[2].from, [Value::Layer(0, Pin::Output), Value::Layer(1, Pin::Output)]);
 }
@@ -37,7 +39,7 @@ fn layers_side_by_side_are_added_and_share_their_weights() {
 fn other_weights_are_not_shared() {
     let graph = gru().node("GRU", &["X", "W", "R"], &["Y2"], &[]).node("Mul", &["Y", "Y2"], &["Z"], &[]).output("Z");
     let (model, _) = read(&graph);
-    assert_ne!(model.layers[0].weights, model.layers[1].weights);
+    assert_ne!(model.layers[0].prefix, model.layers[1].prefix);
     assert_eq!(model.layers[2].kind, LayerKind::Join(Join::Multiply));
 }
 
@@ -64,7 +66,7 @@ fn inputs_that_meet_step_by_step_are_told_together() {
     let ports = model.ports.inputs;
     assert_eq!(ports[1].value, InputValue::Input(1));
     assert_eq!(ports[0].axes, ports[1].axes);
-    // Axes that cannot be one are told with the node.
+    // If axes cannot be the same, the error names the node.
     let graph = gru()
         .input("X2", 1, &["7", "batch", "3"])
         .input("X3", 1, &["5", "batch", "3"])
@@ -117,14 +119,14 @@ fn the_first_step_is_a_row_like_any_other() {
     assert_eq!(layers(&graph), [GRU, "slice_steps(0..1)", "last_step", "add"]);
 }
 
-/// A graph that squeezes axis 1 of `of`, and one that gives it as it is.
+/// A graph that squeezes axis 1 of `of`, and one that leaves it unchanged.
 fn branches(of: &str) -> [Message; 2] {
     let squeeze = Graph::new().initializer(&wholes("one", &[1], &[1])).node("Squeeze", &[of, "one"], &["S"], &[]);
     let kept = Graph::new().node("Identity", &[of], &["K"], &[]);
     [inner("then_branch", &squeeze.output("S")), inner("else_branch", &kept.output("K"))]
 }
 
-/// An input of four axes, of which the second may be 1.
+/// An input of four axes; the second one may be 1.
 fn maybe_one(axis: &str) -> Graph {
     weighted(Graph::new().input("X", 1, &["time", axis, "batch", "3"]), 3, 1)
         .initializer(&wholes("place", &[1], &[1]))
@@ -163,7 +165,7 @@ fn a_condition_that_depends_on_the_call_is_refused() {
     assert!(text.contains("(If): which graph is meant depends on the call: on whether n0 is 7"), "{text}");
 }
 
-/// The rows of X sorted by lengths, and what undoes it.
+/// Sorts the rows of X by lengths, and undoes it.
 fn sorted(graph: Graph) -> Graph {
     graph
         .input("lengths", 7, &["batch"])
@@ -243,7 +245,7 @@ fn two_ways_through_time_are_read_where_each_is_turned_back() {
     let graph = turned(graph, "back", "own");
     let (model, _) = read(&graph.clone().node("Concat", &["Y", "own"], &["Z"], &[int("axis", 3)]).output("Z"));
     let directions: Vec<_> = model.stacks().map(|stack| stack.direction).collect();
-    assert_eq!(directions, [gatewave::Direction::Forward, gatewave::Direction::Reverse]);
+    assert_eq!(directions, [gatewave::layer::Direction::Forward, gatewave::layer::Direction::Reverse]);
     let text = refused(&graph.node("Tanh", &["turned"], &["T"], &[]).output("T"));
     assert!(text.contains("steps in reverse, but for an RNN, LSTM or GRU"), "{text}");
 }

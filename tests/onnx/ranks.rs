@@ -1,5 +1,4 @@
-//! Every operator on values of every kind and rank, with axes inside and outside of them: an error or a model, never a
-//! panic.
+//! Every operator on values of every kind and rank, with valid and invalid axes: an error or a model, never a panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,7 +21,7 @@ fn values() -> (Graph, Vec<String>) {
             .node("Expand", &["reals1", &format!("shape{i}")], &[&format!("repeated{i}")], &[]);
         names.extend(["reals", "wholes", "shape", "filled"].map(|kind| format!("{kind}{i}")));
     }
-    // Those that three elements can be stretched to.
+    // Values that three elements can be repeated to.
     names.extend([2, 3].map(|i| format!("repeated{i}")));
     for (i, axes) in words.into_iter().enumerate() {
         graph = graph.input(&format!("input{i}"), 1, axes).input(&format!("tokens{i}"), 7, axes);
@@ -42,7 +41,7 @@ fn read(graph: &Graph) {
     }
 }
 
-/// The cases that panic, of all that `nodes` makes for each pair of values.
+/// Returns the number of cases that panic, of all that `nodes` makes for each pair of values.
 fn sweep(nodes: impl Fn(&Graph, &str, &str) -> Vec<(String, Graph)>) -> usize {
     let (graph, names) = values();
     let (mut count, mut failed) = (0, Vec::new());
@@ -69,7 +68,7 @@ fn an_axis_that_one_value_has_and_another_lacks_never_panics() {
                 let node = graph.clone().node(op, &[a, b], &["Z"], &[int("axis", axis)]);
                 cases.push((format!("{op} along {axis}"), node));
             }
-            // What was joined is used as a weight, and its elements are read.
+            // A joined value is used as a weight, and its elements are read.
             let node = graph.clone().node("Concat", &[a, b], &["W2"], &[int("axis", axis)]);
             let node = node.node("MatMul", &["X", "W2"], &["Z"], &[]);
             cases.push((format!("MatMul with Concat along {axis}"), node));
@@ -130,7 +129,7 @@ fn values_of_any_two_ranks_never_panic() {
 fn an_axis_in_an_attribute_never_panics_whatever_the_rank() {
     let operators = ["Squeeze", "Unsqueeze", "ReduceSum", "ReduceMean", "ReduceProd"];
     sweep(|graph, a, b| {
-        // One value: the other stands for nothing.
+        // If there is only one value, the other is unused.
         if a != b {
             return Vec::new();
         }

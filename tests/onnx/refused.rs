@@ -1,4 +1,4 @@
-//! Graphs that are not read: each error names the node and says why.
+//! Graphs that are not supported: each error names the node and the reason.
 
 use gatewave::ErrorKind;
 use gatewave::formats::onnx::read_bytes;
@@ -7,7 +7,7 @@ use crate::build::{
     Graph, Message, both, float, gru, int, ints, reals, sequence, shaped, text, texts, weighted, wholes,
 };
 
-/// That `graph` is refused as a model, and what the error says.
+/// Checks that `graph` is refused, and returns the error.
 pub(crate) fn refused(graph: &Graph) -> String {
     let error = read_bytes(&graph.bytes()).expect_err("the graph is refused");
     assert_eq!(error.kind(), ErrorKind::Model, "{error}");
@@ -20,6 +20,8 @@ const ELSEWHERE: &str = "; a general runtime such as ONNX Runtime may run this g
 fn an_operator_that_is_not_read_is_named_with_its_node() {
     let graph = gru().node("Einsum", &["Y"], &["Z"], &[]).output("Z");
     assert_eq!(refused(&graph), format!("node \"the Einsum\" (Einsum): the operator is not read{ELSEWHERE}"));
+    let error = read_bytes(&graph.bytes()).expect_err("the graph is refused");
+    assert_eq!((error.node(), error.layer(), error.tensor()), (Some("the Einsum"), None, None));
     let graph = gru().node("LayerNormalization", &["Y"], &["Z"], &[]).output("Z");
     assert!(refused(&graph).contains("the operator is refused: no layer here normalizes"));
     let graph = gru().node("DynamicQuantizeLinear", &["Y"], &["Z"], &[]).output("Z");

@@ -1,9 +1,10 @@
-//! Initial states of the file: how graphs write them, and that they are the states that a caller would bring.
+//! Initial states from the file: how graphs write them, and that they act like states from a caller.
 
 use gatewave::formats::description;
 use gatewave::formats::onnx::read_bytes;
+use gatewave::layer::Initial;
 use gatewave::weights::Tensors;
-use gatewave::{Device, Engine, Initial, NamedTensors, Options, Output, Values};
+use gatewave::{Device, Engine, NamedTensors, Output, Values};
 use ndarray::{ArrayD, IxDyn};
 
 use crate::build::{Graph, Message, int, ints, reals, text, wholes};
@@ -19,7 +20,7 @@ fn lstm() -> Graph {
         .initializer(&reals("B", &[2, 16], 0.03))
 }
 
-/// `graph` with the LSTM that begins at `h` and `c`.
+/// Adds to `graph` the LSTM that begins at `h` and `c`.
 fn begun(graph: Graph, h: &str, c: &str, attributes: &[Message]) -> Graph {
     let attributes = [&[int("hidden_size", 2), text("direction", "bidirectional")], attributes].concat();
     graph
@@ -29,7 +30,7 @@ fn begun(graph: Graph, h: &str, c: &str, attributes: &[Message]) -> Graph {
         .output("C")
 }
 
-/// What `graph` gives for 3 rows of 4 steps or less, one of them of none, and for `more`.
+/// Returns the results of `graph` for `more`, and 3 rows of at most 4 steps; one row has none.
 fn run(graph: &Graph, more: &[(&str, &ArrayD<f32>)]) -> Output {
     let (model, tensors) = read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"));
     let native = description::from_json(&description::to_json(&model), &tensors).expect("a description is read");
@@ -40,7 +41,7 @@ fn run(graph: &Graph, more: &[(&str, &ArrayD<f32>)]) -> Output {
         [("X".to_owned(), Values::from(x)), ("lengths".to_owned(), lengths.into())].into_iter().collect();
     named.extend(more.iter().map(|(name, states)| ((*name).to_owned(), Values::from((*states).clone()))));
     let input = model.named_input(&named).unwrap_or_else(|e| panic!("{e}"));
-    let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu)).expect("an engine");
+    let engine = Engine::builder().device(Device::Cpu).load(model, &tensors).expect("an engine");
     engine.run(&input).expect("a result")
 }
 
@@ -49,7 +50,7 @@ fn for_each_row(step: f32) -> ArrayD<f32> {
     ArrayD::from_shape_fn(IxDyn(&[2, 3, 2]), |i| (2 * i[0] + i[2]) as f32 * step)
 }
 
-/// What the graph gives where the caller brings the states.
+/// Returns the results if the caller gives the states.
 fn brought(h: f32, c: f32) -> Output {
     let graph = lstm().input("h", 1, &["2", "batch", "2"]).input("c", 1, &["2", "batch", "2"]);
     run(&begun(graph, "h", "c", &[]), &[("h", &for_each_row(h)), ("c", &for_each_row(c))])
@@ -143,7 +144,8 @@ fn states_are_all_of_the_file_or_all_of_the_caller() {
     assert!(text.contains("expected both from the caller or both of the file"), "{text}");
 }
 
-/// A GRU of 3 units on `X`, `[2, 4, 3]` of any or of fixed sizes, that begins at `h`; more of `graph` stands before it.
+/// A GRU of 3 units on `X`, `[2, 4, 3]` of any or of fixed sizes,
+/// that begins at `h`. The nodes of `graph` come before it.
 fn gru_at(graph: Graph, h: &str, sizes: &[&str]) -> Graph {
     graph
         .input("X", 1, sizes)
@@ -158,12 +160,12 @@ fn gru_at(graph: Graph, h: &str, sizes: &[&str]) -> Graph {
         )
 }
 
-/// What `graph` gives on the CPU for inputs of these names.
+/// Returns the results of `graph` on the CPU for inputs with these names.
 fn outputs(graph: &Graph, inputs: &[(&str, &ArrayD<f32>)]) -> Vec<(String, Values)> {
     let (model, tensors) = read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"));
     let native = description::from_json(&description::to_json(&model), &tensors).expect("a description is read");
     assert_eq!(native, model);
-    let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu)).expect("an engine");
+    let engine = Engine::builder().device(Device::Cpu).load(model, &tensors).expect("an engine");
     let named = inputs.iter().map(|(name, array)| ((*name).to_owned(), Values::from((*array).clone()))).collect();
     engine.run_named(&named).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -202,7 +204,7 @@ fn a_row_begins_a_node_and_flows_into_another() {
     let h = row.clone().insert_axis(ndarray::Axis(0));
     let want = outputs(&brought, &[("X", &x), ("h", &h)]).remove(0).1;
     for (sizes, rows) in [(["2", "4", "3"], ["2", "3"]), (["batch", "time", "3"], ["batch", "3"])] {
-        // The state is taken first, and then the features; and the other way round.
+        // The state is used first, and then the features; and the other way round.
         for first in [true, false] {
             let graph = Graph::new().input("row", 1, &rows).initializer(&wholes("front", &[1], &[0])).node(
                 "Unsqueeze",
@@ -214,7 +216,7 @@ fn a_row_begins_a_node_and_flows_into_another() {
             let graph = if first { tanh(gru_at(graph, "h", &sizes)) } else { gru_at(tanh(graph), "h", &sizes) };
             let got = outputs(&graph.output("H").output("other"), &[("X", &x), ("row", &row)]);
             assert_eq!(got[0].1, want);
-            let Values::Real(other) = &got[1].1 else { panic!("{got:?}") };
+            let Values::F32(other) = &got[1].1 else { panic!("{got:?}") };
             assert!(other.iter().zip(&row).all(|(got, x)| (got - x.tanh()).abs() < 1e-6), "{other}");
         }
     }

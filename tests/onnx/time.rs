@@ -5,7 +5,7 @@ use gatewave::formats::onnx::read_bytes;
 use crate::build::{Graph, gru, int, reals, sequence, shaped, weighted, wholes};
 use crate::refused::refused;
 
-/// The layers in a few words each.
+/// Returns the layers in a few words each.
 fn layers(graph: &Graph) -> Vec<String> {
     let (model, _) = read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"));
     model.layers.iter().map(|layer| layer.kind.to_string()).collect()
@@ -13,7 +13,7 @@ fn layers(graph: &Graph) -> Vec<String> {
 
 const GRU: &str = "gru reset before(3→2)";
 
-/// `graph`, and `from` cut over its first axis.
+/// Adds to `graph` a slice of `from` over its first axis.
 fn sliced(graph: Graph, from: &str, [start, end, step]: [i64; 3], to: &str) -> Graph {
     let name = |what: &str| format!("{to} {what}");
     let numbers = [("start", start), ("end", end), ("axis", 0), ("step", step)];
@@ -23,7 +23,7 @@ fn sliced(graph: Graph, from: &str, [start, end, step]: [i64; 3], to: &str) -> G
     graph.node("Slice", &inputs, &[to], &[])
 }
 
-/// A GRU over `x`, with lengths where they are named.
+/// Adds a GRU over `x`, with lengths if they have a name.
 fn gru_over(graph: Graph, x: &str, lengths: &str, to: &str) -> Graph {
     graph.node("GRU", &[x, "W", "R", "", lengths], &[to], &[])
 }
@@ -96,7 +96,7 @@ fn lengths_do_not_reach_over_a_slice() {
         let graph = graph.initializer(&reals("W2", &[1, 6, 2], 0.1));
         graph.node("GRU", &["P", "W2", "R", "", lengths], &["Z"], &[]).output("Z")
     };
-    // The second would run over steps that the first has not.
+    // The second would run over steps that the first does not have.
     let before = second(sliced(squeezed(gru_over(lengths(), "X", "lengths", "Y"), "Y", "S"), "S", [1, -1, 1], "P"), "");
     let text = "sequence_lens: expected none of steps that are sliced or joined before another recurrent node";
     assert!(refused(&before).contains(text), "{}", refused(&before));
@@ -104,11 +104,11 @@ fn lengths_do_not_reach_over_a_slice() {
     assert!(
         refused(&own).contains("sequence_lens: expected none of steps that are sliced or joined, which no input has")
     );
-    // Told after the slice.
+    // The lengths come after the slice.
     let after = gru_over(sliced(lengths(), "X", [1, -1, 1], "P"), "P", "", "Y");
     let after = gru_over(after, "X", "lengths", "Z").output("Y").output("Z");
     assert!(refused(&after).contains("sequence_lens: expected those of the recurrent node before it"));
-    // Where no recurrent node is behind the slice, what stands after the end of a row is 0, as ONNX has it.
+    // If no recurrent node follows the slice, the values after the end of a row are 0, as in ONNX.
     let read = sliced(squeezed(gru_over(lengths(), "X", "lengths", "Y"), "Y", "S"), "S", [1, -1, 1], "P").output("P");
     assert_eq!(layers(&read), [GRU, "slice_steps(1..-1)"]);
 }

@@ -1,24 +1,22 @@
-//! Which way layers go through time, in plans alone: which step each dispatch computes and from which rows, what is
-//! blanked and merged, for every cell, direction, merge, padding and mask.
+//! The directions of layers through time, in plans alone: which step each dispatch computes from
+//! which rows, and what is masked and merged. For every cell, direction, merge, padding and mask.
 
 use std::collections::BTreeSet;
 
-use gatewave::kernel::{Combine, Kernel, Mask, Params, Program, Storage};
-use gatewave::layout::Layout;
-use gatewave::plan::check::covers;
-use gatewave::plan::lower::lower;
-use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Dispatch, Feed, Limits, Plan, Shape, Window};
-use gatewave::{
-    Activation, Cell, Direction, Dropout, Drops, Embedding, Error, Gru, Linear, Lstm, Merge, Model, OneHot, Padding,
-    Recurrent, Reset, Rnn, Select, Strategy,
-};
+use gatewave::inspect::kernel::{Combine, Kernel, Mask, Params, Program};
+use gatewave::inspect::layout::Layout;
+use gatewave::inspect::plan::check::covers;
+use gatewave::inspect::plan::lower::lower;
+use gatewave::inspect::plan::tune::{Target, Tuning};
+use gatewave::inspect::plan::{Dispatch, Feed, Limits, Plan, Shape, Window};
+use gatewave::layer::{Cell, Direction, Dropout, Merge, Padding, Recurrent, Reset};
+use gatewave::{Activation, Embedding, Error, Gru, Linear, Lstm, Model, OneHot, Precision, Rnn, Select, Strategy};
 
 use crate::support::plans::Outcomes;
 
 const DIRECTIONS: [Direction; 4] = [Direction::Forward, Direction::Reverse, Direction::Backwards, Direction::Both];
 
-/// A device that takes so little at once that time and directions are cut.
+/// A device with such small limits that time and directions are cut.
 const NARROW: Limits = Limits { binding_bytes: 16 << 10, ..Limits::WEBGPU };
 
 fn try_plan(
@@ -28,12 +26,12 @@ fn try_plan(
     tuning: impl Into<Tuning>,
 ) -> Result<Plan, Error> {
     let tuning = tuning.into();
-    let layout = Layout::of(model, Storage::F32).expect("the model is right").with_medium(tuning.medium());
+    let layout = Layout::of(model, Precision::F32).expect("the model is right").with_medium(tuning.medium());
     let (time, batch, mask) = shape;
     lower(model, &layout, Shape::new(time, batch, mask), limits, &tuning)
 }
 
-/// What a software GPU chooses but for the strategy.
+/// The choices of a software GPU, with this strategy.
 fn by(strategy: Strategy) -> Tuning {
     Tuning::of(Target::Software).with_strategy(Some(strategy))
 }
@@ -54,7 +52,7 @@ fn count(plan: &Plan, kernel: Kernel) -> usize {
     plan.steps.iter().filter(|step| plan.programs[step.program].kernel() == kernel).count()
 }
 
-/// The pairs of params that direction `z` of a dispatch goes by: source, target, gates, live.
+/// Returns the pairs of params for direction `z` of a dispatch: source, target, gates, live.
 fn pairs(p: &Params, z: u32) -> [usize; 4] {
     let pairs = match z {
         0 => [p.source_0, p.target_0, p.gates_0, p.live_0],
@@ -63,13 +61,13 @@ fn pairs(p: &Params, z: u32) -> [usize; 4] {
     pairs.map(|row| row as usize)
 }
 
-/// The row of its slot that a window starts at.
+/// Returns the row of its slot at which a window starts.
 fn first_row(plan: &Plan, window: Window) -> usize {
     let row: usize = plan.slots[window.slot].dims[1..].iter().product();
     usize::try_from(window.offset).expect("a small plan") / (4 * row)
 }
 
-/// What one step of one direction does: which step of the input, from and to which row of the hidden state.
+/// One step of one direction: which step of the input, and from and to which row of the hidden state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Walked {
     step: usize,
@@ -77,7 +75,7 @@ struct Walked {
     target: usize,
 }
 
-/// The walk of each direction of a model of one layer on features, as its plan has it.
+/// Returns the walk of each direction in the plan of a model of one layer on features.
 fn walks(plan: &Plan) -> [Vec<Walked>; 2] {
     let batch = plan.shape.batch;
     let mut steps_of_gates = vec![usize::MAX; 2 * plan.shape.time];
@@ -87,7 +85,7 @@ fn walks(plan: &Plan) -> [Vec<Walked>; 2] {
         for z in 0..step.grid[2] {
             let [source, target, gates, live] = pairs(p, z);
             match program.kernel() {
-                Kernel::Project => {
+                Kernel::Gemm => {
                     let first = first_row(plan, step.windows[1]);
                     for row in 0..p.rows as usize / batch {
                         steps_of_gates[target / batch + row] = first + source / batch + row;
@@ -120,7 +118,7 @@ fn walks(plan: &Plan) -> [Vec<Walked>; 2] {
 
 #[test]
 fn each_step_reads_the_row_that_the_one_before_it_wrote() {
-    // A device so little trusted that a scan takes some steps of a chunk at a time.
+    // A device with a low loop limit, so that a scan takes only some steps of a chunk at a time.
     let mistrusted = Limits { loop_iterations: 200, ..Limits::WEBGPU };
     let sizes = [(1, Limits::WEBGPU), (7, Limits::WEBGPU), (50, NARROW), (203, NARROW), (60, mistrusted)];
     for (direction, strategy) in DIRECTIONS.into_iter().flat_map(|d| [(d, Strategy::Step), (d, Strategy::Scan)]) {
@@ -176,8 +174,8 @@ fn directions_of_different_functions_share_the_product_and_no_step() {
     let alike = plan(&Model::new().layer(stack.clone()), (6, 2, Mask::All));
     stack.functions[1].g = Activation::Relu;
     let apart = plan(&Model::new().layer(stack), (6, 2, Mask::All));
-    assert_eq!((count(&alike, Kernel::Project), count(&alike, Kernel::Step)), (1, 6));
-    assert_eq!((count(&apart, Kernel::Project), count(&apart, Kernel::Step)), (1, 12));
+    assert_eq!((count(&alike, Kernel::Gemm), count(&alike, Kernel::Step)), (1, 6));
+    assert_eq!((count(&apart, Kernel::Gemm), count(&apart, Kernel::Step)), (1, 12));
     assert_eq!(walks(&alike), walks(&apart));
     for step in apart.steps.iter().filter(|step| parts(&apart, step).0.kernel() == Kernel::Step) {
         let (program, p) = parts(&apart, step);
@@ -186,7 +184,7 @@ fn directions_of_different_functions_share_the_product_and_no_step() {
     }
 }
 
-/// The kernels beside the steps that a masked stack of two layers takes before `rest`.
+/// Returns the kernels besides the steps that a masked stack of two layers needs before `rest`.
 fn beside(direction: Direction, merge: Merge, padding: Padding, rest: &[Select]) -> Vec<Kernel> {
     let stack = Rnn::new(8, 16).num_layers(2).direction(direction).merge(merge).padding(padding);
     let model = rest.iter().fold(Model::new().layer(stack), |model, select| model.layer(*select));
@@ -195,23 +193,24 @@ fn beside(direction: Direction, merge: Merge, padding: Padding, rest: &[Select])
 
 #[test]
 fn padding_is_blanked_where_something_sees_it() {
-    use Kernel::{Blank, Merge as Merged, Pick, Project};
+    use Kernel::{FinalState, Gemm, MaskOutputs, Merge as Merged};
     for padding in [Padding::Zero, Padding::Held] {
         let of = |direction, merge, rest: &[Select]| beside(direction, merge, padding, rest);
-        // A cell sees no dead output below it, but for a backwards one's, which stand elsewhere than their steps.
-        assert_eq!(of(Direction::Forward, Merge::Concat, &[]), [Project, Project, Blank]);
-        assert_eq!(of(Direction::Reverse, Merge::Concat, &[]), [Project, Project, Blank]);
-        assert_eq!(of(Direction::Backwards, Merge::Concat, &[]), [Project, Blank, Project, Blank]);
-        assert_eq!(of(Direction::Both, Merge::Concat, &[]), [Project, Project, Blank]);
-        // The padding of each direction is there before they are merged.
-        assert_eq!(of(Direction::Both, Merge::Sum, &[]), [Project, Merged, Project, Blank, Merged]);
-        // Nobody sees the sequence before a selection of final states.
+        // A cell sees no dead output of the layer below, except that
+        // of a backwards one, whose outputs are not at their steps.
+        assert_eq!(of(Direction::Forward, Merge::Concat, &[]), [Gemm, Gemm, MaskOutputs]);
+        assert_eq!(of(Direction::Reverse, Merge::Concat, &[]), [Gemm, Gemm, MaskOutputs]);
+        assert_eq!(of(Direction::Backwards, Merge::Concat, &[]), [Gemm, MaskOutputs, Gemm, MaskOutputs]);
+        assert_eq!(of(Direction::Both, Merge::Concat, &[]), [Gemm, Gemm, MaskOutputs]);
+        // Each direction is padded before they are merged.
+        assert_eq!(of(Direction::Both, Merge::Sum, &[]), [Gemm, Merged, Gemm, MaskOutputs, Merged]);
+        // The sequence before a selection of final states is not seen.
         let last = [Select::LastOutput];
-        assert_eq!(of(Direction::Both, Merge::Sum, &last), [Project, Merged, Project, Pick, Blank, Merged]);
-        assert_eq!(of(Direction::Both, Merge::Sum, &[Select::FinalHidden]), [Project, Merged, Project, Pick]);
+        assert_eq!(of(Direction::Both, Merge::Sum, &last), [Gemm, Merged, Gemm, FinalState, MaskOutputs, Merged]);
+        assert_eq!(of(Direction::Both, Merge::Sum, &[Select::FinalHidden]), [Gemm, Merged, Gemm, FinalState]);
         assert_eq!(
             of(Direction::Forward, Merge::Sum, &[Select::AllSteps, Select::LastOutput]),
-            [Project, Project, Blank]
+            [Gemm, Gemm, MaskOutputs]
         );
     }
 }
@@ -219,11 +218,11 @@ fn padding_is_blanked_where_something_sees_it() {
 #[test]
 fn a_last_output_is_a_final_state_where_nothing_is_masked() {
     let of = |stack: Recurrent| kernels(&plan(&Model::new().layer(stack).layer(Select::LastOutput), (4, 2, Mask::All)));
-    assert_eq!(of(Lstm::new(8, 16)), [Kernel::Project]);
-    assert_eq!(of(Lstm::new(8, 16).bidirectional()), [Kernel::Project, Kernel::Pick]);
+    assert_eq!(of(Lstm::new(8, 16)), [Kernel::Gemm]);
+    assert_eq!(of(Lstm::new(8, 16).bidirectional()), [Kernel::Gemm, Kernel::FinalState]);
     assert_eq!(
         of(Lstm::new(8, 16).bidirectional().merge(Merge::Product)),
-        [Kernel::Project, Kernel::Pick, Kernel::Merge]
+        [Kernel::Gemm, Kernel::FinalState, Kernel::Merge]
     );
 }
 
@@ -235,18 +234,18 @@ fn a_last_output_is_blanked_by_the_last_step_of_each_walk() {
         (Padding::Zero, Direction::Reverse, Feed::Live(0), [0, 0]),
         (Padding::Zero, Direction::Backwards, Feed::Live(0), [0, 0]),
         (Padding::Zero, Direction::Both, Feed::Live(0), [4, 0]),
-        (Padding::Held, Direction::Forward, Feed::Seen(0), [4, 0]),
-        (Padding::Held, Direction::Reverse, Feed::Seen(0), [5, 0]),
-        (Padding::Held, Direction::Backwards, Feed::Seen(0), [5, 0]),
-        (Padding::Held, Direction::Both, Feed::Seen(0), [4, 5]),
+        (Padding::Held, Direction::Forward, Feed::Started(0), [4, 0]),
+        (Padding::Held, Direction::Reverse, Feed::Started(0), [5, 0]),
+        (Padding::Held, Direction::Backwards, Feed::Started(0), [5, 0]),
+        (Padding::Held, Direction::Both, Feed::Started(0), [4, 5]),
     ] {
         let stack = Rnn::new(8, 16).direction(direction).padding(padding);
         let plan = plan(&Model::new().layer(stack).layer(Select::LastOutput), (time, batch, Mask::Live));
-        let blank = plan.steps.last().expect("a blank");
-        let (program, p) = parts(&plan, blank);
-        assert_eq!((program.kernel(), p.rows), (Kernel::Blank, 3));
+        let masked = plan.steps.last().expect("outputs that are masked");
+        let (program, p) = parts(&plan, masked);
+        assert_eq!((program.kernel(), p.rows), (Kernel::MaskOutputs, 3));
         assert_eq!([p.live_0, p.live_1].map(|row| row as usize / batch), rows, "{padding:?} {direction:?}");
-        let write = plan.writes.iter().find(|write| write.slot == blank.windows[1].slot).expect("a mask is fed");
+        let write = plan.writes.iter().find(|write| write.slot == masked.windows[1].slot).expect("a mask is fed");
         assert_eq!(write.feed, feed, "{padding:?} {direction:?}");
     }
 }
@@ -259,18 +258,18 @@ fn outputs_are_blanked_by_what_their_padding_and_their_order_say() {
         (Padding::Zero, Direction::Reverse, Feed::Live(0), [0, 0]),
         (Padding::Zero, Direction::Backwards, Feed::LiveBackwards(0), [0, 0]),
         (Padding::Zero, Direction::Both, Feed::Live(0), [0, 0]),
-        (Padding::Held, Direction::Forward, Feed::Seen(0), [0, 0]),
-        (Padding::Held, Direction::Reverse, Feed::Seen(0), [5, 0]),
-        (Padding::Held, Direction::Backwards, Feed::SeenBackwards(0), [0, 0]),
-        (Padding::Held, Direction::Both, Feed::Seen(0), [0, 5]),
+        (Padding::Held, Direction::Forward, Feed::Started(0), [0, 0]),
+        (Padding::Held, Direction::Reverse, Feed::Started(0), [5, 0]),
+        (Padding::Held, Direction::Backwards, Feed::StartedReversed(0), [0, 0]),
+        (Padding::Held, Direction::Both, Feed::Started(0), [0, 5]),
     ] {
         let stack = Rnn::new(8, 16).direction(direction).padding(padding);
         let plan = plan(&Model::new().layer(stack), (time, batch, Mask::Live));
-        let blank = plan.steps.last().expect("a blank");
-        let (program, p) = parts(&plan, blank);
-        assert_eq!((program.kernel(), p.rows), (Kernel::Blank, 15));
+        let masked = plan.steps.last().expect("outputs that are masked");
+        let (program, p) = parts(&plan, masked);
+        assert_eq!((program.kernel(), p.rows), (Kernel::MaskOutputs, 15));
         assert_eq!([p.live_0, p.live_1].map(|row| row as usize / batch), rows, "{padding:?} {direction:?}");
-        let write = plan.writes.iter().find(|write| write.slot == blank.windows[1].slot).expect("a mask is fed");
+        let write = plan.writes.iter().find(|write| write.slot == masked.windows[1].slot).expect("a mask is fed");
         assert_eq!(write.feed, feed, "{padding:?} {direction:?}");
     }
 }
@@ -278,8 +277,8 @@ fn outputs_are_blanked_by_what_their_padding_and_their_order_say() {
 #[test]
 fn dropout_and_masking_do_nothing() {
     let stack = || Gru::new(8, 16);
-    let dropout = Dropout { rate: 0.5.into(), drops: Drops::Elements };
-    let masking = gatewave::Masking { features: 8, value: 0.0.into() };
+    let dropout = Dropout::new(0.5);
+    let masking = gatewave::layer::Masking::new(8, 0.0);
     let plain = plan(&Model::new().layer(stack()).layer(Select::LastOutput), (4, 2, Mask::Live));
     let model = Model::new().layer(masking).layer(dropout).layer(stack()).layer(dropout).layer(Select::LastOutput);
     let same = plan(&model, (4, 2, Mask::Live));
@@ -363,7 +362,7 @@ fn every_plan_of_every_direction_covers_its_rows_within_any_limits() {
     }
     let counts = outcomes.map(|outcomes| outcomes.counts());
     assert_eq!(counts, [(384, vec![]), (384, vec![]), (71, vec![("binding", 313)]), (384, vec![])]);
-    for name in ["step lstm peepholes", "step rnn f relu", "merge average", "blank"] {
+    for name in ["step lstm peepholes", "step rnn f relu", "merge average", "mask_outputs"] {
         assert!(programs.iter().any(|text| text.starts_with(name)), "no {name} among {programs:?}");
     }
 }

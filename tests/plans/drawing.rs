@@ -1,14 +1,15 @@
-//! Plans that draw tokens: each step takes the one that was drawn before it.
+//! Plans that draw tokens: each step takes the token that was drawn before it.
 
-use gatewave::kernel::Params;
-use gatewave::plan::lower::{lower_beginnings, lower_drawing, lower_frames};
-use gatewave::plan::{Feed, Fetch};
-use gatewave::{Join, State};
+use gatewave::inspect::kernel::Params;
+use gatewave::inspect::plan::lower::{lower_beginnings, lower_drawing, lower_frames};
+use gatewave::inspect::plan::{Feed, Fetch};
+use gatewave::interface::State;
+use gatewave::layer::Join;
 
 use super::*;
 
 fn drawing_on(model: &Model, shape: (usize, usize, Mask), limits: &Limits, target: Target) -> Result<Plan, Error> {
-    let layout = Layout::of(model, Storage::F32).expect("the model is right");
+    let layout = Layout::of(model, Precision::F32).expect("the model is right");
     let (time, batch, mask) = shape;
     lower_drawing(model, &layout, (Shape::new(time, batch, mask), 0), limits, &Tuning::of(target))
 }
@@ -77,7 +78,7 @@ fn each_step_takes_the_token_that_was_drawn_before_it() {
     }
 }
 
-/// A row that begins a stack, one that meets each step, two stacks side by side, two outputs.
+/// A row that begins a stack, one that is combined with each step, two stacks side by side, two outputs.
 fn graph() -> Model {
     let mut g = Model::graph();
     let (facts, text) = (g.row("facts", 20), g.tokens("text", 65));
@@ -98,7 +99,7 @@ fn graph() -> Model {
 #[test]
 fn what_knows_no_token_is_computed_once_and_what_nobody_draws_from_never() {
     let model = graph();
-    let layout = Layout::of(&model, Storage::F32).expect("the model is right");
+    let layout = Layout::of(&model, Precision::F32).expect("the model is right");
     for target in [Target::Host, Target::Software, Target::Gpu] {
         for time in [1, 6, 33] {
             let (shape, tuning) = (Shape::new(time, 3, Mask::Live), Tuning::of(target));
@@ -107,7 +108,7 @@ fn what_knows_no_token_is_computed_once_and_what_nobody_draws_from_never() {
                 plan.steps.iter().filter(|step| plan.programs[step.program].kernel() == kernel).count()
             };
             // The products of each step: of two stacks, and of the logits; and that of the row.
-            assert_eq!((count(Kernel::Sample), count(Kernel::Project)), (time, 3 * time + 1), "{plan}");
+            assert_eq!((count(Kernel::Sample), count(Kernel::Gemm)), (time, 3 * time + 1), "{plan}");
             assert!(plan.steps.iter().all(|step| covers(&plan, step)), "{plan}");
             assert_eq!(plan.states().count(), 3, "those of all stacks");
         }

@@ -50,7 +50,7 @@ fn golden_long_stack_streams_in_chunks() {
     let small = Limits { binding_bytes: 28 << 10, ..Limits::WEBGPU };
     assert_golden(
         "streamed",
-        &plan_on(&model, (50, 2, Mask::All), &small, held_to(Strategy::Step, Target::Software)).expect("it streams"),
+        &plan_on(&model, (50, 2, Mask::All), &small, fixed_to(Strategy::Step, Target::Software)).expect("it streams"),
     );
 }
 
@@ -88,11 +88,11 @@ fn golden_directions_of_different_functions_go_apart() {
 }
 
 #[test]
-fn golden_stack_goes_by_diagonals_on_a_gpu() {
+fn golden_stack_goes_by_wavefronts_on_a_gpu() {
     let model =
         Model::new().layer(Embedding::new(30, 7)).layer(Lstm::new(7, 16).num_layers(3)).layer(Linear::new(16, 2));
-    let tuning = held_to(Strategy::Diagonal, Target::Gpu);
-    assert_golden("diagonal", &plan_on(&model, (4, 2, Mask::Live), &Limits::WEBGPU, tuning).expect("the plan fits"));
+    let tuning = fixed_to(Strategy::Wavefront, Target::Gpu);
+    assert_golden("wavefront", &plan_on(&model, (4, 2, Mask::Live), &Limits::WEBGPU, tuning).expect("the plan fits"));
 }
 
 #[test]
@@ -118,11 +118,12 @@ fn golden_software_gpu_with_subgroups() {
     let model = Model::new().layer(Embedding::new(20, 8)).layer(Gru::new(8, 33)).layer(Linear::new(33, 3));
     assert_golden(
         "software",
-        &plan_on(&model, (2, 5, Mask::All), &limits, held_to(Strategy::Step, Target::Software)).expect("the plan fits"),
+        &plan_on(&model, (2, 5, Mask::All), &limits, fixed_to(Strategy::Step, Target::Software))
+            .expect("the plan fits"),
     );
     let step = |batch, limits: &Limits, target| {
         let plan =
-            plan_on(&model, (2, batch, Mask::All), limits, held_to(Strategy::Step, target)).expect("the plan fits");
+            plan_on(&model, (2, batch, Mask::All), limits, fixed_to(Strategy::Step, target)).expect("the plan fits");
         let step = plan.programs.iter().find(|program| program.kernel() == Kernel::Step).expect("a step");
         (step.tile().expect("a tile").loads, step.matrix().expect("a matrix").medium)
     };

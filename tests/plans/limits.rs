@@ -1,4 +1,5 @@
-//! What every plan keeps to: the limits of its device, scratch that does not grow, each row covered; and what is refused.
+//! The bounds of every plan: the limits of its device, scratch
+//! that does not grow, each row covered; and what is refused.
 
 use super::*;
 
@@ -9,7 +10,7 @@ fn a_texture_is_bound_whole_and_holds_no_table_and_no_matrix_past_its_rows() {
     let error = check(&plan, &Limits::WEBGPU).expect_err("a part of a texture");
     assert!(error.to_string().contains(" bytes as a texture, which is bound whole"), "{error}");
     let media = |model: Model| {
-        let layout = Layout::of(&model, Storage::F32).expect("the model is right").with_medium(Medium::Texture);
+        let layout = Layout::of(&model, Precision::F32).expect("the model is right").with_medium(Medium::Texture);
         (0..layout.buffers.len()).map(|buffer| layout.medium_of(buffer)).collect::<Vec<_>>()
     };
     let tokens = Model::new().layer(Embedding::new(9, 70_000)).layer(Linear::new(70_000, 400));
@@ -97,7 +98,7 @@ fn a_call_of_too_many_steps_is_refused_with_how_many_there_may_be() {
 #[test]
 fn a_stack_that_cannot_be_listed_is_refused() {
     let model = Model::new().layer(Rnn::new(1, 1).num_layers(2_147_483_647));
-    let error = Layout::of(&model, Storage::F32).expect_err("too many layers");
+    let error = Layout::of(&model, Precision::F32).expect_err("too many layers");
     assert_eq!(error.to_string(), "layer 0: a stack of 2147483647 layers, the most is 4096");
 }
 
@@ -109,7 +110,7 @@ fn large_panels_are_cut_one_by_one() {
     let windows: Vec<_> = plan
         .steps
         .iter()
-        .filter(|step| plan.programs[step.program].kernel() == Kernel::Project)
+        .filter(|step| plan.programs[step.program].kernel() == Kernel::Gemm)
         .map(|step| (step.windows[0].offset, plan.params[step.params].panel, plan.params[step.params].panels))
         .collect();
     let panel = 70_001 * 4 * 16 * 4;

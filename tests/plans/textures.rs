@@ -1,12 +1,12 @@
-//! Textures of training: what is read from them, and that it is what was written last.
+//! Textures in training: which data is read from them, and that it is the latest.
 
-use gatewave::kernel::{Access, RowLoss};
-use gatewave::plan::lower::lower_gradients;
-use gatewave::plan::{Gradients, LossTerm};
+use gatewave::inspect::kernel::{Access, RowLoss};
+use gatewave::inspect::plan::lower::lower_gradients;
+use gatewave::inspect::plan::{Gradients, LossTerm};
 
 use super::*;
 
-/// The plan of the weights' gradients of a call, by the sum of the squares of the output.
+/// The plan of the weights' gradients of a call, for the sum of the squares of the output.
 fn gradients(model: &Model, (time, batch): (usize, usize), target: Target) -> Plan {
     let layout = Layout::for_training(model).expect("the model is right");
     let losses = vec![LossTerm { output: 0, logits: false, loss: RowLoss::SumOfSquares }];
@@ -20,7 +20,7 @@ fn gradients(model: &Model, (time, batch): (usize, usize), target: Target) -> Pl
     plan
 }
 
-/// Models of every cell: two layers, two directions, a linear layer behind them.
+/// Models of every cell: two layers, two directions, a linear layer after them.
 fn models() -> Vec<Model> {
     let cells = [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After), Cell::Gru(Reset::Before)];
     let of = |cell| {
@@ -54,7 +54,7 @@ fn products_of_training_read_textures_on_a_software_gpu_alone() {
 fn a_texture_has_what_was_written_last() {
     for model in models() {
         let plan = gradients(&model, (9, 3), Target::Software);
-        // How often each slot was written, and, of a texture, what it copied when.
+        // How often each slot was written and, for a texture, what it copied and when.
         let mut writes = vec![0_usize; plan.slots.len()];
         let mut copies: Vec<Option<(usize, usize)>> = vec![None; plan.slots.len()];
         let (mut read, mut copied) = (0, 0);

@@ -1,12 +1,12 @@
-//! Plans of gradients: what they keep to.
+//! Plans of gradients and their bounds.
 
-use gatewave::kernel::RowLoss;
-use gatewave::plan::lower::lower_gradients;
-use gatewave::plan::{Gradients, LossTerm};
+use gatewave::inspect::kernel::RowLoss;
+use gatewave::inspect::plan::lower::lower_gradients;
+use gatewave::inspect::plan::{Gradients, LossTerm};
 
 use super::*;
 
-/// The plan of the weights' gradients of a call, by the sum of the squares of the output.
+/// The plan of the weights' gradients of a call, for the sum of the squares of the output.
 fn gradients_on(
     model: &Model,
     (time, batch): (usize, usize),
@@ -29,14 +29,15 @@ fn a_thousand_steps_of_wide_layers_train_within_the_limits_of_every_webgpu_devic
             let plan = plan.unwrap_or_else(|error| panic!("{cell}: {error}"));
             check(&plan, &Limits::WEBGPU).unwrap_or_else(|error| panic!("{cell}: {error}"));
             assert_eq!(plan.shape.batch, 16);
-            // A sequence takes 48 MiB; what is kept and all scratch together stay within what small devices have.
+            // A sequence takes 48 MiB. The kept values and all scratch
+            // together stay within the memory of small devices.
             let all = plan.bytes(|_| true);
             assert!(plan.kept_bytes() <= GIB && all <= 2 * GIB, "{cell}: {} and {all} bytes", plan.kept_bytes());
         }
     }
 }
 
-/// The dispatches of walks and steps, forward and back.
+/// Returns the number of dispatches of walks and steps, forward and backward.
 fn ways(plan: &Plan) -> [usize; 4] {
     [Kernel::Scan, Kernel::ScanBack, Kernel::Step, Kernel::StepBack].map(|kernel| steps(plan, kernel))
 }
@@ -52,14 +53,14 @@ fn a_layer_of_few_weights_trains_by_a_dispatch_for_all_its_steps_each_way() {
             for target in [Target::Software, Target::Gpu] {
                 assert_eq!(on(stack.clone(), 50, target.into()), [1, 1, 0, 0]);
                 assert_eq!(on(stack.clone(), 1, target.into()), [0, 0, 1, 1], "one step needs no scan");
-                assert_eq!(on(stack.clone(), 50, held_to(Strategy::Step, target)), [0, 0, 50, 50]);
+                assert_eq!(on(stack.clone(), 50, fixed_to(Strategy::Step, target)), [0, 0, 50, 50]);
                 // Workgroups that share a layer keep nothing.
-                assert_eq!(on(stack.clone(), 50, held_to(Strategy::Persistent, target)), [1, 1, 0, 0]);
+                assert_eq!(on(stack.clone(), 50, fixed_to(Strategy::Persistent, target)), [1, 1, 0, 0]);
             }
             assert_eq!(on(stack, 50, Target::Host.into()), [0, 0, 50, 50]);
         }
     }
-    let by_scan = held_to(Strategy::Scan, Target::Software);
+    let by_scan = fixed_to(Strategy::Scan, Target::Software);
     assert_eq!(on(Lstm::new(8, 1024), 3, by_scan), [1, 1, 0, 0], "as many as a workgroup has lanes for");
     assert_eq!(on(Lstm::new(8, 1025), 3, by_scan), [0, 0, 3, 3]);
     assert_eq!(on(Lstm::new(8, 16).recurrent_dropout(0.5), 3, by_scan), [1, 1, 0, 0], "a plan that drops nothing");

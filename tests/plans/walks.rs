@@ -10,7 +10,7 @@ fn a_layer_of_few_weights_takes_a_dispatch_for_all_its_steps() {
         let plan = plan.expect("the plan fits");
         (steps(&plan, Kernel::Scan), plan.steps.len())
     };
-    let by_scan = held_to(Strategy::Scan, Target::Software);
+    let by_scan = fixed_to(Strategy::Scan, Target::Software);
     for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After)] {
         for stack in [Recurrent::new(cell, 8, 16), Recurrent::new(cell, 8, 16).bidirectional()] {
             for target in [Target::Software, Target::Gpu] {
@@ -71,9 +71,10 @@ fn both_directions_take_no_more_dispatches_than_one() {
     }
 }
 
-/// Of every forward shape of the work list: what follows each other in time. Products of chunks of it come on top.
+/// For every forward shape of the work list: the steps that must
+/// follow each other. Products of its chunks come in addition.
 #[test]
-fn no_forward_stack_of_the_work_list_takes_more_than_its_diagonals_on_a_gpu() {
+fn no_forward_stack_of_the_work_list_takes_more_than_its_wavefronts_on_a_gpu() {
     let mut seen = 0;
     for (id, model, Shape { time, batch, mask, .. }) in work_list() {
         let stack = model.stacks().next().expect("a shape is a stack");
@@ -81,7 +82,7 @@ fn no_forward_stack_of_the_work_list_takes_more_than_its_diagonals_on_a_gpu() {
             continue;
         }
         let plan = plan_on(&model, (time, batch, mask), &Limits::WEBGPU, Target::Gpu).expect("it fits");
-        let products = steps(&plan, Kernel::Project);
+        let products = steps(&plan, Kernel::Gemm);
         assert!(plan.steps.len() - products < time + stack.num_layers, "{id}: {}", plan.steps.len());
         assert!(products <= time.div_ceil(16), "{id}: {products} products");
         seen += 1;
@@ -90,7 +91,7 @@ fn no_forward_stack_of_the_work_list_takes_more_than_its_diagonals_on_a_gpu() {
 }
 
 #[test]
-fn a_stack_on_a_gpu_takes_a_dispatch_a_diagonal() {
+fn a_stack_on_a_gpu_takes_a_dispatch_a_wavefront() {
     for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After)] {
         for (time, layers) in [(1, 2), (2, 4), (7, 3), (100, 2)] {
             let stacked = Model::new().layer(Recurrent::new(cell, 8, 130).num_layers(layers));
@@ -100,18 +101,18 @@ fn a_stack_on_a_gpu_takes_a_dispatch_a_diagonal() {
             }
             for model in [stacked, in_a_row] {
                 let on = |strategy, target| {
-                    let layout = Layout::of(&model, Storage::F32).expect("the model is right");
+                    let layout = Layout::of(&model, Precision::F32).expect("the model is right");
                     let tuning = Tuning::of(target).with_strategy(strategy);
                     let shape = Shape::new(time, 3, Mask::All);
                     lower(&model, &layout, shape, &Limits::WEBGPU, &tuning).expect("the plan fits")
                 };
-                let diagonals = |plan: &Plan| steps(plan, Kernel::Diagonal);
+                let wavefronts = |plan: &Plan| steps(plan, Kernel::Wavefront);
                 let by_itself = on(None, Target::Gpu);
-                assert_eq!((diagonals(&by_itself), by_itself.steps.len()), (time + layers - 1, time + layers));
+                assert_eq!((wavefronts(&by_itself), by_itself.steps.len()), (time + layers - 1, time + layers));
                 for target in [Target::Host, Target::Software, Target::Gpu] {
-                    assert_eq!(diagonals(&on(Some(Strategy::Diagonal), target)), time + layers - 1);
+                    assert_eq!(wavefronts(&on(Some(Strategy::Wavefront), target)), time + layers - 1);
                     let by_steps = on(Some(Strategy::Step), target);
-                    assert_eq!((diagonals(&by_steps), steps(&by_steps, Kernel::Step)), (0, time * layers));
+                    assert_eq!((wavefronts(&by_steps), steps(&by_steps, Kernel::Step)), (0, time * layers));
                 }
             }
         }
@@ -123,19 +124,19 @@ fn what_a_launch_is_no_great_part_of_goes_layer_by_layer() {
     let on =
         |model: Model, batch| plan_on(&model, (3, batch, Mask::All), &Limits::WEBGPU, Target::Gpu).expect("it fits");
     let large = Model::new().layer(Lstm::new(64, 512).num_layers(3));
-    assert_eq!(steps(&on(large.clone(), 64), Kernel::Diagonal), 5);
-    assert_eq!(steps(&on(large, 65), Kernel::Diagonal), 0);
+    assert_eq!(steps(&on(large.clone(), 64), Kernel::Wavefront), 5);
+    assert_eq!(steps(&on(large, 65), Kernel::Wavefront), 0);
     let unequal = Model::new().layer(Gru::new(8, 128)).layer(Gru::new(128, 129)).layer(Gru::new(129, 129));
-    assert_eq!(steps(&on(unequal, 1), Kernel::Diagonal), 4, "the last two");
+    assert_eq!(steps(&on(unequal, 1), Kernel::Wavefront), 4, "the last two");
     let apart = Model::new().layer(Gru::new(8, 128)).layer(Activation::Tanh).layer(Gru::new(128, 128));
-    assert_eq!(steps(&on(apart, 1), Kernel::Diagonal), 0);
+    assert_eq!(steps(&on(apart, 1), Kernel::Wavefront), 0);
 }
 
-/// What a row of a layer's states holds: the state after so many of its steps.
+/// The contents of a row of a layer's states: the layer, and the number of its steps so far.
 type Held = Option<(usize, usize)>;
 
 #[test]
-fn each_layer_of_a_diagonal_reads_what_it_and_the_one_below_left() {
+fn each_layer_of_a_wavefront_reads_what_it_and_the_one_below_left() {
     let narrow = Limits { binding_bytes: 48 << 10, ..Limits::WEBGPU };
     for (layers, select) in
         (2..6).flat_map(|l| [None, Some(Select::LastStep), Some(Select::FinalHidden)].map(|s| (l, s)))
@@ -145,7 +146,7 @@ fn each_layer_of_a_diagonal_reads_what_it_and_the_one_below_left() {
             for model in
                 [select.map_or(stack.clone(), |select| stack.clone().layer(select)), stack.layer(Linear::new(16, 3))]
             {
-                let tuning = held_to(Strategy::Diagonal, Target::Gpu);
+                let tuning = fixed_to(Strategy::Wavefront, Target::Gpu);
                 let plan = plan_on(&model, (time, 2, Mask::Live), &limits, tuning).expect("it fits");
                 follow(&plan, layers);
             }
@@ -153,7 +154,7 @@ fn each_layer_of_a_diagonal_reads_what_it_and_the_one_below_left() {
     }
 }
 
-/// Runs the diagonals of a plan on names of states.
+/// Runs the wavefronts of a plan symbolically.
 fn follow(plan: &Plan, layers: usize) {
     let (time, mut states) = (plan.shape.time, vec![Held::None; 2 * layers]);
     (0..layers).for_each(|layer| states[2 * layer] = Some((layer, 0)));
@@ -165,29 +166,29 @@ fn follow(plan: &Plan, layers: usize) {
             let row_elems: usize = plan.slots[window.slot].dims[1..].iter().product();
             usize::try_from(window.offset).expect("a small plan") / (4 * row_elems) + row as usize
         };
-        if program.kernel() == Kernel::Project
+        if program.kernel() == Kernel::Gemm
             && step.windows[0].slot != plan.steps.last().expect("a plan has steps").windows[0].slot
         {
             (0..p.rows as usize / 2).for_each(|n| hoisted[p.target_0 as usize / 2 + n] = row(1, p.source_0 / 2) + n);
         }
-        if program.kernel() != Kernel::Diagonal {
+        if program.kernel() != Kernel::Wavefront {
             continue;
         }
         let before = states.clone();
         for z in 0..step.grid[2] {
             let layer = (p.direction + z) as usize;
             let place = |row: u32| 2 * layer + (row as usize + layer) % 2;
-            let (own, t) = before[place(p.memory_in)].expect("a state is there");
+            let (own, t) = before[place(p.cell_in)].expect("a state is there");
             assert_eq!(own, layer);
             if layer == 0 {
                 assert_eq!(hoisted[p.gates_0 as usize], t, "{plan}");
             } else {
-                let below = 2 * (layer - 1) + (p.memory_in as usize + layer - 1) % 2;
+                let below = 2 * (layer - 1) + (p.cell_in as usize + layer - 1) % 2;
                 assert_eq!(before[below], Some((layer - 1, t + 1)), "{plan}");
             }
             assert_eq!((p.live_0 - z) as usize, t, "{plan}");
             assert_eq!(p.weight_panel + z * p.weight_panels, 2 * (p.direction + z) * p.panels);
-            states[place(p.memory_out)] = Some((layer, t + 1));
+            states[place(p.cell_out)] = Some((layer, t + 1));
             if layer + 1 == layers {
                 let rows = plan.slots[step.windows[5].slot].dims[0];
                 assert_eq!(row(5, p.target_0) % rows, t % rows, "{plan}");
@@ -205,5 +206,5 @@ fn both_directions_share_a_dispatch() {
     let both = plan(&Model::new().layer(Lstm::new(8, 16).bidirectional()), (7, 3, Mask::All));
     assert_eq!(steps(&one, Kernel::Step), 7);
     assert_eq!(steps(&both, Kernel::Step), 7);
-    assert_eq!(steps(&both, Kernel::Project), 1);
+    assert_eq!(steps(&both, Kernel::Gemm), 1);
 }

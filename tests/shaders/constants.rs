@@ -1,9 +1,9 @@
-//! Constants that WGSL and Rust both have: codes, rows of a memory, words of a draw.
+//! Constants that both WGSL and Rust have: codes, rows of a cell state, words of a draw.
 
 use std::cell::RefCell;
 
-use gatewave::Constant;
-use gatewave::kernel::{self, Combine, Draw, JoinOp, NO_TOKEN, RowLoss};
+use gatewave::inspect::kernel::{self, Combine, Draw, JoinOp, NO_TOKEN, RowLoss};
+use gatewave::layer::Constant;
 
 use super::*;
 
@@ -39,11 +39,11 @@ fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
 }
 
 #[test]
-fn rows_of_the_memory_are_the_same_in_wgsl_and_rust() {
+fn rows_of_cell_states_and_scratch_are_the_same_in_wgsl_and_rust() {
     let rust = [
-        ("MEMORY_UNPROJECTED", kernel::MEMORY_UNPROJECTED),
-        ("MEMORY_RESET", kernel::MEMORY_RESET),
-        ("MEMORY_UPDATE", kernel::MEMORY_UPDATE),
+        ("CELL_UNPROJECTED", kernel::CELL_UNPROJECTED),
+        ("SCRATCH_RESET", kernel::SCRATCH_RESET),
+        ("SCRATCH_UPDATE", kernel::SCRATCH_UPDATE),
     ];
     let seen = RefCell::new(BTreeSet::new());
     for_every_program(|_, linked| {
@@ -88,13 +88,13 @@ fn the_role_of_rows_that_are_left_alone_is_the_same_in_wgsl_and_rust() {
 }
 
 #[test]
-fn what_an_exchange_is_cleared_to_and_how_long_is_waited_for_it_are_the_same_in_wgsl_and_rust() {
+fn what_a_mailbox_is_reset_to_and_how_long_is_waited_for_it_are_the_same_in_wgsl_and_rust() {
     let mut seen = 0;
-    for program in link::programs().iter().filter(|p| matches!(p.kernel(), Kernel::Persistent | Kernel::Clear)) {
+    for program in link::programs().iter().filter(|p| matches!(p.kernel(), Kernel::Persistent | Kernel::ResetMailbox)) {
         let linked = Linked::of(program).expect("it links");
         assert_eq!(linked.constant("EMPTY"), Some(kernel::EMPTY as usize));
         if program.kernel() == Kernel::Persistent {
-            assert_eq!(linked.constant("PATIENCE"), Some(kernel::PATIENCE as usize));
+            assert_eq!(linked.constant("SPIN_LIMIT"), Some(kernel::SPIN_LIMIT as usize));
             seen += 1;
         }
     }

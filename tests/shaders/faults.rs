@@ -1,11 +1,11 @@
-//! The checks of programs tried on texts with planted faults: what each must find, and where it says it is.
+//! Tries the checks of programs on texts with planted faults: what each must find, and where.
 
 use super::*;
 
-/// A fault to plant in the linked text of a program: what to replace by what, and what the check must say.
+/// A fault to plant in the linked text of a program: the text to replace, its replacement, and what the check must say.
 type Fault = (&'static str, &'static str, &'static str);
 
-/// Each of `faults`, planted in `program`, is found by `check`, which finds nothing without it.
+/// Checks that `check` finds each of `faults`, planted in `program`, and nothing without them.
 #[track_caller]
 fn finds_planted(program: Program, faults: &[Fault], check: impl Fn(&Program, &Linked) -> Vec<String>) {
     let text = link::source(&program);
@@ -48,22 +48,22 @@ fn planted_faults_of_bindings_are_found() {
         ("result", "outcome", "(0, 3, \"outcome\", ReadWrite)"),
         ("read> tokens", "read_write> tokens", "(0, 2, \"tokens\", ReadWrite)"),
     ];
-    finds_planted(Program::Gather(Storage::F32), &faults, bindings_differ);
+    finds_planted(Program::Gather(Precision::F32), &faults, bindings_differ);
     let faults = [
         ("tokens[of_direction(group.z, params.source_0, params.source_1) + row]", "row", "tokens is (read, written)"),
         ("result[at] =", "let unwritten =", "result is written"),
     ];
-    finds_planted(Program::Gather(Storage::F32), &faults, uses_differ);
+    finds_planted(Program::Gather(Precision::F32), &faults, uses_differ);
 }
 
 #[test]
 fn planted_faults_of_params_are_found() {
     let faults = [
-        ("memory_in: u32", "memory_before: u32", "members of Params"),
-        ("memory_in: u32,", "@size(8) memory_in: u32,", "size of Params"),
+        ("cell_in: u32", "cell_before: u32", "members of Params"),
+        ("cell_in: u32,", "@size(8) cell_in: u32,", "size of Params"),
         ("features: u32", "features: f32", "every member is u32"),
     ];
-    finds_planted(Program::Pick, &faults, |_, linked| params_differ(linked));
+    finds_planted(Program::FinalState, &faults, |_, linked| params_differ(linked));
 }
 
 #[test]
@@ -87,18 +87,18 @@ fn planted_faults_of_overrides_and_sizes_are_found() {
 fn planted_faults_of_gates_are_found() {
     let faults = [("GATE_INPUT: u32 = 0u", "GATE_INPUT: u32 = 1u", "GATE_INPUT: expected Some(0), got Some(1)")];
     finds_planted(lstm_step(), &faults, gates_differ);
-    // Where the product is not of all gates, another number of them is still WGSL.
+    // If the product is not of all gates, another number of gates is still valid WGSL.
     let reset = link::programs().into_iter().find(|program| program.kernel() == Kernel::StepReset).expect("it ships");
     let faults = [
         ("const GATES: u32 = 3u", "const GATES: u32 = 5u", "GATES: expected Some(3), got Some(5)"),
         ("const STATES: u32 = 1u", "const STATES: u32 = 2u", "STATES: expected Some(1), got Some(2)"),
     ];
     finds_planted(reset, &faults, gates_differ);
-    let matrix = Matrix::buffer(Storage::F32);
+    let matrix = Matrix::buffer(Precision::F32);
     let activation = Activation::Linear;
-    let project = |cell: Cell| {
+    let gemm = |cell: Cell| {
         let gates = u32::try_from(cell.gates()).expect("few gates");
-        Program::Project(Project {
+        Program::Gemm(Gemm {
             cell: Some(cell),
             gates,
             after: 1,
@@ -106,9 +106,9 @@ fn planted_faults_of_gates_are_found() {
             matrix,
             tile: Tile::NONE,
             add: false,
-            apart: false,
+            per_gate: false,
         })
     };
-    let other = Linked::of(&project(Cell::Gru(Reset::After))).expect("it ships");
-    assert_eq!(gates_differ(&project(Cell::Lstm), &other), ["PRODUCT_GATES: expected Some(4), got Some(3)"]);
+    let other = Linked::of(&gemm(Cell::Gru(Reset::After))).expect("it ships");
+    assert_eq!(gates_differ(&gemm(Cell::Lstm), &other), ["PRODUCT_GATES: expected Some(4), got Some(3)"]);
 }

@@ -5,15 +5,15 @@ use std::error::Error as _;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use gatewave::kernel::{Loads, Program, link};
+use gatewave::inspect::kernel::{Loads, Program, link};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Expression, Literal, Module};
 
 use crate::source;
 
-/// What every WebGPU device can do.
+/// The capabilities of every WebGPU device.
 const BASELINE: Capabilities = Capabilities::empty();
-/// What a device must be able to do besides, where a subgroup loads together.
+/// The additional capability for loads by a subgroup.
 const SUBGROUPS: Capabilities = Capabilities::SUBGROUP;
 /// A linked module, parsed and validated.
 pub(crate) struct Linked {
@@ -65,10 +65,10 @@ impl Linked {
     }
 }
 
-/// A module, or why it is none.
+/// A module, or the reason why it is none.
 pub(crate) type Parsed = Arc<Result<Linked, String>>;
 
-/// Every program with its module, parsed once for all tests; those of the same text share one.
+/// Returns every program with its module, parsed once for all tests. Programs with the same text share one.
 pub(crate) fn every_program() -> &'static [(Program, Parsed)] {
     static EVERY: OnceLock<Vec<(Program, Parsed)>> = OnceLock::new();
     EVERY.get_or_init(|| {

@@ -1,8 +1,8 @@
-//! The barrier lint: what WGSL demands of a barrier, and naga accepts without (wgpu#4369).
+//! The barrier lint: rules of WGSL for barriers that naga does not check (wgpu#4369).
 //!
-//! No `return` in an entry point; no barrier in an `if` or a `switch`; no barrier in a loop that invocations of a
-//! workgroup could leave, or skip a part of, at different times; a comment at each barrier. Works on naga's IR, where
-//! `for`, `while`, `&&` and `||` are already loops, breaks and ifs. Where it cannot tell, it assumes the worse.
+//! No `return` in an entry point; no barrier in an `if` or a `switch`. No barrier in a loop that invocations of a
+//! workgroup could leave, or skip a part of, at different times. A comment at each barrier. Works on naga's IR,
+//! where `for`, `while`, `&&` and `||` are already loops, breaks and ifs. If it cannot decide, it assumes the worse.
 
 use std::collections::HashSet;
 
@@ -12,11 +12,11 @@ use naga::{
 
 use crate::source;
 
-/// What is wrong with the barriers of `module`, parsed from the linked `text`: a line each, with file and line.
+/// Returns the errors in the barriers of `module`, parsed from the linked `text`: one line each, with file and line.
 pub(crate) fn lint(text: &str, module: &Module) -> Vec<String> {
     let mut found = Vec::new();
     let mut with_barriers = HashSet::new();
-    // A function's callees stand before it in the arena.
+    // A function's callees come before it in the arena.
     for (handle, function) in module.functions.iter() {
         let check = Check::of(module, function, &with_barriers);
         if check.has_barrier(&function.body) {
@@ -36,12 +36,12 @@ pub(crate) fn lint(text: &str, module: &Module) -> Vec<String> {
     findings
 }
 
-/// How many barriers the text holds.
+/// Returns the number of barriers in the text.
 pub(crate) fn barriers(text: &str) -> usize {
     text.lines().filter(|line| is_barrier(line)).count()
 }
 
-/// The lines with a barrier that have a comment neither at their end nor on the line above.
+/// Returns the lines with a barrier that have a comment neither at their end nor on the line above.
 fn uncommented(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let explains = |line: &str| line.trim_start().starts_with("//") && !line.starts_with(source::MARKER);
@@ -61,7 +61,7 @@ fn is_barrier(line: &str) -> bool {
 
 type Found = Vec<(Span, &'static str)>;
 
-/// One function, and what of it can differ between the invocations of a workgroup.
+/// One function, and which of its values can differ between the invocations of a workgroup.
 struct Check<'a> {
     module: &'a Module,
     function: &'a Function,
@@ -182,7 +182,8 @@ impl<'a> Check<'a> {
         break_if.is_some_and(|condition| self.divergent.contains(&condition)) || self.jumps(body, false, true)
     }
 
-    /// Whether `block` jumps out of the turn of its loop in divergent control flow. `breaks`: a `break` is the loop's.
+    /// Whether `block` jumps out of the current turn of its loop in divergent
+    /// control flow. `breaks` says whether a `break` belongs to that loop.
     fn jumps(&self, block: &Block, divergent: bool, breaks: bool) -> bool {
         block.iter().any(|statement| match statement {
             Statement::Break => divergent && breaks,
@@ -219,7 +220,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Finds the barriers that stand where they must not. `wrong` is what is wrong with the place of `block`.
+    /// Finds the barriers in forbidden places. `wrong` is the error for the place of `block`.
     fn block(&self, block: &Block, wrong: Option<&'static str>, found: &mut Found) {
         for (statement, span) in block.span_iter() {
             match statement {
@@ -248,8 +249,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Finds the returns that were written: those that naga adds at the end of a function have no span. The last
-    /// statement of a function that gives a value is allowed.
+    /// Finds the returns in the source: those that naga adds at the end of a function
+    /// have no span. The last statement of a function that returns a value is allowed.
     fn returns(&self, block: &Block, what: &'static str, found: &mut Found) {
         let tail = block.iter().count().wrapping_sub(1);
         for (at, (statement, span)) in block.span_iter().enumerate() {
@@ -276,8 +277,8 @@ impl<'a> Check<'a> {
 mod planted {
     use super::*;
 
-    /// What the lint finds in a kernel with `body`. Its line 1 is the line of `@compute`, so that a body of one line
-    /// is line 2.
+    /// Returns the findings of the lint in a kernel with `body`. Its line
+    /// 1 is the line of `@compute`, so that a body of one line is line 2.
     fn findings(body: &str) -> Vec<String> {
         let text = format!(
             "// part: kernel/planted.wgsl\n@compute @workgroup_size(64) fn planted(@builtin(workgroup_id) group: vec3<u32>, \

@@ -1,8 +1,8 @@
-//! From a line of a linked module back to the file and line it came from, by the marker line before each part.
+//! Maps a line of a linked module back to its file and line, by the marker line before each part.
 
 use naga::Span;
 
-/// What a marker line begins with; the rest of it is the part's path under `shaders/`.
+/// The beginning of a marker line; the rest of it is the part's path under `shaders/`.
 pub(crate) const MARKER: &str = "// part: ";
 
 /// The file and line of line `line` (from 1) of the linked `text`.

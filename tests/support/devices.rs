@@ -1,14 +1,14 @@
-//! What tests compute on: the CPU, and the adapter that `GATEWAVE_ADAPTER` names.
+//! The devices of tests: the CPU, and the adapter that `GATEWAVE_ADAPTER` names.
 
 use std::env;
 use std::sync::OnceLock;
 
 use gatewave::{Device, Engine, Model, Rnn, Weights};
 
-/// An engine that is never dropped: the device, which engines share, stays open, and what it compiled with it.
+/// An engine that is never dropped, so that the shared device stays open, with what it has compiled.
 static HELD: OnceLock<Engine> = OnceLock::new();
 
-/// The name in `GATEWAVE_ADAPTER`; without it the test fails, and says what to do.
+/// Returns the name in `GATEWAVE_ADAPTER`. Without it, the test fails and says what to do.
 pub fn adapter_name() -> String {
     named().expect(
         "GATEWAVE_ADAPTER must name the adapter to test, by a part of its name; scripts/setup.sh installs software \
@@ -21,7 +21,7 @@ pub fn adapter() -> Device {
     held(Device::Named(adapter_name()))
 }
 
-/// The CPU, and the adapter where one is named.
+/// The CPU, and the adapter if one is named.
 pub fn cpu_and_adapter() -> Vec<Device> {
     [Device::Cpu].into_iter().chain(named().map(Device::Named).map(held)).collect()
 }

@@ -1,11 +1,14 @@
-//! Tokens drawn by hand: the generator and the choice restated naively, in f64, and models whose logits are prescribed.
-//! `tests/cpu.rs` and `tests/gpu.rs` hold what a device draws against it.
+//! A naive generator of tokens: the random generator and the choice in f64, and models with
+//! prescribed logits. `tests/cpu.rs` and `tests/gpu.rs` compare a device's draws with it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use gatewave::layer::{Cell, Recurrent, Reset};
+use gatewave::stream::{Sampling, StreamId};
+use gatewave::weights::LayerWeights;
 use gatewave::{
-    Activation, Cell, Device, Embedding, Engine, Gru, LayerWeights, Linear, Lstm, Model, OneHot, Precision, Recurrent,
-    Reset, Results, Rnn, Sampling, Select, StreamId, Streams, Weights,
+    Activation, Device, Embedding, Engine, Gru, Linear, Lstm, Model, OneHot, Precision, Results, Rnn, Select, Streams,
+    Weights,
 };
 use ndarray::Array2;
 
@@ -27,7 +30,7 @@ pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     x
 }
 
-/// The token that `sampling` draws from `logits` for a stream that was given `position` tokens before.
+/// Returns the token that `sampling` draws from `logits` for a stream with `position` tokens before.
 pub fn draw(logits: &[f32], sampling: Sampling, position: u32) -> i64 {
     let key = [sampling.seed & 0xffff_ffff, sampling.seed >> 32].map(|half| u32::try_from(half).expect("a half"));
     let mut sorted = logits.to_vec();
@@ -45,13 +48,13 @@ pub fn draw(logits: &[f32], sampling: Sampling, position: u32) -> i64 {
     best.1
 }
 
-/// Every way to draw that is worth a look in a vocabulary of `tokens`.
+/// Samplings that are worth a test in a vocabulary of `tokens`.
 fn ways(tokens: usize) -> Vec<Sampling> {
     let seed = 0x0123_4567_89ab_cdef;
     let mut ways = Vec::new();
     for temperature in [0.0, 1e-6, 0.7, 1.0, 3.0, 1e20] {
         for top_k in [None, Some(1), Some(2), Some(tokens.div_ceil(2)), Some(tokens), Some(tokens + 1)] {
-            ways.push(Sampling { temperature, top_k, seed: seed + ways.len() as u64 });
+            ways.push(Sampling::default().temperature(temperature).top_k(top_k).seed(seed + ways.len() as u64));
         }
     }
     ways
@@ -75,7 +78,8 @@ fn prescribed(tokens: usize) -> Array2<f32> {
     table
 }
 
-/// Chains of tokens whose logits are rows of a table draw what is drawn by hand, in vocabularies that fill no tile.
+/// Chains of tokens whose logits are rows of a table draw the tokens
+/// of the naive generator, in vocabularies that fill no tile.
 pub fn chains_are_those_drawn_by_hand(device: &Device) {
     let mut compared = 0;
     for tokens in [1, 2, 63, 65, 1000] {
@@ -104,7 +108,7 @@ pub fn chains_are_those_drawn_by_hand(device: &Device) {
     assert!(compared > 1_000, "only {compared} draws");
 }
 
-/// Models of every kind of layer that can go on.
+/// Models of every kind of layer that can generate.
 pub fn models() -> Vec<Model> {
     let cells = [
         Lstm::new(9, 20).num_layers(3),
@@ -129,14 +133,14 @@ pub fn models() -> Vec<Model> {
     models
 }
 
-/// Streams that go on by themselves draw what is drawn by hand from the outputs of streams that are pushed the same
-/// tokens one by one, whoever else is in the batch and however many steps a call takes.
+/// Streams that generate draw the same tokens as the naive generator does from the outputs of streams that
+/// are pushed one token at a time. The batch may have any other streams, and a call any number of steps.
 pub fn streams_go_on_as_if_they_were_pushed(device: &Device, models: impl IntoIterator<Item = Model>) {
     for model in models {
         let weights = Weights::random(&model, 3).expect("the model is right");
         let engine = engine(device, Precision::F32, &model, &weights).expect("the engine opens");
         let is_of_probabilities = matches!(&model.layers.last().expect("layers").kind,
-            gatewave::LayerKind::Linear(linear) if linear.activation == Activation::Softmax);
+            gatewave::layer::LayerKind::Linear(linear) if linear.activation == Activation::Softmax);
         let (mut going, mut pushed) = (Streams::new(&engine, 4).unwrap(), Streams::new(&engine, 1).unwrap());
         let ids: Vec<StreamId> = (0..3).map(|_| going.join()).collect();
         let beginning = [(ids[0], 3), (ids[1], 1), (ids[0], 8), (ids[2], 2)];
@@ -167,11 +171,12 @@ pub fn streams_go_on_as_if_they_were_pushed(device: &Device, models: impl IntoIt
     }
 }
 
-/// A step whose logits are no numbers, or all −∞, is an error that names it, and no token.
+/// If the logits of a step are no numbers, or all −∞, the error names the step, and no token is drawn.
 pub fn a_draw_from_nothing_is_an_error(device: &Device) {
     let model = Model::new().layer(Embedding::new(20, 20));
     for (spoil, name) in [(f32::NAN, "NaN"), (-f32::NAN, "NaN"), (f32::NEG_INFINITY, "nothing")] {
-        // Token 0 is followed by 1, that by 2, and so on; what follows 2 is spoilt, of one logit if NaN is enough.
+        // Token 0 is followed by 1, that by 2, and so on. The logits
+        // after 2 are invalid, only one of them if NaN is enough.
         let mut table = Array2::from_shape_fn((20, 20), |(from, to)| if to == (from + 1) % 20 { 50.0 } else { 0.0 });
         if spoil.is_nan() {
             table[[2, 17]] = spoil
@@ -185,7 +190,7 @@ pub fn a_draw_from_nothing_is_an_error(device: &Device) {
             let (sound, ill) = (streams.join(), streams.join());
             assert_eq!(streams.generate(&[(ill, 0, way)], 2).unwrap().as_slice().unwrap(), [1, 2]);
             let error = streams.generate(&[(sound, 9, way), (ill, 1, way)], 4).unwrap_err();
-            assert_eq!(error.kind(), gatewave::ErrorKind::Weights, "{name}");
+            assert_eq!(error.kind(), gatewave::ErrorKind::Numeric, "{name}");
             let text = "stream 1.0, step 1: the output: expected numbers to draw from, got NaN, or −∞ for every token; are \
                         the weights sound?";
             assert_eq!(error.to_string(), text, "{name}");
@@ -214,7 +219,7 @@ pub fn a_large_vocabulary_is_drawn_from(device: &Device) {
     }
 }
 
-/// How often a repeated generation makes an object on a GPU: never.
+/// A repeated generation makes no object on a GPU.
 pub fn repeated_draws_make_no_object(engine: &Engine) {
     let mut streams = Streams::new(engine, 3).unwrap();
     let ids = [streams.join(), streams.join()];

@@ -1,35 +1,36 @@
-//! What every executor must pass: the conformance table, PyTorch's fixtures, a trained model; and the bugs, planted on
-//! purpose, that it must not pass with. `tests/cpu.rs` and `tests/gpu.rs` run it.
+//! The tests of every executor: the conformance table, PyTorch's fixtures, a trained
+//! model; and planted bugs that must be found. `tests/cpu.rs` and `tests/gpu.rs` run it.
 
 use std::path::Path;
 
 use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
 use gatewave::formats::open;
-use gatewave::{Cell, Device, Engine, Input, Model, Options, Precision, Result, Storage, Weights};
+use gatewave::layer::Cell;
+use gatewave::{Device, Engine, EngineBuilder, Input, Model, Precision, Result, Weights};
 
 use super::{fixtures, pytorch};
 
-/// An engine whose GPU starts every run from NaNs.
+/// Creates an engine whose GPU starts every run from NaNs.
 pub fn engine(device: &Device, precision: Precision, model: &Model, weights: &Weights) -> Result<Engine> {
-    engine_for(&Options::default(), device, precision, model, weights)
+    engine_for(&Engine::builder(), device, precision, model, weights)
 }
 
-/// Such an engine with plans and weights made for the target and by the strategy of `options`.
+/// Creates such an engine with the target and the strategy of `options`.
 pub fn engine_for(
-    options: &Options,
+    options: &EngineBuilder,
     device: &Device,
     precision: Precision,
     model: &Model,
     weights: &Weights,
 ) -> Result<Engine> {
     let options = options.clone().device(device.clone()).precision(precision);
-    let engine = Engine::with_options(model.clone(), weights, options)?;
+    let engine = options.build(model, weights)?;
     engine.poison();
     Ok(engine)
 }
 
-/// One case in `step` of the table gives the truth, with plans made by `choices` in turn.
-pub fn table(device: &Device, step: usize, choices: &[Options]) {
+/// One case in `step` of the table gives the true results, with plans made by each of `choices` in turn.
+pub fn table(device: &Device, step: usize, choices: &[EngineBuilder]) {
     let cases: Vec<_> = cases().into_iter().step_by(step).collect();
     assert!(cases.len() * step > 200, "only {} cases", cases.len());
     let results: Vec<_> = cases
@@ -37,7 +38,7 @@ pub fn table(device: &Device, step: usize, choices: &[Options]) {
         .zip(choices.iter().cycle())
         .map(|(case, options)| {
             conformance::run(case, &mut |case, model, weights, input| {
-                engine_for(options, device, case.storage.into(), model, weights)?.run(&input)
+                engine_for(options, device, case.precision, model, weights)?.run(&input)
             })
         })
         .collect();
@@ -64,13 +65,13 @@ pub fn planted_bugs(device: &Device) {
     let mut planted = [0; Bug::ALL.len()];
     for case in telling_cases() {
         for (count, bug) in planted.iter_mut().zip(Bug::ALL) {
-            let is_stored_so = [(Bug::RoundedToHalf, Storage::F16), (Bug::RoundedToIntegers, Storage::I8)];
-            if is_stored_so.contains(&(bug, case.storage)) {
+            let is_stored_so = [(Bug::RoundedToHalf, Precision::F16), (Bug::RoundedToIntegers, Precision::I8)];
+            if is_stored_so.contains(&(bug, case.precision)) {
                 continue;
             }
             let Some(wrong) = bug.plant(&case.model, &case.weights()) else { continue };
             let result = conformance::run(&case, &mut |case, model, _, input| {
-                engine(device, case.storage.into(), model, &wrong)?.run(&input)
+                engine(device, case.precision, model, &wrong)?.run(&input)
             });
             assert!(result.outcome.is_ok() && result.used() > 10.0, "{bug:?}: {result}");
             *count += 1;
@@ -105,7 +106,7 @@ pub fn shakespeare(device: &Device) {
     let file = |name: &str| std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let (passages, expected) = (file("passages.safetensors"), file("expected.safetensors"));
     let ids = fixtures::read_i64(&passages, "ids");
-    let (model, weights) = open(&folder.join("shakespeare.safetensors"), None).expect("the model is read");
+    let (model, weights) = open(folder.join("shakespeare.safetensors")).expect("the model is read");
     let got = engine(device, Precision::F32, &model, &weights).and_then(|engine| engine.run(&Input::tokens(ids)));
     let got = got.expect("the model runs");
     let cell = got.states[0].c.as_ref().expect("an lstm has a cell state");

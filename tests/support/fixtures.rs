@@ -1,5 +1,5 @@
-//! The golden cases of `tests/golden/manifest.json`: weights, inputs and wanted outputs as PyTorch made them, and the
-//! description that goes with each weights file.
+//! The golden cases of `tests/golden/manifest.json`: PyTorch's weights,
+//! inputs and outputs, and the description of each weights file.
 //!
 //! Knows the manifest and nothing of the library, so that any test can use it.
 
@@ -12,7 +12,7 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
-/// How many cases the manifest holds: a test that walks fewer has lost some.
+/// The number of cases in the manifest: a test that visits fewer has lost some.
 pub const COUNT: usize = 58;
 
 /// One golden case.
@@ -24,9 +24,9 @@ pub struct Fixture {
     pub description_json: String,
     /// The `.safetensors` file of the weights; it has no description in its metadata.
     pub weights: PathBuf,
-    /// `x`, `ids`, `lengths`, `h_0`, `c_0`, as far as they are there.
+    /// `x`, `ids`, `lengths`, `h_0`, `c_0`, if they are there.
     pub inputs: BTreeMap<String, Array>,
-    /// `output` (models: `logits`), `h_n`, `c_n`: computed in f64 where the case has that, else in f32.
+    /// `output` (models: `logits`), `h_n`, `c_n`: computed in f64 if the case has that, else in f32.
     pub wanted: BTreeMap<String, ArrayD<f64>>,
     /// Accept `|got - wanted| <= atol + rtol * |wanted|`.
     pub atol: f64,
@@ -36,7 +36,7 @@ pub struct Fixture {
     pub packed: bool,
     /// The number of trainable parameters, by PyTorch's count.
     pub params: usize,
-    /// What the case was made from, as the manifest has it.
+    /// The options of the case, as the manifest has them.
     pub config: Value,
 }
 
@@ -49,7 +49,7 @@ pub enum Array {
 }
 
 impl Array {
-    /// The reals; panics where the array holds integers.
+    /// Returns the reals; panics if the array holds integers.
     pub fn f32(&self) -> &ArrayD<f32> {
         match self {
             Self::F32(array) => array,
@@ -57,7 +57,7 @@ impl Array {
         }
     }
 
-    /// The numbers, as a call by names takes them.
+    /// Returns the numbers as named tensors of a call.
     pub fn values(&self) -> Values {
         match self {
             Self::F32(array) => array.clone().into(),
@@ -65,7 +65,7 @@ impl Array {
         }
     }
 
-    /// The integers, widened; panics where the array holds reals.
+    /// Returns the integers, widened; panics if the array holds reals.
     pub fn i64(&self) -> ArrayD<i64> {
         match self {
             Self::I32(array) => array.mapv(i64::from),
@@ -75,8 +75,8 @@ impl Array {
     }
 }
 
-/// Calls `each` with every model file of a manifest of `tests/golden`: its case, the file, and the files of its successive
-/// calls. How many there are.
+/// Calls `each` with every model file of a manifest of `tests/golden`: its case,
+/// the file, and the files of its successive calls. Returns the number of files.
 pub fn each_model(manifest: &str, mut each: impl FnMut(&Value, &Path, &[PathBuf])) -> usize {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(manifest);
     let golden = manifest.parent().expect("a file has a folder");

@@ -1,11 +1,10 @@
-//! Models that are no chain and go forward: for streams, and for draws.
+//! Models that are no chain and go only forward: for streams, and for draws.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use gatewave::{
-    Activation, Cell, Embedding, Graph, Gru, Join, Linear, Lstm, Masking, Model, Node, Padding, Recurrent, Reset, Rnn,
-    Select, Slice, State, Value,
-};
+use gatewave::interface::{Graph, Node, State, Value};
+use gatewave::layer::{Cell, Join, Masking, Padding, Recurrent, Reset, Slice};
+use gatewave::{Activation, Embedding, Gru, Linear, Lstm, Model, Rnn, Select};
 
 fn built(build: impl FnOnce(&mut Graph)) -> Model {
     let mut graph = Model::graph();
@@ -13,7 +12,7 @@ fn built(build: impl FnOnce(&mut Graph)) -> Model {
     graph.finish().expect("the model of a test is right")
 }
 
-/// Adds two inputs, a residual sum, a concatenation and the outputs "score" and "tags"; gives the upper LSTM.
+/// Adds two inputs, a residual sum, a concatenation and the outputs "score" and "tags"; returns the upper LSTM.
 pub fn eight_nodes(g: &mut Graph) -> Node {
     let (words, facts) = (g.tokens("words", 20), g.row("facts", 3));
     let embedding = g.add("embedding", Embedding::new(20, 8), words);
@@ -29,7 +28,7 @@ pub fn eight_nodes(g: &mut Graph) -> Node {
     upper
 }
 
-/// Graphs that go forward, each with something of its own.
+/// Graphs that go forward, each with a special feature.
 pub fn graphs() -> Vec<(&'static str, Model)> {
     let mut graphs = vec![
         (
@@ -139,13 +138,13 @@ pub fn graphs() -> Vec<(&'static str, Model)> {
     graphs
 }
 
-/// What comes of twice `row`.
+/// Adds layers that use `row` twice.
 fn twice(g: &mut Graph, row: Value) -> Node {
     let twice = g.add("twice", Join::Add, [row, row]);
     g.add("wide", Linear::new(6, 20), twice)
 }
 
-/// The same numbers for the same seed.
+/// A random generator: the same numbers for the same seed.
 struct Dice(u32);
 
 impl Dice {
@@ -155,7 +154,7 @@ impl Dice {
     }
 }
 
-/// A graph of a sequence, tokens and a row that nobody thought of.
+/// Returns a random graph of a sequence, tokens and a row.
 pub fn random(seed: u32) -> Model {
     let mut dice = Dice(seed.wrapping_mul(2_654_435_761));
     built(|g| {
@@ -169,7 +168,7 @@ pub fn random(seed: u32) -> Model {
         let mut stacks: Vec<Node> = Vec::new();
         for index in 0..7 {
             let name = format!("node{index}");
-            // The newest value most of the time, so that the graph is deep.
+            // Mostly the newest value, so that the graph is deep.
             let picked = if dice.throw(3) > 0 { steps.len() - 1 } else { dice.throw(steps.len()) };
             let (a, size) = steps[picked];
             let (b, other) = steps[dice.throw(steps.len())];
@@ -212,7 +211,7 @@ pub fn random(seed: u32) -> Model {
     })
 }
 
-/// Graphs that tokens are drawn from, each with the output that they are drawn from.
+/// Graphs for drawing tokens, each with the output to draw from.
 pub fn drawn() -> Vec<(&'static str, Model)> {
     vec![
         (

@@ -1,5 +1,5 @@
-//! Golden texts: files of this repository that a test holds what it computes against. `BLESS=1` rewrites them, never on
-//! continuous integration.
+//! Golden texts: files of this repository that a test compares with its
+//! results. `BLESS=1` rewrites them, never on continuous integration.
 
 use std::env;
 use std::fs;
@@ -18,7 +18,7 @@ pub fn assert_file(name: &str, text: &str) {
     assert!(wanted == text, "{name} differs, first in {differs:?}; BLESS=1 rewrites it:\n{text}");
 }
 
-/// Compares `text` with what stands in the file `name` between the comments that say where part `part` begins and ends.
+/// Compares `text` with the part of file `name` between the comments that mark the beginning and the end of `part`.
 #[track_caller]
 pub fn assert_part(name: &str, part: &str, text: &str) {
     let file = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the file is there");

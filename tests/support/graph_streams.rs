@@ -1,31 +1,31 @@
-//! Streams of models that are no chain: what they give frame by frame is what whole calls give, and what they draw is the
-//! likeliest of whole calls. `tests/cpu.rs` and `tests/gpu.rs` run it.
+//! Streams of models that are no chain: frame by frame, they give what whole calls give,
+//! and draw the likeliest tokens of whole calls. `tests/cpu.rs` and `tests/gpu.rs` run it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashSet;
 
 use gatewave::conformance::{Tolerance, compare};
-use gatewave::{
-    Cell, Device, Engine, FrameValue, Input, InputKind, Model, Output, Pin, Precision, Recurrent, Results, Sampling,
-    States, StreamId, Streams, Value, Weights,
-};
+use gatewave::interface::{InputKind, Pin, Value};
+use gatewave::layer::{Cell, Recurrent};
+use gatewave::stream::{FrameValue, Sampling, StreamId};
+use gatewave::{Device, Engine, Input, Model, Output, Precision, Results, States, Streams, Weights};
 use ndarray::{Array1, ArrayD, Axis};
 
 use super::executor::engine;
 use super::forward_graphs::drawn;
 use super::noise::noise;
 
-/// Streams at once: not a power of two.
+/// The number of concurrent streams: not a power of two.
 const STREAMS: usize = 3;
 
-/// What a stream is given: by input, features `[T, F]` or `[F]` of a row, or tokens.
+/// The inputs of a stream: for each, features `[T, F]`, or `[F]` of a row, or tokens.
 struct Given {
     id: StreamId,
     steps: usize,
     inputs: Vec<(String, InputKind, ArrayD<f32>, Vec<i64>)>,
     states: Vec<(usize, States)>,
-    /// By output: what each frame gave.
+    /// The results of each frame, by output.
     outputs: Vec<Vec<Vec<f32>>>,
 }
 
@@ -35,23 +35,23 @@ fn inputs_of(model: &Model) -> Vec<(String, InputKind)> {
     inputs.into_iter().map(|input| (input.name, input.kind)).collect()
 }
 
-/// The names of the outputs that frames give.
+/// Returns the names of the outputs that frames give.
 fn outputs_of(model: &Model) -> Vec<String> {
     let named = model.outputs.iter().filter(|output| !matches!(output.from, Value::Layer(_, Pin::Hidden | Pin::Cell)));
     let named: Vec<_> = named.map(|output| output.name.clone()).collect();
     if named.is_empty() { vec!["output".into()] } else { named }
 }
 
-/// States of the stacks, but for those that a value of the model begins.
+/// Returns states of the stacks, except those that begin at a value of the model.
 fn states_of(model: &Model, seed: usize) -> Vec<(usize, States)> {
     let layers = model.layers.iter().filter_map(|layer| match &layer.kind {
-        gatewave::LayerKind::Recurrent(stack) => Some((stack, layer.initial)),
+        gatewave::layer::LayerKind::Recurrent(stack) => Some((stack, layer.initial)),
         _ => None,
     });
     let free = |value: Option<Value>| match value {
         None => true,
         Some(Value::Input(input)) => matches!(model.inputs[input].kind, InputKind::State(_)),
-        Some(Value::Layer(..)) => false,
+        Some(_) => false,
     };
     let of = |(index, (stack, initial)): (usize, (&Recurrent, [Option<Value>; 2]))| {
         let h = noise(&[stack.num_layers, stack.state_size()], seed + 10 * index);
@@ -92,8 +92,8 @@ impl Given {
     }
 
     /// The call of the first `steps` frames.
-    fn input(&self, steps: usize) -> Input {
-        let mut input: Option<Input> = None;
+    fn input(&self, steps: usize) -> Input<'static> {
+        let mut input: Option<Input<'static>> = None;
         for (name, kind, features, tokens) in &self.inputs {
             let first = |features: &ArrayD<f32>| features.slice_axis(Axis(0), (..steps).into()).to_owned();
             let tokens = || Array1::from_iter(tokens[..steps].iter().copied());
@@ -128,7 +128,7 @@ impl Given {
         }
     }
 
-    /// Frame `t`, its parts in some order.
+    /// Returns frame `t`, with its parts in some order.
     fn frame(&self, t: usize) -> Vec<(&str, FrameValue<'_>)> {
         let mut parts = Vec::new();
         for (name, kind, features, tokens) in &self.inputs {
@@ -153,14 +153,14 @@ fn of(output: &Output, index: usize) -> &ArrayD<f32> {
     index.checked_sub(1).map_or(&output.output, |other| &output.others[other])
 }
 
-/// Streams of each model, pushed by turns, give what one call over all their frames gives; a frame of an output that has no
-/// time axis, what a call over the frames up to it gives.
+/// Streams of each model, pushed in turns, give what one call over all their frames gives. If
+/// an output has no time axis, each frame gives what a call over the frames up to it gives.
 pub fn frames_give_what_whole_calls_give(device: &Device, models: impl IntoIterator<Item = (String, Model)>) {
     let mut compared = 0;
     for (name, model) in models {
         let weights = Weights::random(&model, 3).expect("the model is right");
         let engine = engine(device, Precision::F32, &model, &weights).expect("the engine opens");
-        let truth = Engine::new(model.clone(), &weights, Device::Cpu).expect("the engine opens");
+        let truth = Engine::new(&model, &weights, Device::Cpu).expect("the engine opens");
         let mut streams = Streams::new(&engine, 1).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut given: Vec<_> =
             (0..STREAMS).map(|n| Given::new(&model, streams.join(), [7, 4, 9][n], 100 * n + 1)).collect();
@@ -177,7 +177,7 @@ pub fn frames_give_what_whole_calls_give(device: &Device, models: impl IntoItera
             }
             let pushed: Vec<_> = frames.iter().map(|&(n, t)| (given[n].id, given[n].frame(t))).collect();
             if push % 3 == 2 {
-                streams.push_named(&pushed, Results::Later).unwrap();
+                streams.push_named(&pushed, Results::Deferred).unwrap();
                 streams.receive().unwrap();
             } else {
                 pushed_either_way(&mut streams, &pushed, push);
@@ -218,7 +218,7 @@ pub fn frames_give_what_whole_calls_give(device: &Device, models: impl IntoItera
     assert!(compared > 30, "only {compared} frames compared");
 }
 
-/// A push that blocks or waits aside, by turns.
+/// Pushes with a blocking call and asynchronously, in turns.
 fn pushed_either_way(streams: &mut Streams<&Engine>, frames: &[(StreamId, Vec<(&str, FrameValue<'_>)>)], push: usize) {
     if push.is_multiple_of(2) {
         streams.push_named(frames, Results::Wanted).unwrap();
@@ -227,13 +227,13 @@ fn pushed_either_way(streams: &mut Streams<&Engine>, frames: &[(StreamId, Vec<(&
     }
 }
 
-/// What streams draw at temperature 0 is the likeliest token that a call over all tokens so far gives.
+/// At temperature 0, streams draw the likeliest token of a call over all tokens so far.
 pub fn draws_are_the_likeliest_of_whole_calls(device: &Device) {
     let mut seen = HashSet::new();
     for (output, model) in drawn() {
         let mut weights = Weights::random(&model, 3).expect("the model is right");
         for layer in &mut weights.layers {
-            if let gatewave::LayerWeights::Linear { w, .. } = layer {
+            if let gatewave::weights::LayerWeights::Linear { w, .. } = layer {
                 w.mapv_inplace(|w| w * 8.0);
             }
         }

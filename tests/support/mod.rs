@@ -1,4 +1,4 @@
-//! What several test files need; each says `mod support;`.
+//! Code that several test files need; each of them has `mod support;`.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 

@@ -4,25 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatewave::conformance::{Case, MaskKind};
-use gatewave::layout::Layout;
-use gatewave::plan::lower::lower;
-use gatewave::plan::tune::Tuning;
-use gatewave::plan::{Limits, Plan, Shape};
-use gatewave::{Error, ErrorKind, Mask, Model, Result, Storage};
+use gatewave::inspect::kernel::Mask;
+use gatewave::inspect::layout::Layout;
+use gatewave::inspect::plan::lower::lower;
+use gatewave::inspect::plan::tune::Tuning;
+use gatewave::inspect::plan::{Limits, Plan, Shape};
+use gatewave::{Error, ErrorKind, Model, Precision, Result};
 
-/// A device that takes so little at once that weights, tables, sequences and time are cut.
+/// A device with such small limits that weights, tables, sequences and time are cut.
 pub const NARROW: Limits = Limits { binding_bytes: 64 << 10, ..Limits::WEBGPU };
 
-/// The plan of `model` for a device of `limits`.
+/// Returns the plan of `model` for a device with `limits`.
 pub fn plan(
     model: &Model,
-    storage: Storage,
+    precision: Precision,
     shape: Shape,
     tuning: impl Into<Tuning>,
     limits: &Limits,
 ) -> Result<Arc<Plan>> {
     let tuning = tuning.into();
-    let layout = Layout::of(model, storage)?.with_medium(tuning.medium());
+    let layout = Layout::of(model, precision)?.with_medium(tuning.medium());
     lower(model, &layout, shape, limits, &tuning).map(Arc::new)
 }
 
@@ -31,17 +32,17 @@ pub fn plan_of(case: &Case, tuning: impl Into<Tuning>, limits: &Limits) -> Resul
     let mask = if case.mask == MaskKind::All { Mask::All } else { Mask::Live };
     plan(
         &case.model,
-        case.storage,
+        case.precision,
         Shape::of_model(&case.model, |input| case.time_of(input), case.batch, mask),
         tuning,
         limits,
     )
 }
 
-/// Plans that there are, and those that each limit refuses.
+/// The number of plans, and the number that each limit refuses.
 pub type Counts = (usize, Vec<(&'static str, usize)>);
 
-/// How many plans of a set there are, and how many are refused by which limit.
+/// Counts the plans of a set, and those that are refused by each limit.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     planned: usize,
@@ -49,7 +50,7 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Counts what became of a plan, and gives the plan. Anything but a limit that is exceeded fails.
+    /// Counts a plan or its refusal, and returns the plan. Any error but an exceeded limit fails.
     #[track_caller]
     pub fn count<P>(&mut self, what: &str, result: Result<P, Error>) -> Option<P> {
         match result {
@@ -65,13 +66,13 @@ impl Outcomes {
         }
     }
 
-    /// How many there are, and by which limit how many are refused.
+    /// Returns the number of plans, and how many each limit refused.
     pub fn counts(&self) -> Counts {
         (self.planned, self.refused.iter().map(|(limit, count)| (*limit, *count)).collect())
     }
 }
 
-/// The limit that a message speaks of.
+/// Returns the limit that a message names.
 #[track_caller]
 fn limit(message: &str) -> &'static str {
     let limits = [

@@ -1,4 +1,4 @@
-//! A golden case of PyTorch in the library's words: its model, weights and input, and what it wants of an output.
+//! A golden case of PyTorch in the library's types: its model, weights and input, and the wanted outputs.
 
 use gatewave::conformance::{Comparison, Tolerance, compare};
 use gatewave::formats::{description, safetensors};
@@ -15,7 +15,7 @@ pub fn load(fixture: &Fixture) -> (Model, Weights) {
 }
 
 /// The input of a case.
-pub fn input_of(fixture: &Fixture) -> Input {
+pub fn input_of(fixture: &Fixture) -> Input<'static> {
     let mut input = match (fixture.inputs.get("x"), fixture.inputs.get("ids")) {
         (Some(x), None) => Input::features(x.f32().clone()),
         (None, Some(ids)) => Input::tokens(ids.i64()),
@@ -31,7 +31,7 @@ pub fn input_of(fixture: &Fixture) -> Input {
     input
 }
 
-/// Every tensor that a case wants, compared with what `got` has: its name and its worst element.
+/// Compares every tensor that a case wants with that of `got`: its name and its worst element.
 pub fn compare_wanted(fixture: &Fixture, got: &Output, tolerance: Tolerance) -> Vec<(String, Comparison)> {
     let states = &got.states[0];
     let compared = fixture.wanted.iter().map(|(name, want)| {

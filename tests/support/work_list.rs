@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use gatewave::plan::Shape;
-use gatewave::{Axes, Cell, Mask, Model, Recurrent, Reset};
+use gatewave::Model;
+use gatewave::inspect::kernel::Mask;
+use gatewave::inspect::plan::Shape;
+use gatewave::interface::Axes;
+use gatewave::layer::{Cell, Recurrent, Reset};
 use serde_json::Value;
 
 /// Each shape of the work list: its model, T and B.

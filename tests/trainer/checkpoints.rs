@@ -1,17 +1,19 @@
-//! Checkpoints: runs that are cut and resumed, files that are models, and what is refused with nothing overwritten.
+//! Checkpoints: runs that are interrupted and resumed, files that are models, and errors that overwrite nothing.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use gatewave::train::{Adam, Batch, Convention, CrossEntropy, Loss, Plateau, Schedule, Sgd, Targets, Update};
+use gatewave::weights::LayerWeights;
 use gatewave::{
-    Adam, Batch, CrossEntropy, Device, Embedding, Engine, ErrorKind, Gru, Input, LayerWeights, Like, Linear, Loss,
-    Lstm, Model, Options, Plateau, Precision, Schedule, Sgd, Targets, Trainer, Update, Weights, formats,
+    Device, Embedding, Engine, EngineBuilder, ErrorKind, Gru, Input, Linear, Lstm, Model, Precision, Trainer, Weights,
+    formats,
 };
 use ndarray::{Array2, Array3};
 
 use crate::{begin, devices, features, tagger, updates, window};
 
-/// A folder that goes with the test.
+/// A folder that is removed with the test.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -33,10 +35,10 @@ impl Drop for Folder {
 }
 
 fn plateau() -> Schedule {
-    Schedule::plateau(Plateau::like(Like::Torch).patience(0).factor(0.3))
+    Schedule::plateau(Plateau::like(Convention::Torch).patience(0).factor(0.3))
 }
 
-/// Windows `from` to `to`, a row that ends within, and an epoch that ends after each second one.
+/// Trains windows `from` to `to`, with a row that ends inside, and an epoch that ends after every second window.
 fn go_on(trainer: &mut Trainer, from: usize, to: usize) -> Vec<f64> {
     let mut losses = Vec::new();
     for seed in from..to {
@@ -45,7 +47,7 @@ fn go_on(trainer: &mut Trainer, from: usize, to: usize) -> Vec<f64> {
             trainer.reset_rows(&[1]).expect("a row");
         }
         if seed % 2 == 1 {
-            // Ever worse: the rate falls.
+            // The loss gets worse, so that the rate falls.
             trainer.end_epoch(seed as f64);
         }
     }
@@ -70,7 +72,7 @@ fn a_run_that_is_cut_and_resumed_gives_the_same_bytes() {
             whole.save(&cut).expect("a checkpoint");
             losses.extend(go_on(&mut whole, 3, 7));
             whole.save(&end).expect("a checkpoint");
-            // Of other weights, states and counters.
+            // It has other weights, states and counters.
             let mut resumed = start(1);
             go_on(&mut resumed, 0, 2);
             resumed.resume(&cut).expect("a checkpoint of the same training");
@@ -93,17 +95,17 @@ fn a_checkpoint_is_a_model_that_an_engine_runs() {
     go_on(&mut trainer, 0, 2);
     let path = folder.file("trained.safetensors");
     trainer.save(&path).expect("a checkpoint");
-    let (model, weights) = formats::open(&path, None).expect("a model");
+    let (model, weights) = formats::open(&path).expect("a model");
     assert_eq!((&model, &weights), (&tagger(), &trainer.weights().unwrap()));
-    let (model, tensors) = formats::read(&path, None).expect("a model");
-    let engine = Engine::from_tensors(model, &tensors, Options::default().device(Device::Cpu)).expect("an engine");
+    let (model, tensors) = formats::read(&path).expect("a model");
+    let engine = Engine::builder().device(Device::Cpu).load(model, &tensors).expect("an engine");
     let input = window(0).input;
     assert_eq!(engine.run(&input).unwrap().output, trainer.engine(Device::Cpu).unwrap().run(&input).unwrap().output);
-    // Converted, it is the model alone.
+    // The converted file is only the model.
     let alone = folder.file("alone.safetensors");
     formats::write(&alone, &tagger(), tensors, Precision::F32).expect("a model");
     assert_eq!(
-        formats::read(&alone, None).unwrap().1.names().count(),
+        formats::read(&alone).unwrap().1.names().count(),
         weights.to_tensors(&tagger()).unwrap().names().count()
     );
 }
@@ -112,7 +114,7 @@ fn a_checkpoint_is_a_model_that_an_engine_runs() {
 fn a_checkpoint_of_something_else_is_refused_by_name_and_changes_nothing() {
     let folder = Folder::new("refused");
     let path = folder.file("checkpoint.safetensors");
-    let sgd = Update::by(Sgd::like(Like::Torch).learning_rate(0.1));
+    let sgd = Update::by(Sgd::like(Convention::Torch).learning_rate(0.1));
     let mut trainer = begin(sgd, 0, &Device::Cpu);
     go_on(&mut trainer, 0, 2);
     trainer.save(&path).unwrap();
@@ -125,7 +127,7 @@ fn a_checkpoint_of_something_else_is_refused_by_name_and_changes_nothing() {
         (error.kind(), text.replace(&format!("{}: ", path.display()), ""))
     };
     let other_model = |model: Model| {
-        let weights = Weights::initial(&model, Like::Torch, 0).unwrap();
+        let weights = Weights::initial(&model, Convention::Torch, 0).unwrap();
         Trainer::new(model, &weights, CrossEntropy::default(), sgd, Device::Cpu).unwrap()
     };
     let wider = tagger().layer(Linear::new(9, 9));
@@ -141,7 +143,7 @@ fn a_checkpoint_of_something_else_is_refused_by_name_and_changes_nothing() {
     let adam = begin(updates()[4], 0, &Device::Cpu);
     let text = format!("optimizer: expected adam of PyTorch, got sgd of PyTorch; {hint}");
     assert_eq!(refused(adam, &path), (ErrorKind::Training, text));
-    let momentum = begin(Update::by(Sgd::like(Like::Torch).learning_rate(0.1).momentum(0.9)), 0, &Device::Cpu);
+    let momentum = begin(Update::by(Sgd::like(Convention::Torch).learning_rate(0.1).momentum(0.9)), 0, &Device::Cpu);
     let text = format!("momentum: expected 0.9, got 0; {hint}");
     assert_eq!(refused(momentum, &path), (ErrorKind::Training, text));
     let mut scheduled = begin(sgd, 0, &Device::Cpu);
@@ -155,7 +157,7 @@ fn a_checkpoint_of_something_else_is_refused_by_name_and_changes_nothing() {
     let (kind, text) = refused(begin(sgd, 0, &Device::Cpu), &model);
     assert_eq!(kind, ErrorKind::Weights);
     assert!(text.starts_with("expected a checkpoint (metadata under gatewave.training), got a file without"), "{text}");
-    // Damaged: the last weight is no number; cut off; of a later version.
+    // Damaged: the last weight is NaN; cut off; of a later version.
     let bytes = fs::read(&path).unwrap();
     let broken = folder.file("broken.safetensors");
     let mut nan = bytes.clone();
@@ -173,9 +175,9 @@ fn a_checkpoint_of_something_else_is_refused_by_name_and_changes_nothing() {
     fs::write(&broken, newer).unwrap();
     let text = "metadata gatewave.training: expected version 1, got 7".to_owned();
     assert_eq!(refused(begin(sgd, 0, &Device::Cpu), &broken), (ErrorKind::Weights, text));
-    let error = begin(sgd, 0, &Device::Cpu).resume(&folder.file("nothing.safetensors")).unwrap_err();
+    let error = begin(sgd, 0, &Device::Cpu).resume(folder.file("nothing.safetensors")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
-    let error = trainer.save(&folder.file("model.bin")).unwrap_err();
+    let error = trainer.save(folder.file("model.bin")).unwrap_err();
     assert!(error.to_string().ends_with("expected a name that ends in .safetensors"), "{error}");
 }
 
@@ -186,8 +188,8 @@ fn a_loss_that_is_no_number_stops_and_overwrites_nothing() {
     for device in devices() {
         let model = Model::new().layer(Gru::new(2, 4)).layer(Linear::new(4, 1));
         let weights = Weights::random(&model, 1).unwrap();
-        let update = Update::by(Adam::like(Like::Torch));
-        let mut trainer = Trainer::new(model.clone(), &weights, Loss::MeanSquared, update, device.clone()).unwrap();
+        let update = Update::by(Adam::like(Convention::Torch));
+        let mut trainer = Trainer::new(&model, &weights, Loss::MeanSquared, update, device.clone()).unwrap();
         trainer.carry(true).unwrap();
         let batch = |x: f32, y: f32| {
             let features = features((2, 3, 2), 0).mapv(|v| v * x);
@@ -197,7 +199,7 @@ fn a_loss_that_is_no_number_stops_and_overwrites_nothing() {
         trainer.save(&path).unwrap();
         for bad in [batch(f32::NAN, 0.5), batch(1.0, 1e30)] {
             let error = trainer.step(&bad).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Training, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Numeric, "{error}");
             let text = error.to_string();
             let parts = [
                 "update 2: expected a finite loss and finite gradients, got a loss of ",
@@ -211,14 +213,14 @@ fn a_loss_that_is_no_number_stops_and_overwrites_nothing() {
         }
         assert_eq!(trainer.step(&batch(1.0, 0.5)).unwrap().update, 2);
     }
-    // Weights that are no numbers begin no training, and are not saved over those that are.
+    // Weights that are no numbers start no training, and are not saved over good ones.
     let model = Model::new().layer(Linear::new(1, 1).no_bias());
     let of = |w: f32| Weights::new(vec![LayerWeights::Linear { w: Array2::from_elem((1, 1), w), b: None }]);
     let trainer = |w, rate| {
-        let update = Update::by(Sgd::like(Like::Torch).learning_rate(rate));
-        Trainer::new(model.clone(), &of(w), Loss::MeanSquared, update, Device::Cpu)
+        let update = Update::by(Sgd::like(Convention::Torch).learning_rate(rate));
+        Trainer::new(&model, &of(w), Loss::MeanSquared, update, Device::Cpu)
     };
-    let error = trainer(f32::INFINITY, 0.1).err().expect("refused");
+    let error = trainer(f32::INFINITY, 0.1).expect_err("refused");
     assert_eq!(error.to_string(), "0.weight: expected finite weights to train, got inf at element 0");
     let mut far = trainer(1.0, 3e38).unwrap();
     far.save(&path).unwrap();
@@ -243,12 +245,12 @@ fn integers_are_refused_by_name_and_train_once_they_are_widened() {
     let model = Model::new().layer(Embedding::new(9, 4)).layer(Lstm::new(4, 5)).layer(Linear::new(5, 9));
     let tensors = || Weights::random(&model, 3).unwrap().to_tensors(&model).unwrap();
     formats::write(&rounded, &model, tensors(), Precision::I8).unwrap();
-    let begin = |path: &Path, options: Options| {
-        let (model, weights) = formats::open(path, None).unwrap();
-        let sgd = Update::by(Sgd::like(Like::Torch).learning_rate(0.1));
+    let begin = |path: &Path, options: EngineBuilder| {
+        let (model, weights) = formats::open(path).unwrap();
+        let sgd = Update::by(Sgd::like(Convention::Torch).learning_rate(0.1));
         Trainer::new(model, &weights, CrossEntropy::default(), sgd, options)
     };
-    let cpu = || Options::default().device(Device::Cpu);
+    let cpu = || Engine::builder().device(Device::Cpu);
     let error = begin(&rounded, cpu()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Weights, "{error}");
     assert_eq!(
@@ -256,11 +258,11 @@ fn integers_are_refused_by_name_and_train_once_they_are_widened() {
         "1.weight_ih_l0: expected floats to train, got integers of 8 bits; train the model that they were rounded \
          from, or widen them with `gatewave convert MODEL OUT.safetensors`"
     );
-    let (_, read) = formats::read(&rounded, None).unwrap();
+    let (_, read) = formats::read(&rounded).unwrap();
     formats::write(&widened, &model, read, Precision::F32).unwrap();
     let mut trainer = begin(&widened, cpu()).unwrap();
     trainer.step(&window(0)).unwrap();
-    // Nor are weights rounded while they are trained.
+    // And weights are not rounded while they are trained.
     let error = begin(&widened, cpu().precision(Precision::F16)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Training, "{error}");
     assert_eq!(error.to_string(), "precision: expected F32 to train, got F16; round a model when it is trained");

@@ -1,11 +1,11 @@
-//! Fits that are cut after any batch, saved and resumed: they end in the bytes of one that was not cut.
+//! Fits that are interrupted after any batch, saved and resumed end in the same bytes as one that was not interrupted.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::*;
 use gatewave::formats::{self, Metadata};
-use gatewave::{EarlyStopping, FitEnd, FitEvent, Fitting, Metric};
+use gatewave::train::{EarlyStopping, FitEnd, FitEvent, Fitting, Metric};
 
 fn task() -> (Model, [Dataset; 2]) {
     let model = Model::new().layer(Gru::new(3, 6).dropout(0.25).num_layers(2)).layer(Select::LastStep);
@@ -22,10 +22,10 @@ fn task() -> (Model, [Dataset; 2]) {
 }
 
 fn trainer(model: &Model, device: &Device) -> Trainer {
-    let weights = Weights::initial(model, Like::Torch, 1).expect("weights");
-    let update = Update::by(RmsProp::like(Like::Keras).learning_rate(0.02)).clip(Clip::GlobalNorm(1.0));
+    let weights = Weights::initial(model, Convention::Torch, 1).expect("weights");
+    let update = Update::by(RmsProp::like(Convention::Keras).learning_rate(0.02)).clip(Clip::GlobalNorm(1.0));
     let mut trainer =
-        Trainer::new(model.clone(), &weights, CrossEntropy::default(), update, device.clone()).expect("a trainer");
+        Trainer::new(model, &weights, CrossEntropy::default(), update, device.clone()).expect("a trainer");
     trainer.set_schedule(Schedule::step(1, 0.7)).expect("a schedule");
     trainer
 }
@@ -34,7 +34,7 @@ fn settings() -> Fit {
     Fit::default().epochs(4).batch_size(4).buckets(true).seed(3).metrics([Metric::Accuracy]).measure_training(true)
 }
 
-/// Goes on for so many events, or to the end.
+/// Goes on for `events` events, or to the end.
 fn go_on(fitting: &mut Fitting, trainer: &mut Trainer, data: &[Dataset; 2], events: usize) -> Option<FitEnd> {
     for _ in 0..events {
         if let FitEvent::Ended(end) = fitting.next(trainer, &data[0], Some(&data[1])).expect("it goes on") {
@@ -44,9 +44,9 @@ fn go_on(fitting: &mut Fitting, trainer: &mut Trainer, data: &[Dataset; 2], even
     None
 }
 
-/// What a fit saw but for the time.
+/// Returns the history of a fit without the times.
 fn seen(fitting: &Fitting) -> Vec<(u64, f64, Option<f64>, f64, bool, String)> {
-    let of = |epoch: &gatewave::Epoch| {
+    let of = |epoch: &gatewave::train::Epoch| {
         let metrics = format!("{:?} {:?}", epoch.metrics, epoch.validation_metrics);
         (epoch.number, epoch.loss, epoch.validation_loss, epoch.learning_rate, epoch.better, metrics)
     };
@@ -118,8 +118,8 @@ fn a_fit_ends_at_its_time_and_takes_as_many_batches_as_it_is_told() {
     let mut quick = trainer(&model, &Device::Cpu);
     assert_eq!(go_on(&mut fitting, &mut quick, &data, usize::MAX), Some(FitEnd::Epochs));
     assert_eq!(quick.updates(), 6);
-    let standing = fitting.standing();
-    assert_eq!((standing.epoch, standing.batches), (4, 0));
+    let position = fitting.position();
+    assert_eq!((position.epoch, position.batches), (4, 0));
 }
 
 #[test]

@@ -1,15 +1,17 @@
-//! Metrics, counted by hand from what a model gives.
+//! Metrics, compared with counts from a model's outputs.
 
 use super::*;
-use gatewave::{Activation, Axes, BinaryCrossEntropy, Metric};
+use gatewave::Activation;
+use gatewave::interface::Axes;
+use gatewave::train::{BinaryCrossEntropy, Metric};
 
 fn trainer(model: &Model, objective: impl Into<Objective>) -> Trainer {
     let weights = Weights::random(model, 3).expect("weights");
-    let update = Update::by(Adam::like(Like::Torch).learning_rate(0.05));
-    Trainer::new(model.clone(), &weights, objective, update, Device::Cpu).expect("a trainer")
+    let update = Update::by(Adam::like(Convention::Torch).learning_rate(0.05));
+    Trainer::new(model, &weights, objective, update, Device::Cpu).expect("a trainer")
 }
 
-/// The share of what a model is right about.
+/// Returns the share of correct predictions of a model.
 fn accuracy(trainer: &Trainer, data: &Dataset, batch_size: usize) -> f64 {
     let measures = trainer.measure(data, batch_size, &[Metric::Accuracy]).expect("measures");
     assert!((measures.loss - trainer.evaluate(data, batch_size).expect("a loss")).abs() < 1e-12);
@@ -23,7 +25,7 @@ fn accuracy(trainer: &Trainer, data: &Dataset, batch_size: usize) -> f64 {
 fn steps_that_count_are_counted_in_either_order_of_axes() {
     let (rows, steps) = (7, 5);
     let tokens = Array2::from_shape_fn((rows, steps), |(b, t)| ((b * 5 + t * 3) % 9) as i64);
-    // Every second target is right by what the model gives, every fifth is ignored, and none of a row of one step.
+    // The model is right about every second target, every fifth is ignored, and so are all in a row of one step.
     let lengths: Vec<i64> = (0..rows).map(|b| 1 + (b as i64 * 2) % 5).collect();
     let plain = trainer(&tagger(), CrossEntropy::default());
     let output = plain.run(&Input::tokens(tokens.clone()).lengths(lengths.clone())).expect("an output").output;
@@ -62,7 +64,7 @@ fn steps_that_count_are_counted_in_either_order_of_axes() {
     }
 }
 
-/// Rows whose first feature tells the answer, and a model of one or two outputs.
+/// Rows whose first feature decides the answer, and a model of one or two outputs.
 fn task(outputs: usize, activation: Activation) -> (Model, Dataset) {
     let model = Model::new().layer(Gru::new(2, 8)).layer(Select::LastStep);
     let model = model.layer(Linear::new(8, outputs).activation(activation));
@@ -112,7 +114,7 @@ fn a_fit_tells_what_it_was_asked_to_measure() {
     }
 }
 
-/// By an untrained model, so that no number is 0 or 1: counted from its outputs.
+/// With an untrained model, so that no number is 0 or 1: counted from its outputs.
 #[test]
 fn of_numbers_the_mean_error_is_told() {
     let model = Model::new().layer(Gru::new(2, 3));
@@ -153,7 +155,7 @@ fn a_metric_of_another_loss_is_refused() {
     let settings = Fit::default().metrics([Metric::Perplexity]);
     let said = "perplexity: expected one loss, cross_entropy without smoothing, got mse";
     assert_eq!(trainer.fit(&data, None, &settings, |_| {}).expect_err("numbers").to_string(), said);
-    // Of smoothed targets the loss is no logarithm of a perplexity.
+    // With smoothed targets, the loss is no logarithm of a perplexity.
     let (model, _) = task(2, Activation::Linear);
     let classes = ndarray::Array1::from(vec![0_i64, 1, 1, 0]);
     let tensors =

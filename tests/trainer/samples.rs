@@ -1,7 +1,9 @@
-//! Sample weights of named tensors: what the loss of each row or step is multiplied by, under which names and in which axes.
+//! Sample weights as named tensors: the factors of the loss of each row or step, with their names and axes.
 
 use super::*;
-use gatewave::{Axes, BinaryCrossEntropy, Dim, InputPort, InputValue, OutputPort, OutputValue, Values};
+use gatewave::Values;
+use gatewave::interface::{Axes, Dim, InputPort, InputValue, OutputPort, OutputValue};
+use gatewave::train::BinaryCrossEntropy;
 
 const ROWS: usize = 6;
 const STEPS: usize = 8;
@@ -30,8 +32,8 @@ fn tensors(more: &[(&str, Values)]) -> NamedTensors {
 
 fn trainer(model: &Model, objective: impl Into<Objective>) -> Trainer {
     let weights = Weights::random(model, 5).expect("weights");
-    let update = Update::by(Sgd::like(Like::Torch).learning_rate(0.1));
-    Trainer::new(model.clone(), &weights, objective, update, Device::Cpu).expect("a trainer")
+    let update = Update::by(Sgd::like(Convention::Torch).learning_rate(0.1));
+    Trainer::new(model, &weights, objective, update, Device::Cpu).expect("a trainer")
 }
 
 #[test]
@@ -53,22 +55,23 @@ fn they_are_those_of_targets_in_either_order_of_axes() {
         let data = dataset(&tagger(), named.clone());
         let got = trainer.gradients(&data.batch(&[0, 1, 2, 3, 4, 5]).unwrap()).unwrap();
         assert_eq!((got.loss, &got.weights), (want.loss, &want.weights), "by row {by_row}");
-        // Another order of the rows is another order of the sums.
+        // Another order of the rows changes the order of the sums.
         near(&trainer.gradients(&data.batch(&[3, 1, 5, 0, 2, 4]).unwrap()).unwrap(), &want, 1e-5);
 
-        // Time first; and a model whose ports alone have it so.
+        // Time first; and a model in which only the ports have time first.
         let turned = |values: Values| match values {
-            Values::Real(array) => Values::Real(array.reversed_axes()),
-            Values::Whole(array) => Values::Whole(array.reversed_axes()),
+            Values::F32(array) => Values::F32(array.reversed_axes()),
+            Values::I64(array) => Values::I64(array.reversed_axes()),
+            other => panic!("expected reals or integers, got {other:?}"),
         };
-        let port = |name: &str, value, axes: &[Dim]| InputPort { name: name.to_owned(), value, axes: axes.to_vec() };
+        let port = |name: &str, value, axes: &[Dim]| InputPort::new(name, value, axes);
         let mut own = tagger();
         own.ports.inputs = vec![
             port("x", InputValue::Sequence, &[Dim::Time, Dim::Batch]),
             port("lengths", InputValue::Lengths(0), &[Dim::Batch]),
         ];
         let axes = vec![Dim::Time, Dim::Batch, Dim::Features];
-        own.ports.outputs = vec![OutputPort { name: "output".to_owned(), value: OutputValue::Output, axes }];
+        own.ports.outputs = vec![OutputPort::new("output", OutputValue::Output, axes)];
         for model in [tagger().axes(Axes::TimeMajor), own] {
             let tensors = tensors(&[("sample_weight", named.clone())]);
             let tensors = tensors.into_iter().map(|(name, values)| (name, turned(values))).collect();
@@ -79,7 +82,7 @@ fn they_are_those_of_targets_in_either_order_of_axes() {
     }
 }
 
-/// Weights of steps are cut as the steps are.
+/// Weights of steps are cut like the steps.
 #[test]
 fn short_batches_have_the_weights_of_their_steps() {
     for weights in [Values::from(of_steps()), of_rows().into()] {
@@ -97,7 +100,7 @@ fn short_batches_have_the_weights_of_their_steps() {
     }
 }
 
-/// A model of two outputs, one of them of rows, whose input is named as its weights would be.
+/// A model with two outputs, one of rows, with an input that has the name of its weights.
 fn two() -> Model {
     let mut graph = Model::graph();
     let x = graph.sequence("sample_weight", 2);
@@ -168,7 +171,7 @@ fn what_is_wrong_with_them_is_told_by_its_place() {
     ] {
         assert_eq!(refused(&more), said);
     }
-    // A step that there is not may have any weight.
+    // A dead step may have any weight.
     let mut dead = of_steps();
     dead[[0, STEPS - 1]] = f32::NAN;
     assert!(Dataset::new(&tagger(), CrossEntropy::default(), tensors(&[("sample_weight", dead.into())])).is_ok());

@@ -1,14 +1,14 @@
 //! Fits that end early, and the weights that they leave.
 
 use super::*;
-use gatewave::EarlyStopping;
+use gatewave::train::EarlyStopping;
 
-/// Noise: what is learned of some rows says nothing of others, so that validation soon gets worse.
+/// Noise: learning some rows does not help with others, so that validation soon gets worse.
 fn noise() -> (Model, [Dataset; 2]) {
     noise_for(Gru::new(3, 16))
 }
 
-fn noise_for(gru: gatewave::Recurrent) -> (Model, [Dataset; 2]) {
+fn noise_for(gru: gatewave::layer::Recurrent) -> (Model, [Dataset; 2]) {
     let model = Model::new().layer(gru).layer(Select::LastStep).layer(Linear::new(16, 2));
     let y = Array1::from_shape_fn(30, |b| i64::from((b * b * 7 + b * 3) % 11 > 5));
     let tensors = NamedTensors::from([("x".to_owned(), features((30, 6, 3), 5).into()), ("y".to_owned(), y.into())]);
@@ -17,9 +17,9 @@ fn noise_for(gru: gatewave::Recurrent) -> (Model, [Dataset; 2]) {
 }
 
 fn trainer(model: &Model, device: &Device) -> Trainer {
-    let weights = Weights::initial(model, Like::Torch, 1).expect("weights");
-    let update = Update::by(Adam::like(Like::Torch).learning_rate(0.03));
-    Trainer::new(model.clone(), &weights, CrossEntropy::default(), update, device.clone()).expect("a trainer")
+    let weights = Weights::initial(model, Convention::Torch, 1).expect("weights");
+    let update = Update::by(Adam::like(Convention::Torch).learning_rate(0.03));
+    Trainer::new(model, &weights, CrossEntropy::default(), update, device.clone()).expect("a trainer")
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_fit_that_stops_early_leaves_the_weights_of_its_best_epoch() {
         let best = (0..losses.len()).fold(0, |best, at| if losses[at] < losses[best] { at } else { best });
         assert!(epochs.len() < 60 && epochs.len() == best + 1 + 4, "{losses:?}");
         assert_eq!(epochs.iter().rposition(|epoch| epoch.better), Some(best));
-        // What was put back is what so many epochs give.
+        // The restored weights are those of a fit with that number of epochs.
         let mut shorter = trainer(&model, &device);
         shorter.fit(&training, Some(&validation), &settings(best as u64 + 1), |_| {}).expect("epochs");
         assert_eq!(stopped.weights().expect("weights"), shorter.weights().expect("weights"));

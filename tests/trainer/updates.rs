@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use gatewave::plan::Limits;
-use gatewave::{
-    Batch, Bias, Cell, Clip, CrossEntropy, Device, Embedding, ErrorKind, Gru, Input, L2, Like, Linear, Loss, Lstm,
-    Masking, Model, Options, Recurrent, Reset, RmsProp, Rnn, Role, Select, Sgd, Targets, Trainer, Update, WeightDecay,
-    Weights, clip_factor, squares, update,
-};
+use gatewave::inspect::plan::Limits;
+use gatewave::inspect::rule::{clip_factor, squares, update};
+use gatewave::layer::{Bias, Cell, Masking, Recurrent, Reset, Role};
+use gatewave::train::{Batch, Clip, Convention, CrossEntropy, L2, Loss, RmsProp, Sgd, Targets, Update, WeightDecay};
+use gatewave::{Device, Embedding, Engine, ErrorKind, Gru, Input, Linear, Lstm, Model, Rnn, Select, Trainer, Weights};
 use ndarray::{Array2, Array3};
 
 use super::{devices, features, updates};
 
-/// Every cell and every class of rows: peepholes, projections, both resets, one bias and none, directions, parts.
+/// Every cell and every kind of rows: peepholes, projections, both resets, one bias and none, directions, parts.
 fn models() -> Vec<Model> {
     vec![
         Model::new()
@@ -27,15 +26,15 @@ fn models() -> Vec<Model> {
     ]
 }
 
-/// A layer that is called twice, with the states that it has learned to begin at.
+/// A layer that is called twice, with learned initial states.
 fn shared_states() -> Model {
     let gru = || Gru::new(5, 5).learned_states();
     let mut model = Model::new().layer(Linear::new(3, 5)).layer(gru()).layer(gru());
-    model.layers[2].weights = model.layers[1].weights.clone();
+    model.layers[2].prefix = model.layers[1].prefix.clone();
     model
 }
 
-/// What is kept by hand of a tensor: its weights and moments.
+/// The naive update's state of a tensor: its weights and moments.
 type Kept = (Vec<f32>, Vec<Vec<f32>>);
 
 fn role_of(name: &str) -> Role {
@@ -58,7 +57,7 @@ fn tensors(trainer: &Trainer) -> BTreeMap<String, Vec<f32>> {
         .collect()
 }
 
-/// The update of each tensor by hand.
+/// Computes the update of each tensor naively.
 fn by_hand(
     change: &Update,
     rate: f64,
@@ -84,20 +83,18 @@ fn by_hand(
 fn a_step_is_the_gradients_of_its_batch_and_the_arithmetic_of_the_update() {
     let mut all = updates();
     let penalty = L2::none().on(Role::Matrix, 0.01).on(Role::Recurrent, 0.02);
-    all.push(Update::by(RmsProp::like(Like::Keras)).clip(Clip::TensorNorm(0.05)).l2(penalty));
+    all.push(Update::by(RmsProp::like(Convention::Keras)).clip(Clip::TensorNorm(0.05)).l2(penalty));
     let decay = WeightDecay::new(0.1).except([Role::Bias]);
-    all.push(
-        Update::by(Sgd { weight_decay: decay, ..Sgd::like(Like::Torch).momentum(0.5) }).clip(Clip::TensorNorm(0.5)),
-    );
+    all.push(Update::by(Sgd::like(Convention::Torch).momentum(0.5).weight_decay(decay)).clip(Clip::TensorNorm(0.5)));
     for device in devices() {
-        // Each update of one model, and some of the others: pipelines are slow to make.
+        // All updates with one model, and some updates with the others: pipelines take long to make.
         let of = |(index, model)| all.iter().step_by(1 + 2 * usize::from(index > 0)).map(move |change| (model, change));
         for (model, change) in models().iter().enumerate().flat_map(of) {
             let weights = Weights::random(model, 5).unwrap();
-            // A step goes over the batch in tiles: their gradients are added up where they are.
+            // A step computes the batch in tiles, whose gradients are added on the device.
             let limits = Limits { binding_bytes: 48 << 10, ..Limits::WEBGPU };
-            let options = Options { limits: Some(limits), ..Options::default().device(device.clone()) };
-            let mut trainer = Trainer::new(model.clone(), &weights, Loss::MeanSquared, *change, options).unwrap();
+            let options = Engine::builder().device(device.clone()).limits(limits);
+            let mut trainer = Trainer::new(model, &weights, Loss::MeanSquared, *change, options).unwrap();
             let moments = change.rule().moments().len();
             let kept = |w: Vec<f32>| (w.clone(), vec![vec![0.0; w.len()]; moments]);
             let mut own: BTreeMap<String, Kept> =
@@ -119,7 +116,7 @@ fn a_step_is_the_gradients_of_its_batch_and_the_arithmetic_of_the_update() {
                         assert!(close, "{device:?}, {change:?}, update {t}, {name}: got {got}, by hand {want}");
                     }
                 }
-                // What rounding makes of it is not carried on.
+                // Rounding errors are not carried on.
                 let now = tensors(&trainer);
                 own.iter_mut().for_each(|(name, (w, _))| w.clone_from(&now[name]));
             }
@@ -132,7 +129,7 @@ fn gradients_that_are_applied_are_a_step() {
     for device in devices() {
         for (model, change) in models().iter().zip(updates().into_iter().skip(2)) {
             let weights = Weights::random(model, 3).unwrap();
-            let begin = || Trainer::new(model.clone(), &weights, Loss::SumOfSquares, change, device.clone()).unwrap();
+            let begin = || Trainer::new(model, &weights, Loss::SumOfSquares, change, device.clone()).unwrap();
             let (mut stepped, mut applied) = (begin(), begin());
             for seed in 0..3 {
                 let batch = Batch::new(Input::features(features((3, 4, 3), seed)), Targets::none());
@@ -144,14 +141,14 @@ fn gradients_that_are_applied_are_a_step() {
     }
 }
 
-/// Vectors of tokens that are also the rows of the last layer, as a language model ties them.
+/// A table of tokens that is also the last layer's matrix, as in a language model with tied weights.
 fn tied(vocabulary: usize, size: usize) -> Model {
     let mut model = Model::new()
         .layer(Embedding::new(vocabulary, size))
         .layer(Gru::new(size, size).bidirectional())
         .layer(Linear::new(2 * size, size))
         .layer(Linear::new(size, vocabulary).no_bias());
-    model.layers[3].weights = model.layers[0].weights.clone();
+    model.layers[3].prefix = model.layers[0].prefix.clone();
     model
 }
 
@@ -160,11 +157,9 @@ fn tensors_that_layers_share_are_trained_once() {
     for device in devices() {
         for change in updates() {
             let model = tied(19, 6);
-            let weights = Weights::initial(&model, Like::Torch, 2).unwrap();
-            let mut trainer =
-                Trainer::new(model.clone(), &weights, CrossEntropy::default(), change, device.clone()).unwrap();
-            let mut applied =
-                Trainer::new(model.clone(), &weights, CrossEntropy::default(), change, device.clone()).unwrap();
+            let weights = Weights::initial(&model, Convention::Torch, 2).unwrap();
+            let mut trainer = Trainer::new(&model, &weights, CrossEntropy::default(), change, device.clone()).unwrap();
+            let mut applied = Trainer::new(&model, &weights, CrossEntropy::default(), change, device.clone()).unwrap();
             let tokens = |shift: usize| Array2::from_shape_fn((4, 5), |(b, t)| ((b * 5 + t * 3 + shift) % 19) as i64);
             let batch = Batch::new(Input::tokens(tokens(0)), Targets::classes(tokens(1)));
             let first = trainer.loss(&batch).unwrap();
@@ -172,7 +167,7 @@ fn tensors_that_layers_share_are_trained_once() {
                 let gradients = applied.gradients(&batch).unwrap();
                 let (a, b) = (trainer.step(&batch).unwrap(), applied.apply(&gradients).unwrap());
                 assert!((a.norm - b.norm).abs() <= 1e-5 * a.norm, "{device:?}: {a:?}, {b:?}");
-                // Both layers have it still.
+                // Both layers still have it.
                 let (a, b) = (tensors(&trainer), tensors(&applied));
                 for (name, w) in &a {
                     assert!(w.iter().zip(&b[name]).all(|(a, b)| (a - b).abs() < 1e-4), "{device:?}: {name}");
@@ -188,8 +183,8 @@ fn a_loss_that_is_no_number_changes_nothing_on_the_device() {
     for device in devices() {
         for change in updates() {
             let model = Model::new().layer(Masking::new(3, 7.0)).layer(Lstm::new(3, 5)).layer(Linear::new(5, 2));
-            let weights = Weights::initial(&model, Like::Torch, 1).unwrap();
-            let mut trainer = Trainer::new(model.clone(), &weights, Loss::MeanSquared, change, device.clone()).unwrap();
+            let weights = Weights::initial(&model, Convention::Torch, 1).unwrap();
+            let mut trainer = Trainer::new(&model, &weights, Loss::MeanSquared, change, device.clone()).unwrap();
             let batch = |target: f32| {
                 Batch::new(
                     Input::features(features((2, 3, 3), 1)),
@@ -200,7 +195,7 @@ fn a_loss_that_is_no_number_changes_nothing_on_the_device() {
             let before = tensors(&trainer);
             // The loss overflows, and no gradient does.
             let error = trainer.step(&batch(1e30)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Training, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Numeric, "{error}");
             assert!(error.to_string().contains("the weights are as they were"), "{error}");
             assert!(tensors(&trainer) == before, "{device:?}, {change:?}");
             assert_eq!(trainer.step(&batch(0.5)).unwrap().update, 2);
@@ -216,8 +211,7 @@ fn the_same_run_gives_the_same_bytes() {
             let model = &models()[0];
             let weights = Weights::random(model, 5).unwrap();
             let change = updates()[4];
-            let mut trainer =
-                Trainer::new(model.clone(), &weights, Loss::SumOfSquares, change, device.clone()).unwrap();
+            let mut trainer = Trainer::new(model, &weights, Loss::SumOfSquares, change, device.clone()).unwrap();
             let batch = |seed| Batch::new(Input::features(features((40, 6, 3), seed)), Targets::none());
             let trained: Vec<_> = (0..4).map(|seed| trainer.step(&batch(seed)).unwrap()).collect();
             (trained, tensors(&trainer))
@@ -230,9 +224,9 @@ fn the_same_run_gives_the_same_bytes() {
 fn a_row_too_long_to_train_on_is_refused_with_what_would_fit() {
     let model = Model::new().layer(Lstm::new(3, 16));
     let limits = Limits { binding_bytes: 64 << 10, buffer_bytes: 64 << 10, ..Limits::WEBGPU };
-    let options = Options { limits: Some(limits), ..Options::default().device(Device::Cpu) };
+    let options = Engine::builder().device(Device::Cpu).limits(limits);
     let weights = Weights::random(&model, 5).unwrap();
-    let update = Update::by(Sgd::like(Like::Torch));
+    let update = Update::by(Sgd::like(Convention::Torch));
     let mut trainer = Trainer::new(model, &weights, Loss::SumOfSquares, update, options).unwrap();
     let batch = |steps| Batch::new(Input::features(features((2, steps, 3), 1)), Targets::none());
     let error = trainer.step(&batch(5_000)).unwrap_err();
@@ -244,15 +238,14 @@ fn a_row_too_long_to_train_on_is_refused_with_what_would_fit() {
     assert!(trainer.step(&batch(steps.parse().unwrap())).is_ok(), "{said}");
 }
 
-/// Threads share rows and columns of products, and no sum.
+/// Threads share rows and columns of products, but no sum.
 #[test]
 fn one_thread_trains_to_the_bytes_of_several() {
     let run = |model: &Model, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let weights = Weights::random(model, 5).unwrap();
-            let mut trainer =
-                Trainer::new(model.clone(), &weights, Loss::SumOfSquares, updates()[4], Device::Cpu).unwrap();
+            let mut trainer = Trainer::new(model, &weights, Loss::SumOfSquares, updates()[4], Device::Cpu).unwrap();
             let batch = |seed| Batch::new(Input::features(features((37, 9, 24), seed)), Targets::none());
             let trained: Vec<_> = (0..3).map(|seed| trainer.step(&batch(seed)).unwrap()).collect();
             (trained, tensors(&trainer))

@@ -1,9 +1,11 @@
-//! Dropout in training: what is dropped, and that it is the same on every device and however a batch is cut.
+//! Dropout in training: what is dropped, and that it is the same on every device and for every split of a batch.
 
-use gatewave::plan::Limits;
+use gatewave::inspect::plan::Limits;
+use gatewave::layer::Dropout;
+use gatewave::train::{Batch, Convention, Gradients, Loss, Sgd, Targets, Update};
 use gatewave::{
-    Activation, Batch, Device, Dropout, Drops, ErrorKind, Gradients, Gru, Input, Like, Linear, Loss, Lstm, Model,
-    Options, Rnn, Select, Sgd, Targets, Trainer, Update, Weights, oracle,
+    Activation, Device, Engine, EngineBuilder, ErrorKind, Gru, Input, Linear, Lstm, Model, Rnn, Select, Trainer,
+    Weights, oracle,
 };
 use ndarray::{Array3, Axis};
 
@@ -14,28 +16,28 @@ pub(crate) fn features(batch: usize, time: usize, size: usize) -> Batch {
     Batch::new(Input::features(x), Targets::none())
 }
 
-pub(crate) fn trainer(model: &Model, options: Options, seed: Option<u64>) -> Trainer {
+pub(crate) fn trainer(model: &Model, options: EngineBuilder, seed: Option<u64>) -> Trainer {
     let weights = Weights::random(model, 3).expect("the model is right");
-    let update = Update::by(Sgd::like(Like::Torch).learning_rate(0.001));
-    let mut trainer = Trainer::new(model.clone(), &weights, Loss::SumOfSquares, update, options).expect("a trainer");
+    let update = Update::by(Sgd::like(Convention::Torch).learning_rate(0.001));
+    let mut trainer = Trainer::new(model, &weights, Loss::SumOfSquares, update, options).expect("a trainer");
     trainer.set_dropout_seed(seed);
     trainer
 }
 
-/// Room for a sequence of `rows` rows, so that more of them are cut into tiles.
-pub(crate) fn in_tiles(device: Device, rows: usize, (time, size): (usize, usize)) -> Options {
+/// Options with room for a sequence of `rows` rows, so that a larger batch is cut into tiles.
+pub(crate) fn in_tiles(device: Device, rows: usize, (time, size): (usize, usize)) -> EngineBuilder {
     let bytes = (rows * time * size.next_multiple_of(16) * 4) as u64;
     let limits = Limits { binding_bytes: bytes, buffer_bytes: bytes, ..Limits::HOST };
-    Options { limits: Some(limits), ..Options::default().device(device) }
+    Engine::builder().device(device).limits(limits)
 }
 
-/// By what `dropout` multiplies each element of a batch `[B, T, F]`: the loss of ones is the sum of the squares, so that its
-/// gradient is twice the square of the factor.
-fn factors(dropout: Dropout, options: Options, seed: u64, dims: (usize, usize, usize)) -> Array3<f32> {
+/// Returns the factor of `dropout` for each element of a batch `[B, T, F]`. The loss of
+/// ones is the sum of the squares, so its gradient is twice the square of the factor.
+fn factors(dropout: Dropout, options: EngineBuilder, seed: u64, dims: (usize, usize, usize)) -> Array3<f32> {
     let mut graph = Model::graph();
     let x = graph.sequence("x", dims.2);
     let dropped = graph.add("dropped", dropout, x);
-    // Shows what is not negative as it is: an output is what a layer computes.
+    // The identity for positive numbers: an output must be a layer's result.
     let y = graph.add("shown", Activation::Relu, dropped);
     graph.output("y", y);
     let model = graph.finish().expect("the model is right");
@@ -47,8 +49,8 @@ fn factors(dropout: Dropout, options: Options, seed: u64, dims: (usize, usize, u
     factors.into_dimensionality().expect("features of steps")
 }
 
-pub(crate) fn on(device: Device) -> Options {
-    Options::default().device(device)
+pub(crate) fn on(device: Device) -> EngineBuilder {
+    Engine::builder().device(device)
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn a_share_is_dropped_and_the_mean_stays() {
         assert!(factors.iter().all(|&factor| factor == 0.0 || (factor - kept).abs() < 1e-5 * kept));
         let dropped = factors.iter().filter(|&&factor| factor == 0.0).count() as f64;
         let p = f64::from(rate);
-        // Five deviations of a binomial distribution.
+        // Five standard deviations of a binomial distribution.
         let bound = 5.0 * (elements * p * (1.0 - p)).sqrt();
         assert!((dropped - elements * p).abs() < bound, "{rate}: {dropped} of {elements}");
         let mean = factors.iter().map(|&factor| f64::from(factor)).sum::<f64>() / elements;
@@ -73,7 +75,7 @@ fn a_share_is_dropped_and_the_mean_stays() {
 
 #[test]
 fn features_are_dropped_at_every_step() {
-    let dropout = Dropout { drops: Drops::Features, ..Dropout::new(0.5) };
+    let dropout = Dropout::new(0.5).features();
     let factors = factors(dropout, on(Device::Cpu), 1, (9, 6, 21));
     let first = factors.index_axis(Axis(1), 0);
     assert!(factors.axis_iter(Axis(1)).all(|step| step == first));
@@ -85,7 +87,7 @@ fn features_are_dropped_at_every_step() {
 #[test]
 fn the_same_is_dropped_on_every_device_and_in_tiles_of_a_batch() {
     let dims = (7, 5, 19);
-    for dropout in [Dropout::new(0.4), Dropout { drops: Drops::Features, ..Dropout::new(0.4) }] {
+    for dropout in [Dropout::new(0.4), Dropout::new(0.4).features()] {
         let want = factors(dropout, on(Device::Cpu), 5, dims);
         assert_ne!(factors(dropout, on(Device::Cpu), 6, dims), want, "another seed");
         for device in devices() {
@@ -96,17 +98,19 @@ fn the_same_is_dropped_on_every_device_and_in_tiles_of_a_batch() {
     }
 }
 
-/// Stacks with dropout between layers, in one, two and reverse directions, merged and projected, beside layers of their own.
+/// Stacks with dropout between layers, in one, two and reverse
+/// directions, merged and projected, together with dropout layers.
 fn models() -> Vec<Model> {
     let head = |model: Model, size| model.layer(Select::LastStep).layer(Dropout::new(0.2)).layer(Linear::new(size, 3));
     vec![
         head(Model::new().layer(Rnn::new(6, 9).num_layers(3).dropout(0.3)), 9),
         head(Model::new().layer(Lstm::new(6, 19).num_layers(2).bidirectional().dropout(0.5)), 38),
         Model::new().layer(Lstm::new(6, 20).num_layers(2).proj_size(5).dropout(0.25)).layer(Dropout::new(0.5)),
-        Model::new().layer(Gru::new(6, 17).num_layers(2).bidirectional().merge(gatewave::Merge::Sum).dropout(0.4)),
         Model::new()
-            .layer(Gru::new(6, 7).direction(gatewave::Direction::Backwards).num_layers(2).dropout(0.4))
-            .layer(Dropout { drops: Drops::Features, ..Dropout::new(0.3) })
+            .layer(Gru::new(6, 17).num_layers(2).bidirectional().merge(gatewave::layer::Merge::Sum).dropout(0.4)),
+        Model::new()
+            .layer(Gru::new(6, 7).direction(gatewave::layer::Direction::Backwards).num_layers(2).dropout(0.4))
+            .layer(Dropout::new(0.3).features())
             .layer(Rnn::new(7, 4)),
         head(
             Model::new()
@@ -117,7 +121,7 @@ fn models() -> Vec<Model> {
     ]
 }
 
-/// The truth of the next update of a trainer that has made `updates`.
+/// Returns the true gradients of the next update of a trainer after `updates` updates.
 pub(crate) fn truth(model: &Model, batch: &Batch, weights: &Weights, seed: u64, updates: u64) -> oracle::TrueGradients {
     let (objective, targets) = (Loss::SumOfSquares.into(), [Targets::none()]);
     oracle::gradients_with_dropout(model, weights, &batch.input, (&objective, &targets), (seed, updates + 1))
@@ -129,7 +133,7 @@ pub(crate) fn close(got: &Gradients, want: &oracle::TrueGradients, what: &str) {
     assert!(used <= 1.0, "{what}: {worst}");
 }
 
-/// The gradients of two updates, each of which drops something else.
+/// Compares the gradients of two updates, which drop different elements.
 pub(crate) fn are_true_update_by_update(model: &Model, batch: &Batch, device: &Device) {
     let what = format!("{device:?}: {}", model.summary());
     let mut trainer = trainer(model, on(device.clone()), Some(11));
@@ -161,7 +165,7 @@ fn in_tiles_gradients_with_dropout_are_true() {
     let model = Model::new().layer(Lstm::new(6, 9).num_layers(2).dropout(0.5)).layer(Dropout::new(0.3));
     let batch = features(30, 40, 6);
     for device in devices() {
-        // Room for the hidden states of twenty rows, and for what each dispatch is told.
+        // Room for the hidden states of twenty rows, and for the params of each dispatch.
         let trainer = trainer(&model, in_tiles(device.clone(), 20, (41, 16)), Some(2));
         let weights = trainer.weights().expect("weights");
         let got = trainer.gradients(&batch).expect("gradients");
@@ -176,8 +180,8 @@ fn the_same_training_gives_the_same_bits_and_evaluation_drops_nothing() {
     let plain = {
         let mut model = model.clone();
         model.layers.iter_mut().for_each(|layer| match &mut layer.kind {
-            gatewave::LayerKind::Recurrent(r) => *r = r.clone().dropout(0.0),
-            gatewave::LayerKind::Dropout(dropout) => *dropout = Dropout::new(0.0),
+            gatewave::layer::LayerKind::Recurrent(r) => *r = r.clone().dropout(0.0),
+            gatewave::layer::LayerKind::Dropout(dropout) => *dropout = Dropout::new(0.0),
             _ => {}
         });
         trainer(&model, on(Device::Cpu), Some(1))
@@ -202,7 +206,7 @@ fn the_same_training_gives_the_same_bits_and_evaluation_drops_nothing() {
 fn dropout_that_cannot_be_done_is_refused() {
     let refused = |model: Model, loss: Loss| {
         let weights = Weights::random(&model, 1).expect("the model is right");
-        let update = Update::by(Sgd::like(Like::Torch));
+        let update = Update::by(Sgd::like(Convention::Torch));
         let targets = Targets::classes(ndarray::arr1(&[0, 1]));
         let batch = Batch::new(Input::features(Array3::ones((2, 3, 2))), targets);
         let trainer = Trainer::new(model, &weights, loss, update, on(Device::Cpu));
@@ -218,7 +222,7 @@ fn dropout_that_cannot_be_done_is_refused() {
     );
     let softmax = Linear::new(4, 3).activation(gatewave::Activation::Softmax);
     let behind = Model::new().layer(Rnn::new(2, 4)).layer(Select::LastStep).layer(softmax).layer(Dropout::new(0.5));
-    let error = refused(behind, gatewave::CrossEntropy::default().into());
+    let error = refused(behind, gatewave::train::CrossEntropy::default().into());
     assert_eq!(error.kind(), ErrorKind::Model);
     assert_eq!(
         error.to_string(),

@@ -1,16 +1,17 @@
-//! Keras' `dropout` and `recurrent_dropout` of a recurrent layer in training: which masks there are, and what they do.
+//! Keras' `dropout` and `recurrent_dropout` of a recurrent layer in training: which masks there are, and their effect.
 
-use gatewave::plan::Limits;
-use gatewave::{
-    Batch, Bias, Cell, Device, Direction, Dropout, Gradients, Gru, Input, LayerWeights, Linear, Lstm, Merge, Model,
-    Options, Recurrent, Reset, Rnn, Select, States, Targets, Weights,
-};
+use gatewave::inspect::plan::Limits;
+use gatewave::layer::{Bias, Cell, Direction, Dropout, Merge, Recurrent, Reset};
+use gatewave::train::{Batch, Gradients, Targets};
+use gatewave::weights::LayerWeights;
+use gatewave::{Device, Gru, Input, Linear, Lstm, Model, Rnn, Select, States, Weights};
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, s};
 
 use crate::devices;
 use crate::dropout::{are_true_update_by_update, close, features, in_tiles, on, trainer, truth};
 
-/// Stacks that drop states, and inputs, in every cell and direction; beside masks, projections, peepholes and other dropout.
+/// Stacks that drop states, and inputs, in every cell and
+/// direction; with masks, projections, peepholes and other dropout.
 fn models() -> Vec<Model> {
     let before = |inputs, hidden| Gru::new(inputs, hidden).cell(Cell::Gru(Reset::Before));
     let head = |model: Model, size| model.layer(Select::LastStep).layer(Linear::new(size, 3));
@@ -33,8 +34,8 @@ fn models() -> Vec<Model> {
     ]
 }
 
-/// Where the stacks of `model` begin: at numbers of their own.
-fn begun(model: &Model, input: Input, batch: usize) -> Input {
+/// Adds initial states for the stacks of `model`.
+fn begun(model: &Model, input: Input<'static>, batch: usize) -> Input<'static> {
     model.stacks().enumerate().fold(input, |input, (stack, r)| {
         let rows = r.num_layers * r.directions();
         let of = |size: usize, by: f32| {
@@ -72,7 +73,7 @@ fn in_tiles_of_a_batch_gradients_are_true() {
     }
 }
 
-/// Chunks of four steps, a layer at a time: what is kept, what is computed once more, and neither.
+/// Chunks of four steps, and one layer at a time: values that are kept, values that are computed again, and neither.
 #[test]
 fn in_chunks_what_is_computed_twice_drops_the_same() {
     for model in models() {
@@ -81,7 +82,7 @@ fn in_chunks_what_is_computed_twice_drops_the_same() {
         for device in devices() {
             let found = [None, Some(0)].map(|keep_bytes| {
                 let small = Limits { workgroups: 64, ..Limits::WEBGPU };
-                let options = Options { chunk_bytes: Some(1), limits: Some(small), ..on(device.clone()) };
+                let options = on(device.clone()).chunk_bytes(1).limits(small);
                 let trainer = trainer(&model, options.keep_bytes(keep_bytes), Some(4));
                 let got = trainer.gradients(&batch).expect("gradients");
                 let weights = trainer.weights().expect("weights");
@@ -109,8 +110,8 @@ fn carried_states_go_on_under_the_masks_of_each_update() {
     }
 }
 
-/// A stack of one layer, of which a lone row of a batch shows the masks: a column of a gate's matrix has no gradient where what it
-/// multiplies is dropped.
+/// A stack of one layer and a single row, whose gradients show the masks.
+/// A column of a gate's matrix has no gradient if its factor is dropped.
 fn gradients_of_one_row(stack: &Recurrent, seed: u64) -> Gradients {
     let model = Model::new().layer(stack.clone());
     let x = Array3::from_shape_fn((1, 5, stack.input_size), |(_, t, n)| ((t * 3 + n) as f32).cos() + 1.5);
@@ -118,7 +119,7 @@ fn gradients_of_one_row(stack: &Recurrent, seed: u64) -> Gradients {
     trainer(&model, on(Device::Cpu), Some(seed)).gradients(&batch).expect("gradients")
 }
 
-/// Which columns of each gate of a matrix of a stack have a gradient.
+/// Returns which columns of each gate of a stack's matrix have a gradient.
 fn kept(found: &Gradients, name: &str, stack: &Recurrent) -> Vec<Vec<bool>> {
     let (numbers, gates, rows) = (&found.weights[&format!("0.{name}")], stack.cell.gates(), stack.hidden_size);
     let matrix = ArrayView2::from_shape((gates * rows, numbers.len() / (gates * rows)), numbers).expect("a matrix");
@@ -144,7 +145,7 @@ fn each_gate_and_direction_drops_a_share_of_its_own_the_same_at_every_step() {
         let all = (masks.len() * size) as f64;
         let dropped = masks.iter().flatten().filter(|kept| !**kept).count() as f64;
         let (p, bound) = (f64::from(rate), 5.0 * (all * f64::from(rate) * (1.0 - f64::from(rate))).sqrt());
-        // Had each step a mask of its own, a column would be dropped at all five of them in a share of rate⁵.
+        // If each step had a mask of its own, a column would be dropped at all five steps with probability rate⁵.
         assert!((dropped - p * all).abs() < bound, "{cell}: {dropped} of {all}");
         for (i, mask) in masks.iter().enumerate() {
             assert!(masks[..i].iter().all(|other| other != mask), "{cell}: two masks are one");
@@ -168,8 +169,8 @@ fn without_recurrent_dropout_all_gates_share_the_mask_of_the_input() {
     }
 }
 
-/// What Keras 3 computes in training with masks that are known: `call` of `SimpleRNNCell`, `LSTMCell` and `GRUCell` with
-/// `implementation` 1, one row, in its words and in f64; gates in PyTorch's order. Gives the sum of squares of all outputs.
+/// Keras 3's training with known masks: `call` of `SimpleRNNCell`, `LSTMCell` and `GRUCell` with `implementation` 1,
+/// one row, in its words and in f64. Gates are in PyTorch's order. The result is the sum of squares of all outputs.
 struct Keras {
     cell: Cell,
     /// One for each gate, divided by `1 − rate` where kept.
@@ -218,6 +219,7 @@ impl Keras {
                     let hh = (self.x(2, &x) + recurrent_h).mapv(f64::tanh);
                     &z * &h + (1.0 - &z) * hh
                 }
+                other => panic!("{other}: Keras has no such cell"),
             };
             loss += h.mapv(|h| h * h).sum();
         }
@@ -230,7 +232,7 @@ fn keras_equations_with_the_masks_that_show_give_the_same_loss() {
     let (rate, recurrent_rate) = (0.25_f32, 0.4_f32);
     for cell in CELLS {
         let gates = cell.gates();
-        let stack = Recurrent { bias: Bias::Two, ..Recurrent::new(cell, 11, 13) };
+        let stack = Recurrent::new(cell, 11, 13).bias(Bias::Two);
         let stack = stack.input_dropout(rate).recurrent_dropout(recurrent_rate);
         let model = Model::new().layer(stack.clone());
         let weights = Weights::random(&model, 3).expect("the model is right");

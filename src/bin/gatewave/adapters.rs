@@ -1,11 +1,12 @@
-//! `gatewave adapters`: what can compute here, whether it computes rightly, and what `auto` would take.
+//! `gatewave adapters`: which devices can compute here, whether
+//! their results are right, and which one `auto` would take.
 
 #[cfg(feature = "gpu")]
 use std::collections::BTreeMap;
 use std::io::Write;
 
 #[cfg(feature = "gpu")]
-use gatewave::{AdapterInfo, SelfCheck};
+use gatewave::device::{AdapterInfo, SelfCheck};
 use gatewave::{Device, Engine, Model, Result, Rnn, Weights};
 #[cfg(feature = "gpu")]
 use serde::Serialize;
@@ -14,10 +15,10 @@ use serde_json::json;
 use crate::args::device_name;
 use crate::{Outcome, Verdict};
 
-/// Lists the adapters there are, with driver, limits and self-checks, and what auto would choose
+/// Lists the adapters, with driver, limits and self-checks, and what auto would choose
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// One JSON object a line
+    /// Print JSON, one object on each line
     #[arg(long)]
     json: bool,
 }
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     Ok(Verdict::Done)
 }
 
-/// The smallest engine there is, on what `auto` means: asked, and not guessed.
+/// Makes the smallest possible engine on the device of `auto`, which so is known and not guessed.
 fn auto() -> Result<Engine> {
     let model = Model::new().layer(Rnn::new(1, 1));
     let weights = Weights::random(&model, 0)?;
@@ -55,7 +56,7 @@ fn list(args: &Args, out: &mut impl Write) -> Outcome<()> {
 
 #[cfg(feature = "gpu")]
 fn list(args: &Args, out: &mut impl Write) -> Outcome<()> {
-    let adapters = gatewave::adapters();
+    let adapters = gatewave::device::adapters();
     if adapters.is_empty() && !args.json {
         writeln!(out, "no adapters: is a Vulkan, Metal or DX12 driver installed?")?;
     }
@@ -97,7 +98,8 @@ fn text(adapter: &AdapterInfo, out: &mut impl Write) -> Outcome<()> {
     Ok(())
 }
 
-/// What the self-checks of an adapter show, by what they are of: `ok`, or what is wrong. Where none could be done, why.
+/// Returns the result of each self-check of an adapter, by its name:
+/// `ok`, or what is wrong. If none could be done, returns why.
 #[cfg(feature = "gpu")]
 fn self_checks(adapter: &AdapterInfo) -> BTreeMap<&'static str, String> {
     let outcome = |check: SelfCheck| (check.checked.name(), check.fault.unwrap_or_else(|| "ok".to_owned()));

@@ -1,7 +1,12 @@
 //! `gatewave bench`: the CPU against a device, on the shapes of a work list.
 //!
-//! Six ways to look: times (`measure`, `report`), those of gradients (`train`), times beside other engines' (`compare`), times of each kernel beside what
-//! the device can do (`kernels`), how times grow with one size (`sweep`), and what a plan counts, without a clock (`count`).
+//! It has six forms:
+//!
+//! - times (`measure`, `report`), and those of gradients (`train`);
+//! - times beside those of other engines (`compare`);
+//! - times of each kernel beside the peaks of the device (`kernels`);
+//! - how times grow with one size (`sweep`);
+//! - the counts of a plan, without a clock (`count`).
 
 mod compare;
 mod count;
@@ -15,9 +20,12 @@ mod train;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::args::{DeviceArgs, Precision, Walk};
+use gatewave::Precision;
+
+use crate::args::{DeviceArgs, StrategyArg, precision};
+use crate::messages::complain;
 use crate::shapes::{self, StackArgs, Work};
-use crate::{Outcome, Verdict, note};
+use crate::{Outcome, Verdict};
 use compare::Peers;
 use measure::{Bench, Measured};
 use sweep::Sweep;
@@ -51,36 +59,39 @@ pub(crate) struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     /// How weights are stored
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_parser = precision(), default_value_t)]
     precision: Precision,
     /// How recurrent layers go through time on the device, wherever they can
     #[arg(long, value_enum, default_value = "auto")]
-    strategy: Walk,
+    strategy: StrategyArg,
     /// Timed calls of each shape
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     runs: u32,
-    /// One JSON object a line in place of a table
+    /// Print JSON, one object on each line, instead of a table
     #[arg(long)]
     json: bool,
     /// Another engine's times, as --json prints them, joined by shape; may be given again
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     compare: Vec<PathBuf>,
-    /// What each kernel takes of the device, and how that stands against a large copy and a large product
+    /// Time each kernel, and compare its rates with a large copy and a large product
     #[arg(long, conflicts_with = "compare")]
     kernels: bool,
-    /// Times the gradients of all weights, forward and back, of the sum of squares of the output
+    /// Time the gradients of all weights, forward and back, of the sum of squares of the output
     #[arg(long, conflicts_with_all = ["sweep", "count", "check", "precision"])]
     train: bool,
-    /// How the time of one shape grows with T, B or H, doubled from FROM up to TO
+    /// Show how the time of one shape grows with T, B or H, doubled from FROM up to TO
     #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["json", "compare", "kernels"])]
     sweep: Option<Sweep>,
-    /// Draws the sweep
+    /// Draw the sweep into a picture
     #[arg(long, value_name = "OUT.svg", requires = "sweep", conflicts_with_all = ["count", "check"])]
     plot: Option<PathBuf>,
-    /// Counts dispatches and bytes in place of seconds: the same on every machine
+    /// Overwrite an existing picture
+    #[arg(long, requires = "plot")]
+    force: bool,
+    /// Count dispatches and bytes instead of seconds: the same on every machine
     #[arg(long, conflicts_with_all = ["sweep", "compare", "kernels", "device", "strategy", "runs"])]
     count: bool,
-    /// Counts, and compares with the lines that `--count --json` printed into FILE
+    /// Count, and compare with the lines that `--count --json` printed into FILE
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sweep", "compare", "kernels", "device", "strategy", "runs", "json"])]
     check: Option<PathBuf>,
 }
@@ -120,7 +131,7 @@ fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
         let measured = if args.train { bench.gradients(work, &device)? } else { bench.shape(work, &device)? };
         match measured {
             Measured::Different(what) => {
-                bench.bar.suspend(|| note(format_args!("error: {}: {what}; not timed", work.id)));
+                bench.bar.suspend(|| complain(format_args!("error: {}: {what}; not timed", work.id)));
                 verdict = Verdict::Different;
             }
             Measured::Times(times) => {
@@ -141,9 +152,13 @@ fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
     }
     bench.bar.finish_and_clear();
     if !args.json {
-        writeln!(out, "{table}")?;
+        let what = match args.train {
+            true => "the gradients of a batch, from the input to the gradients on the host",
+            false => "a call of a warm engine, from the input to the output on the host",
+        };
+        writeln!(out, "{}\n{table}", bench.heading(what))?;
         if !args.train {
-            writeln!(out, "The first result of a new engine:\n{starts}")?;
+            writeln!(out, "Milliseconds to the first result of a new engine, and of its parts:\n{starts}")?;
         }
         peers.compare(&lines, out)?;
     }

@@ -1,53 +1,78 @@
-//! `gatewave convert`: a model of any format that is read, as a native file that runs alike.
+//! `gatewave convert`: a model of any readable format, as a native file that gives the same results.
 //!
-//! Decides what may be written over; what is written is the library's business.
+//! Decides what may be overwritten; the library decides what is written.
 
-use std::fs;
-use std::io::Write;
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::slice;
 
 use gatewave::formats::{self, safetensors::TRAINING_KEY};
-use gatewave::{Error, ErrorKind};
+use gatewave::{Error, ErrorKind, Precision, Result};
 
-use crate::args::{ModelArgs, Precision, spare, unused};
+use crate::args::{ModelArgs, precision};
+use crate::files::{is_standard_output, spare, temporary_folder, unused};
+use crate::messages::{counted, note};
 use crate::{Outcome, Verdict};
 
 /// Writes a model as a .safetensors file with its description
 ///
-/// The file runs as MODEL does, bit for bit, without any other beside it. With --precision f16 or int8 it runs as MODEL with
-/// its weights rounded to 16 or 8 bits. Weights that the caller of a model brings are left out, and still to be brought.
+/// The file runs as MODEL does, bit for bit, and needs no other file. With --precision
+/// f16 or int8 it runs as MODEL with its weights rounded to 16 or 8 bits. Weights that
+/// the caller of a model brings are left out; the caller must still bring them.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Where the model goes: a .safetensors file
+    /// Where the model goes: a .safetensors file, or `-` for standard output
     #[arg(value_name = "OUT.safetensors")]
     out: PathBuf,
     /// How the file stores weights
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_parser = precision(), default_value_t)]
     precision: Precision,
-    /// Write over a file that is there already
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let path = args.out.as_path();
-    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+    let is_standard = is_standard_output(path);
+    if !is_standard && !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
         return Err(io_error(path, "expected a name that ends in .safetensors").into());
     }
     spare("OUT", args.model.files(), slice::from_ref(&args.out))?;
     unused(path, args.force)?;
     let (model, tensors) = args.model.read_alone()?;
-    let mut metadata = formats::metadata(args.model.file())?;
-    // Without the tensors of a training there is nothing to go on from.
+    let mut metadata = args.model.metadata()?;
+    // Without the tensors of a training it cannot go on.
     metadata.remove(TRAINING_KEY);
-    formats::write_with(path, &model, tensors, args.precision.into(), &metadata)?;
-    let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
-    let (layers, parameters, precision) = (model.layers.len(), model.parameters(), args.precision.name());
-    writeln!(out, "{}: {layers} layers, {parameters} parameters, {precision}, {bytes} bytes", path.display())?;
+    let write = |path: &Path| -> Result<u64> {
+        formats::write_with(path, &model, tensors, args.precision, &metadata)?;
+        Ok(fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len())
+    };
+    let bytes = if is_standard { through_a_file(write, out)? } else { write(path)? };
+    let layers = counted(model.layers.len(), "layer");
+    let (parameters, precision) = (model.parameters(), args.precision.name());
+    let told = |place: &dyn Display| format!("{place}: {layers}, {parameters} parameters, {precision}, {bytes} bytes");
+    match is_standard {
+        true => note(told(&"standard output")),
+        false => writeln!(out, "{}", told(&path.display()))?,
+    }
     Ok(Verdict::Done)
+}
+
+/// Writes a temporary file, and copies it to `out` when it is whole.
+fn through_a_file(write: impl FnOnce(&Path) -> Result<u64>, out: &mut impl Write) -> Outcome<u64> {
+    if io::stdout().is_terminal() {
+        let text = "standard output: expected a pipe or a file for a model, got a terminal";
+        return Err(Error::new(ErrorKind::Io, text).into());
+    }
+    let path = temporary_folder()?.join("model.safetensors");
+    write(&path)?;
+    let mut file = File::open(&path).map_err(|e| io_error(&path, &e.to_string()))?;
+    Ok(io::copy(&mut file, out)?)
 }
 
 fn io_error(path: &Path, what: &str) -> Error {

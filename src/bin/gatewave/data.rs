@@ -1,4 +1,5 @@
-//! `gatewave data`: what a file of labelled text, a series or a text as a whole holds, before anything is trained on it.
+//! `gatewave data`: the contents of a file of labelled text, of a
+//! series or of a whole text, before anything is trained on it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,51 +9,54 @@ use gatewave::data::{
 };
 use gatewave::{Error, ErrorKind, Result};
 
+use crate::files::{data_parser, name};
 use crate::tensors::read_series;
 use crate::text::{ColumnArgs, Tokens};
 use crate::{Outcome, Verdict};
 
-/// Tells what a file of labelled text, a series of numbers, or a text as a whole holds
+/// Summarises a file of labelled text, a series of numbers, or a whole text
 ///
-/// Prints rows, labels and their balance, a histogram of lengths with quantiles, the share of words that a vocabulary lacks,
-/// and what is kept of texts that are cut to a length. FILE is what `train --data` takes: .tsv (`label TAB text`, or columns
-/// below their names), .csv with column names, .jsonl or .ndjson, or a folder with a folder of .txt files for each label.
+/// Prints rows, labels and their balance, and a histogram of lengths with quantiles. Also prints the
+/// share of words that a vocabulary lacks, and what is kept of texts that are cut to a length. FILE
+/// is what `train --data` takes: .tsv (`label TAB text`, or columns below their names), .csv with
+/// column names, .jsonl or .ndjson. Or it is a folder with a folder of .txt files for each label.
 ///
-/// A FILE that ends in .txt is a text as a whole. Prints how many characters or words there are, the most frequent ones, the
-/// share that a vocabulary lacks, and with --window how many windows there are.
+/// A FILE that ends in .txt is a whole text. Prints how many characters or words there are, the most frequent
+/// ones, and the share that a vocabulary lacks. With --window it also prints how many windows there are.
 ///
-/// Else with --window FILE is a series of numbers: columns below their names (.csv), or arrays of a row for each time (.npy, .npz,
-/// .safetensors). Prints rows, the range, mean and deviation of each column, and how many windows there are.
+/// With --window any other FILE is a series of numbers: columns below their names
+/// (.csv), or arrays with a row for each time (.npy, .npz, .safetensors). Prints rows,
+/// the range, mean and deviation of each column, and how many windows there are.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Labelled text: .tsv, .csv, .jsonl, .ndjson, or a folder; a text as a whole: .txt; with --window a series: .csv, .npy, .npz
-    /// or .safetensors
-    #[arg(value_name = "FILE")]
+    /// Labelled text: .tsv, .csv, .jsonl, .ndjson, or a folder; a whole text: .txt; with --window a series:
+    /// .csv, .npy, .npz or .safetensors; or `-` for standard input, whose first line shows what it is
+    #[arg(value_name = "FILE", value_parser = data_parser())]
     file: PathBuf,
     #[command(flatten)]
     read: ColumnArgs,
-    /// Text: what is counted [default: words of labelled text, chars of a text as a whole]
+    /// Text: what is counted [default: words of labelled text, chars of a whole text]
     #[arg(long, value_enum)]
     tokenizer: Option<Tokens>,
-    /// Text: tells of a vocabulary of this size alone; padding, start and unknown are three of its tokens
+    /// Text: the only size of vocabulary to report; padding, start and unknown are three of its tokens
     #[arg(long, value_name = "N")]
     num_tokens: Option<usize>,
-    /// Labelled text: tells of texts cut to this many tokens alone
+    /// Labelled text: the only length of cut texts to report, in tokens
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
-    /// Series, and a text as a whole: the steps of a window
+    /// Series and whole text: the steps of a window
     #[arg(long, value_name = "N")]
     window: Option<usize>,
-    /// Series: the steps that are foreseen behind a window [default: 1]
+    /// Series: how many steps are predicted behind a window [default: 1]
     #[arg(long, value_name = "N", requires = "window")]
     horizon: Option<usize>,
-    /// Series: how many rows a window begins behind the one before it [default: 1]
+    /// Series: how many rows each window begins after the one before it [default: 1]
     #[arg(long, value_name = "N", requires = "window")]
     stride: Option<usize>,
-    /// Series: the columns to tell of, set apart by commas [default: all columns of numbers]
+    /// Series: the columns to report, separated by commas [default: all columns of numbers]
     #[arg(long, value_name = "A,B", requires = "window", value_delimiter = ',')]
     columns: Vec<String>,
-    /// One JSON object in place of a text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -92,17 +96,17 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     };
     match args.json {
         true => writeln!(out, "{json}")?,
-        false => write!(out, "{}: {text}", args.file.display())?,
+        false => write!(out, "{}: {text}", name(&args.file))?,
     }
     Ok(Verdict::Done)
 }
 
 impl Args {
-    /// What the file holds, by its name and by `--window`.
+    /// Returns what the file holds, by its name and by `--window`.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a flag is of another kind.
+    /// Returns an error of kind `Training` if a flag is for another kind.
     fn kind(&self) -> Result<Kind> {
         use Kind::{Corpus, Labelled, Series};
         let kind = match self.window {
@@ -141,7 +145,7 @@ impl Args {
 
     fn series(&self) -> Result<SeriesSummary> {
         let series = read_series(&self.file, self.read.max_bytes)?;
-        // A series is one by its window.
+        // Without a window the file would not count as a series.
         let mut options = SeriesOptions::window(self.window.unwrap_or_default());
         options.horizon = self.horizon.unwrap_or(options.horizon);
         options.stride = self.stride.unwrap_or(options.stride);

@@ -5,37 +5,39 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::data::{CorpusSpec, Series, SeriesSpec, is_corpus, is_labelled_text, is_series};
-use gatewave::formats;
-use gatewave::{Dataset, Error, ErrorKind, Measures, Metric, Model, Options, Result, Weights};
+use gatewave::train::{Dataset, Measures, Metric};
+use gatewave::{Engine, Error, ErrorKind, Model, Result, Weights};
 use serde_json::{Map, Value, json};
 
 use crate::args::{DeviceArgs, ModelArgs, at_data, examples_of, measuring, note_device};
+use crate::files::{data_parser, name, once};
 use crate::losses::LossArgs;
 use crate::tensors::{can_hold_series, read_series_with};
 use crate::text::{ColumnArgs, kept_text, own_units};
 use crate::{Outcome, Verdict};
 
-/// The most classes whose confusion has a table.
+/// The most classes for which the confusion has a table.
 const CLASSES: usize = 20;
 
-/// Tells how good a model is on examples
+/// Measures how good a model is on examples
 ///
-/// DATA is what `train --data` takes: labelled text, a series or a text for a model that was trained on such, or tensors with the
-/// targets `y`. Prints the loss and metrics, and for classes how many rows of each label the model says are of each.
+/// DATA is what `train --data` takes: labelled text, a series or a text for a model
+/// that was trained on such data, or tensors with the targets `y`. Prints the loss and
+/// metrics, and for classes how many rows of each label the model predicts as each.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Examples: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; a series: .csv or
-    /// arrays without targets; a text: .txt
-    #[arg(long, value_name = "DATA")]
+    /// arrays without targets; a text: .txt; or `-` for standard input
+    #[arg(long, value_name = "DATA", value_parser = data_parser())]
     data: PathBuf,
     #[command(flatten)]
     loss: LossArgs,
     #[command(flatten)]
     columns: ColumnArgs,
-    /// What is told beside the loss: accuracy, perplexity, precision, recall, f1, auc, mae; several set apart by commas [default: those
-    /// of classes, mae of numbers, perplexity and accuracy of a text]
+    /// Metrics beside the loss: accuracy, perplexity, precision, recall, f1, auc, mae; several are
+    /// separated by commas [default: those of classes, mae for numbers, perplexity and accuracy for a text]
     #[arg(long = "metric", value_name = "NAME", value_delimiter = ',')]
     metrics: Vec<String>,
     /// A text (.txt): the steps of a row
@@ -46,7 +48,7 @@ pub(crate) struct Args {
     batch_size: usize,
     #[command(flatten)]
     device: DeviceArgs,
-    /// One JSON object in place of tables
+    /// Print one JSON object instead of tables
     #[arg(long)]
     json: bool,
 }
@@ -56,6 +58,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     if args.batch_size == 0 {
         return Err(Error::new(ErrorKind::Training, "--batch-size: expected 1 or more, got 0").into());
     }
+    once(args.model.files())?;
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
     let series = args.series()?;
@@ -80,7 +83,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         usual(objective.terms().first().map_or("", |term| term.loss.name()), objective.terms().len())
     };
     let metrics = if metrics.is_empty() { usual.to_vec() } else { metrics };
-    let trainer = measuring(model, &weights, objective, Options::default().device(device));
+    let trainer = measuring(model, &weights, objective, Engine::builder().device(device));
     let trainer = trainer.map_err(|e| args.model.at(e))?;
     note_device(trainer.device());
     let measures = trainer.measure(&data, args.batch_size, &metrics).map_err(|e| at_data(e, &args.data))?;
@@ -96,18 +99,19 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     Ok(Verdict::Done)
 }
 
-/// The objective, the examples, and the label of each class where they have names.
-type Examples = (gatewave::Objective, Dataset, Option<Vec<String>>);
+/// The objective, the examples, and the label of each class if they have names.
+type Examples = (gatewave::train::Objective, Dataset, Option<Vec<String>>);
 
 impl Args {
-    /// The series, and what the model keeps of the one that it was trained on; none where it was not, or of other data.
+    /// Reads the series, and what the model keeps of the one that it was trained on.
+    /// Returns none if it was trained on other data, or if the file holds other data.
     fn series(&self) -> Result<Option<(SeriesSpec, Series)>> {
         // A series is read whole.
         if !can_hold_series(&self.data) || self.columns.stream && !is_series(&self.data) {
             return Ok(None);
         }
-        let kept = SeriesSpec::of_metadata(&formats::metadata(self.model.file())?);
-        let Some(spec) = kept.map_err(|e| e.at(self.model.file().display()))? else { return Ok(None) };
+        let kept = SeriesSpec::of_metadata(&self.model.metadata()?);
+        let Some(spec) = kept.map_err(|e| e.at(name(self.model.file())))? else { return Ok(None) };
         // Arrays may be examples that are cut already.
         let columns = spec.inputs().chain(spec.targets()).map(|scale| scale.column.as_str());
         let series = read_series_with(&self.data, self.columns.max_bytes, columns)?;
@@ -115,8 +119,8 @@ impl Args {
     }
 
     fn corpus(&self, model: &Model) -> Result<Examples> {
-        let at = |e: Error| e.at(self.model.file().display());
-        let Some(spec) = CorpusSpec::of_model(model, &formats::metadata(self.model.file())?).map_err(at)? else {
+        let at = |e: Error| e.at(name(self.model.file()));
+        let Some(spec) = CorpusSpec::of_model(model, &self.model.metadata()?).map_err(at)? else {
             let text = "expected a model with a vocabulary, got one without; gatewave train makes such a model from a text \
                         (--data FILE.txt --window N)";
             return Err(at(Error::new(ErrorKind::Model, text)));
@@ -132,7 +136,7 @@ impl Args {
     }
 
     fn text(&self, model: &Model) -> Result<Examples> {
-        let at = |e: Error| e.at(self.model.file().display());
+        let at = |e: Error| e.at(name(self.model.file()));
         let spec = kept_text(self.model.file())?;
         let objective = self.loss.of_text(spec.objective(model).map_err(at)?)?;
         let rows = self.columns.read(&self.data)?;
@@ -148,7 +152,7 @@ impl Args {
     }
 }
 
-/// What is told of a loss where nothing is said.
+/// Returns the default metrics of a loss.
 fn usual(loss: &str, losses: usize) -> &'static [Metric] {
     match (loss, losses) {
         ("cross_entropy" | "binary_cross_entropy", 1) => {
@@ -159,7 +163,7 @@ fn usual(loss: &str, losses: usize) -> &'static [Metric] {
     }
 }
 
-/// The label of each class, or its number.
+/// Returns the label of each class, or its number.
 fn names(labels: Option<&[String]>, classes: usize) -> Vec<String> {
     labels.map_or_else(|| (0..classes).map(|class| class.to_string()).collect(), <[String]>::to_vec)
 }

@@ -1,30 +1,33 @@
-//! `gatewave generate`: a model of characters or words writes on, each of them drawn where the engine computes.
+//! `gatewave generate`: a model of characters or words continues
+//! a text; each of them is drawn on the device of the engine.
 //!
-//! Knows how they are printed; what is drawn, and how, is a stream's.
+//! Knows how they are printed; a stream decides what is drawn, and how.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use gatewave::data::{CorpusSpec, Tokenizer, Unit};
-use gatewave::formats;
-use gatewave::{
-    Direction, Error, ErrorKind, Flow, InputKind, LayerKind, Model, ModelOutput, NamedTensors, Pin, Result, Results,
-    Sampling, Streams, Value,
-};
+use gatewave::interface::{InputKind, ModelOutput, Pin, Value};
+use gatewave::layer::{Direction, Flow, LayerKind};
+use gatewave::stream::Sampling;
+use gatewave::{Error, ErrorKind, Model, NamedTensors, Precision, Result, Results, Streams};
 
-use crate::args::{DeviceArgs, ModelArgs, Precision};
-use crate::{Outcome, Verdict, note, tensors};
+use crate::args::{DeviceArgs, ModelArgs, precision};
+use crate::files::{name, once};
+use crate::messages::note;
+use crate::{Outcome, Verdict, tensors};
 
-/// Characters or words that are drawn before they are printed: enough that a device is seldom asked, few enough to watch.
+/// Characters or words that are drawn before they are printed:
+/// enough that a device is seldom asked, few enough to watch.
 const AT_ONCE: usize = 32;
 
-/// Lets a model of characters or words continue a text
+/// Continues a text with a model of characters or words
 ///
-/// Needs a model with a vocabulary: in its description, or of a text that `gatewave train` trained it on. Prints the prompt and what
-/// follows, 32 characters or words at a time. The same seed gives the
-/// same text, on every device: characters are drawn by random numbers that depend on the seed and the place in the text
-/// alone (Threefry-2x32-20, Gumbel's maximum).
+/// Needs a model with a vocabulary: from its description, or from a text that `gatewave train`
+/// trained it on. Prints the prompt and what follows, 32 characters or words at a time, and a newline
+/// if the text does not end with one. The same seed gives the same text on every device: the random
+/// numbers depend on the seed and the place in the text alone (Threefry-2x32-20, Gumbel's maximum).
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -53,7 +56,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     /// How weights are stored
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_parser = precision(), default_value_t)]
     precision: Precision,
 }
 
@@ -73,16 +76,17 @@ fn top_k(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    once(args.model.files().chain(args.input.as_deref()))?;
     let device = args.device.device()?;
     let (model, tensors) = args.model.read()?;
-    let spec = CorpusSpec::of_model(&model, &formats::metadata(args.model.file())?);
-    let spec = spec.map_err(|e| e.at(args.model.file().display()))?;
+    let spec = CorpusSpec::of_model(&model, &args.model.metadata()?);
+    let spec = spec.map_err(|e| e.at(name(args.model.file())))?;
     let vocabulary = vocabulary(&model, spec, args.output.as_deref());
-    let vocabulary = vocabulary.map_err(|e| e.at(args.model.described_by().display()))?;
+    let vocabulary = vocabulary.map_err(|e| e.at(name(args.model.described_by())))?;
     let (prompt, mut last) = tokens(&args.prompt, &vocabulary)?;
     let beside = beside(&model, args.input.as_deref())?;
     let engine = args.model.engine(model, &tensors, device, args.precision)?;
-    let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, seed: args.seed };
+    let sampling = Sampling::default().temperature(args.temperature).top_k(args.top_k).seed(args.seed);
 
     let mut streams = Streams::new(&engine, 1)?;
     let text = streams.join();
@@ -96,21 +100,23 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     out.flush()?;
     let prompt: Vec<_> = prompt.into_iter().map(|token| (text, token)).collect();
     streams.push_tokens(&prompt, Results::Unwanted)?;
-    let mut left = args.length;
+    let (mut left, mut ends_in_newline) = (args.length, args.prompt.ends_with('\n'));
     while left > 0 {
         let steps = left.min(AT_ONCE);
         let drawn = streams.generate(&[(text, last, sampling)], steps)?;
-        write!(out, "{}", vocabulary.continued(&drawn.iter().copied().collect::<Vec<_>>()))?;
+        let more = vocabulary.continued(&drawn.iter().copied().collect::<Vec<_>>());
+        write!(out, "{more}")?;
+        ends_in_newline = more.ends_with('\n');
         out.flush()?;
         (last, left) = (drawn[[0, steps - 1]], left - steps);
     }
-    if io::stdout().is_terminal() {
+    if !ends_in_newline {
         writeln!(out)?;
     }
     Ok(Verdict::Done)
 }
 
-/// What the model takes beside the text.
+/// Reads what the model takes beside the text.
 fn beside(model: &Model, path: Option<&Path>) -> Result<Option<NamedTensors>> {
     match path {
         Some(path) => tensors::read(path, "x").map(Some),
@@ -125,7 +131,8 @@ fn beside(model: &Model, path: Option<&Path>) -> Result<Option<NamedTensors>> {
     }
 }
 
-/// The vocabulary of `model`, which is `spec` where it has one: a token for each number of output `output`, or of its first.
+/// Returns the vocabulary of `model`: `spec` if it has one. It has a
+/// token for each number of output `output`, or of the first output.
 fn vocabulary(model: &Model, spec: Option<CorpusSpec>, output: Option<&str>) -> Result<CorpusSpec> {
     let unfit = |what: &str| Err(Error::new(ErrorKind::Model, what));
     let Some(spec) = spec else {
@@ -148,6 +155,7 @@ fn vocabulary(model: &Model, spec: Option<CorpusSpec>, output: Option<&str>) -> 
             Direction::Both => "bidirectional",
             Direction::Reverse => "reverse",
             Direction::Backwards => "backwards",
+            _ => "another",
         };
         let name = layer.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
         return unfit(&format!(
@@ -163,7 +171,7 @@ fn vocabulary(model: &Model, spec: Option<CorpusSpec>, output: Option<&str>) -> 
     let flow = match model.outputs.iter().find(is_meant).map(|output| output.from) {
         None => flows.last(),
         Some(Value::Layer(layer, Pin::Output)) => flows.get(layer),
-        // A result of a stack: whoever draws from it says whether it fits.
+        // It is a result of a stack: the caller that draws from it checks whether it fits.
         Some(_) => return Ok(spec),
     };
     let unit = if spec.unit() == Unit::Words { "word" } else { "character" };
@@ -179,7 +187,7 @@ fn vocabulary(model: &Model, spec: Option<CorpusSpec>, output: Option<&str>) -> 
     }
 }
 
-/// The tokens of a prompt: all but the last, and the last, from which the text goes on.
+/// Returns the tokens of a prompt: all but the last, and the last, from which the text goes on.
 fn tokens(prompt: &str, vocabulary: &CorpusSpec) -> Result<(Vec<i64>, i64)> {
     let none = || Error::new(ErrorKind::Shape, "expected at least one character, got none");
     let encoded = vocabulary.encode(prompt).and_then(|mut tokens| {

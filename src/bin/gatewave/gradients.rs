@@ -1,4 +1,4 @@
-//! `gatewave gradients`: what a model loses on one batch, and the gradients of that.
+//! `gatewave gradients`: the loss of a model on one batch, and its gradients.
 
 mod by_step;
 
@@ -6,37 +6,42 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use gatewave::data::{Labelled, is_labelled_text};
+use gatewave::train::{Batch, Convention, Objective};
 use gatewave::weights::Tensors;
-use gatewave::{Batch, Error, ErrorKind, Like, Model, NamedTensors, Objective, Options, Result, Values, Weights};
+use gatewave::{Engine, Error, ErrorKind, Model, NamedTensors, Result, Values, Weights};
 use serde::Serialize;
 
 use crate::args::{
-    DeviceArgs, KeepArgs, ModelArgs, begin, has_extension, measuring, note_device, spare, tensors_for, unused,
+    DeviceArgs, KeepArgs, ModelArgs, begin, has_extension, is_description, measuring, note_device, tensors_for,
 };
+use crate::files::{data_parser, is_standard_output, name, once, spare, unused};
 use crate::losses::LossArgs;
-use crate::tensors::Destination;
+use crate::messages::note;
+use crate::tensors::{Destination, Format};
 use crate::text::{ColumnArgs, kept_text};
-use crate::{Outcome, Verdict, note};
+use crate::{Outcome, Verdict};
 use by_step::Chart;
 
-/// The rows of labelled text that are a batch, where nothing is said.
+/// The default number of rows of labelled text in the batch.
 const ROWS: usize = 32;
 
-/// Computes what a model loses on one batch, and the gradients
+/// Computes the loss of a model on one batch, and the gradients
 ///
-/// The batch holds what `run` takes, and the targets `y`: integers for `cross_entropy`, else numbers of the output's shape. A
-/// model of several outputs takes `y_OUTPUT`, by the names of its outputs. `sample_weight` (`sample_weight_OUTPUT`) may stand beside
-/// them. Prints the loss and the norm of each gradient. OUT
-/// holds `loss`, `grad.NAME` of each tensor of the model, and of the inputs and initial states that the batch brings, where they
-/// are floats (`grad.x`, `grad.h_0`). Dropout drops nothing.
+/// The batch holds what `run` takes, and the targets `y`: integers for `cross_entropy`, else numbers of
+/// the output's shape. A model of several outputs takes `y_OUTPUT`, by the names of its outputs.
+/// `sample_weight` (`sample_weight_OUTPUT`) may be added. Prints the loss and the norm of each gradient.
+/// OUT holds `loss` and `grad.NAME` of each tensor of the model. It also holds the gradients of the
+/// floating-point inputs and initial states of the batch (`grad.x`, `grad.h_0`). Dropout drops nothing.
 ///
-/// For a model that was trained on labelled text BATCH may be such: the first --rows of it, by the model's own words and labels.
+/// For a model that was trained on labelled text BATCH may be labelled
+/// text: its first --rows rows, with the model's own words and labels.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The batch: a .safetensors, .npz or .npy file; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder
-    #[arg(long, value_name = "BATCH")]
+    /// The batch: a .safetensors, .npz or .npy file; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; or
+    /// `-` for standard input
+    #[arg(long, value_name = "BATCH", value_parser = data_parser())]
     data: PathBuf,
     /// Labelled text: how many of its first rows are the batch [default: 32]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -45,24 +50,27 @@ pub(crate) struct Args {
     columns: ColumnArgs,
     #[command(flatten)]
     loss: LossArgs,
-    /// Where the norm of the loss's gradient by the hidden state behind each step goes: .csv, or a picture .svg; may be repeated.
-    /// Computed in 64-bit floats by the textbook's equations, on the CPU
+    /// Where the norm of the loss's gradient by the hidden state after each step goes: .csv, or a
+    /// picture .svg; may be repeated. Computed in 64-bit floats by the textbook's equations, on the CPU
     #[arg(long, value_name = "FILE")]
     by_step: Vec<PathBuf>,
-    /// Of a description alone (.json): what its weights are drawn from, as PyTorch draws them
+    /// For a description alone (.json): the seed of its weights, which are drawn as PyTorch does
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
-    /// Where the gradients go: .safetensors or .npz
+    /// Where the gradients go: .safetensors or .npz, or `-` for standard output
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
-    /// Write over a file that is there already
+    /// The format of OUT [default: that of its name; safetensors for `-` and pipes]
+    #[arg(long, value_enum, requires = "output")]
+    format: Option<Format>,
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     keep: KeepArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// One JSON object a line in place of a table
+    /// Print JSON, one object on each line, instead of a table
     #[arg(long)]
     json: bool,
 }
@@ -77,6 +85,7 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     args.check()?;
+    once(args.model.files())?;
     let destination = destination(args)?;
     let open = |path: &PathBuf| Chart::open(path, args.model.files().chain([args.data.as_path()]), args.force);
     let charts = args.by_step.iter().map(open).collect::<Result<Vec<_>>>()?;
@@ -94,21 +103,32 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         let of = (&objective, &batch);
         by_step::write(charts, &model, &weights, of).map_err(|e| e.at(args.data.display()))?;
     }
-    let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes);
+    let options = Engine::builder().device(device).keep_bytes(args.keep.keep_bytes);
     let mut trainer = measuring(model.clone(), &weights, objective, options).map_err(|e| args.model.at(e))?;
     trainer.set_dropout_seed(None);
     note_device(trainer.device());
     let gradients = trainer.gradients(&batch).map_err(|e| e.at(args.data.display()))?;
     let named = gradients.named(&model, &given)?;
-    print(args.json, gradients.loss, &named[1..], out)?;
-    if let Some(destination) = destination {
-        destination.write(&named)?;
+    match destination {
+        Some(destination) if args.output.as_deref().is_some_and(is_standard_output) => {
+            // The printed text must not mix with the tensors on standard output.
+            let mut told = Vec::new();
+            print(args.json, gradients.loss, &named[1..], &mut told)?;
+            note(String::from_utf8_lossy(&told).trim_end());
+            destination.write(&named, out)?;
+        }
+        destination => {
+            print(args.json, gradients.loss, &named[1..], out)?;
+            if let Some(destination) = destination {
+                destination.write(&named, out)?;
+            }
+        }
     }
     Ok(Verdict::Done)
 }
 
 impl Args {
-    /// Refuses flags that do not go with the kind of the data.
+    /// Refuses flags that do not fit the kind of the data.
     fn check(&self) -> Result<()> {
         if is_labelled_text(&self.data) {
             return match self.rows {
@@ -124,7 +144,7 @@ impl Args {
         self.loss.said()
     }
 
-    /// What is made small, and the tensors of the batch.
+    /// Returns the objective, and the tensors of the batch.
     fn batch(&self, model: &Model) -> Result<(Objective, NamedTensors)> {
         if is_labelled_text(&self.data) {
             return self.text(model);
@@ -134,10 +154,10 @@ impl Args {
         Ok((objective.map_err(|e| e.at(self.data.display()))?, given))
     }
 
-    /// The same of the first rows of labelled text.
+    /// Returns the same for the first rows of labelled text.
     fn text(&self, model: &Model) -> Result<(Objective, NamedTensors)> {
         let spec = kept_text(self.model.file())?;
-        let fitting = spec.objective(model).map_err(|e| e.at(self.model.file().display()))?;
+        let fitting = spec.objective(model).map_err(|e| e.at(name(self.model.file())))?;
         let objective = self.loss.of_text(fitting)?;
         let all = self.columns.read(&self.data)?;
         let rows: Vec<_> = all.rows().iter().take(self.rows.unwrap_or(ROWS)).cloned().collect();
@@ -146,10 +166,10 @@ impl Args {
         Ok((objective, spec.tensors(model, &rows)?))
     }
 
-    /// The model, with its weights where they are drawn, else with its tensors.
+    /// Reads the model, with its weights if they are drawn, else with its tensors.
     fn read(&self) -> Result<(Model, Option<Weights>, Tensors)> {
-        if has_extension(self.model.file(), "json") {
-            let (model, weights) = begin(self.model.file(), None, Like::Torch, self.seed)?;
+        if is_description(self.model.file())? {
+            let (model, weights) = begin(self.model.file(), None, Convention::Torch, self.seed)?;
             return Ok((model, Some(weights), Tensors::new()));
         }
         let (model, tensors) = self.model.read()?;
@@ -157,21 +177,21 @@ impl Args {
     }
 }
 
-/// Opens the output before any work, so that none is done in vain.
+/// Opens the output before any work, so that none is wasted.
 fn destination(args: &Args) -> Result<Option<Destination>> {
     let Some(path) = &args.output else { return Ok(None) };
     spare("--output", args.model.files().chain([args.data.as_path()]), std::slice::from_ref(path))?;
     unused(path, args.force)?;
-    if path.extension().is_some_and(|extension| extension == "npy") {
-        let text = "expected a name that ends in .safetensors or .npz, since a .npy file holds one tensor";
+    if args.format.map_or_else(|| has_extension(path, "npy"), |format| format == Format::Npy) {
+        let text = "expected .safetensors or .npz, since an .npy file holds one tensor";
         return Err(Error::new(ErrorKind::Io, text).at(path.display()));
     }
-    Destination::open(path).map(Some)
+    Destination::open(path, args.format).map(Some)
 }
 
-/// The loss, and a line for each gradient.
+/// Prints the loss, and a line for each gradient.
 fn print(json: bool, loss: f64, gradients: &[(String, Values)], out: &mut impl Write) -> Outcome<()> {
-    let norm = |values: &Values| values.real().iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+    let norm = |values: &Values| values.to_f32().iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
     if json {
         writeln!(out, "{}", serde_json::json!({ "name": "loss", "value": loss }))?;
         for (name, values) in gradients {

@@ -1,15 +1,17 @@
-//! `--loss`: words → what is made small, one loss for each output that has targets.
+//! `--loss`: words → an objective, with one loss for each output that has targets.
 
 use std::str::FromStr;
 
-use gatewave::{Error, ErrorKind, Loss, Model, Objective, OutputValue, Result, Term};
+use gatewave::interface::OutputValue;
+use gatewave::train::{Loss, Objective, Term};
+use gatewave::{Error, ErrorKind, Model, Result};
 
-/// What is made small, where the data may tell.
+/// The loss, which may follow from the data.
 #[derive(clap::Args)]
 pub(crate) struct LossArgs {
-    /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model of several outputs takes it for each of
-    /// which there are targets, or OUTPUT=LOSS, which may be repeated [default: of text the cross-entropy that fits, of
-    /// a series mse]
+    /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model
+    /// of several outputs uses it for each output with targets, or OUTPUT=LOSS, which may
+    /// be repeated [default: for text the cross-entropy that fits, for a series mse]
     #[arg(long, value_name = "LOSS")]
     loss: Vec<Said>,
     /// `cross_entropy`, `binary_cross_entropy`: the share of each target that is spread over all classes
@@ -17,7 +19,7 @@ pub(crate) struct LossArgs {
     label_smoothing: Option<f32>,
 }
 
-/// A loss, and the output that it is of, where that is said.
+/// A loss, and its output, if that is given.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     output: Option<String>,
@@ -25,7 +27,7 @@ pub(crate) struct Said {
 }
 
 impl LossArgs {
-    /// The objective of `model` on tensors of which `is_there` tells the names.
+    /// Returns the objective of `model` on tensors; `is_there` tells which names they have.
     pub(crate) fn of_tensors(&self, model: &Model, is_there: impl Fn(&str) -> bool) -> Result<Objective> {
         self.smoothed(objective(&self.loss, model, |output| is_there(&targets_of(output)))?)
     }
@@ -38,7 +40,7 @@ impl LossArgs {
         }
     }
 
-    /// The objective of a series of numbers: the mean square, where nothing else is said.
+    /// Returns the objective of a series of numbers, by default the mean square.
     pub(crate) fn of_series(&self) -> Result<Objective> {
         let loss = match &self.loss[..] {
             [] => Loss::MeanSquared,
@@ -51,7 +53,7 @@ impl LossArgs {
         self.smoothed(loss.into())
     }
 
-    /// The objective of text, of which `fitting` is the one that fits the model.
+    /// Returns the objective of text; `fitting` is the one that fits the model.
     pub(crate) fn of_text(&self, fitting: Objective) -> Result<Objective> {
         let wanted = fitting.terms()[0].loss.name();
         match self.loss.iter().find(|said| said.loss.name() != wanted) {
@@ -63,12 +65,12 @@ impl LossArgs {
         }
     }
 
-    /// Whether targets are smoothed.
+    /// Returns whether targets are smoothed.
     pub(crate) fn is_smoothed(&self) -> bool {
         self.label_smoothing.is_some_and(|share| share > 0.0)
     }
 
-    /// The same with targets smoothed, where that is said.
+    /// Returns the same objective with smoothed targets, if a flag asks for that.
     fn smoothed(&self, objective: Objective) -> Result<Objective> {
         let Some(share) = self.label_smoothing else { return Ok(objective) };
         let mut terms = objective.terms().to_vec();
@@ -104,16 +106,16 @@ impl FromStr for Said {
     }
 }
 
-/// The name of the targets of an output.
+/// Returns the name of the targets of an output.
 fn targets_of(output: &str) -> String {
     format!("y_{output}")
 }
 
-/// The objective that `said` means of `model`, whose outputs have targets as `has_targets` says of their names.
+/// Returns the objective that `said` means for `model`; `has_targets` tells which outputs have targets, by name.
 ///
 /// # Errors
 ///
-/// Kind `Training`, where it is not plain of which output a loss is.
+/// Returns an error of kind `Training` if it is not clear which output a loss is for.
 pub(crate) fn objective(said: &[Said], model: &Model, has_targets: impl Fn(&str) -> bool) -> Result<Objective> {
     let ports = model.all_ports();
     let outputs: Vec<(usize, &str)> = ports
@@ -126,7 +128,7 @@ pub(crate) fn objective(said: &[Said], model: &Model, has_targets: impl Fn(&str)
         })
         .collect();
     let several = outputs.iter().any(|(index, _)| *index > 0);
-    let term = |output, loss: &Loss| Term { output, loss: loss.clone(), weight: 1.0 };
+    let term = |output, loss: &Loss| Term::new(output, loss.clone(), 1.0);
     let names = || outputs.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
     let mut terms: Vec<Term> = Vec::new();
     match said {

@@ -1,18 +1,23 @@
 //! The command line: parses the arguments, calls the subcommand, and turns its result into an exit status.
 //!
 //! Results go to standard output, everything else to standard error. Exit status 0: done; 1: failed; 2: the
-//! arguments or files cannot be used; 130: a signal ended a training, which is saved. One file per subcommand; what they share is in `args`, `losses`, `shapes`, `tensors`,
-//! `text`.
+//! arguments or files cannot be used; 130: a signal ended a training, which is saved. There is one file per
+//! subcommand; what they share is in `args`, `files`, `losses`, `messages`, `shapes`, `tensors`, `text`.
 
 mod adapters;
 mod args;
 mod bench;
+mod completions;
 mod convert;
 mod data;
+mod describe;
 mod evaluate;
+mod files;
 mod generate;
 mod gradients;
+mod help;
 mod losses;
+mod messages;
 mod plan;
 mod progress;
 mod run;
@@ -27,8 +32,10 @@ use std::error::Error as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use gatewave::{Error, ErrorKind};
+
+use messages::complain;
 
 /// Runs recurrent networks (RNN, LSTM, GRU) on any GPU and on the CPU.
 #[derive(Parser)]
@@ -36,6 +43,9 @@ use gatewave::{Error, ErrorKind};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print only errors on standard error: no device, no warnings, no progress
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 #[derive(Subcommand)]
@@ -43,6 +53,7 @@ enum Command {
     Run(run::Args),
     Generate(generate::Args),
     Summary(summary::Args),
+    Describe(describe::Args),
     Plan(plan::Args),
     Convert(convert::Args),
     Adapters(adapters::Args),
@@ -52,6 +63,7 @@ enum Command {
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Data(data::Args),
+    Completions(completions::Args),
 }
 
 /// How a subcommand ended.
@@ -61,7 +73,7 @@ enum Verdict {
     Done,
     /// It did, and found a difference.
     Different,
-    /// A signal ended it, and what it had done is saved.
+    /// A signal ended it, and its work is saved.
     Interrupted,
 }
 
@@ -69,7 +81,7 @@ enum Verdict {
 enum Stop {
     /// Something went wrong.
     Failed(Error),
-    /// Whoever read the standard output has left: `gatewave … | head`.
+    /// The reader of the standard output has left: `gatewave … | head`.
     NobodyReads,
 }
 
@@ -82,7 +94,7 @@ impl From<Error> for Stop {
 }
 
 impl From<io::Error> for Stop {
-    /// Subcommands write to nothing but the standard output by themselves.
+    /// Converts an error of writing: subcommands themselves write to standard output alone.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::NobodyReads,
@@ -91,16 +103,12 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// A line on standard error. A closed one is not worth stopping for.
-fn note(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
 fn execute(command: &Command, out: &mut impl Write) -> Outcome {
     let verdict = match command {
         Command::Run(args) => run::run(args, out),
         Command::Generate(args) => generate::run(args, out),
         Command::Summary(args) => summary::run(args, out),
+        Command::Describe(args) => describe::run(args, out),
         Command::Plan(args) => plan::run(args, out),
         Command::Convert(args) => convert::run(args, out),
         Command::Adapters(args) => adapters::run(args, out),
@@ -110,18 +118,19 @@ fn execute(command: &Command, out: &mut impl Write) -> Outcome {
         Command::Train(args) => train::run(args, out),
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Data(args) => data::run(args, out),
+        Command::Completions(args) => completions::run(args, out),
     }?;
     out.flush()?;
     Ok(verdict)
 }
 
 fn report(error: &Error) -> ExitCode {
-    note(format_args!("error: {error}"));
+    complain(format_args!("error: {error}"));
     let mut source = error.source();
     while let Some(cause) = source {
         // Most messages quote their cause already.
         if !error.to_string().contains(&cause.to_string()) {
-            note(format_args!("  because: {cause}"));
+            complain(format_args!("  because: {cause}"));
         }
         source = cause.source();
     }
@@ -132,8 +141,8 @@ fn report(error: &Error) -> ExitCode {
     }
 }
 
-/// Makes this thread one of those that compute. Otherwise it sleeps while as many as there are processors do; woken in
-/// between, it is one too many, and a scheduler may leave two of them on one processor for milliseconds.
+/// Makes this thread one of those that compute. Otherwise it sleeps while as many threads as processors compute. When
+/// it wakes in between, it is one too many, and a scheduler may leave two of them on one processor for milliseconds.
 fn join_pool() {
     if let Err(error) = rayon::ThreadPoolBuilder::new().use_current_thread().build_global() {
         log::warn!("threads: {error}");
@@ -141,16 +150,16 @@ fn join_pool() {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    // The GPU stack warns about optional features that a device lacks: of interest to those who ask (`RUST_LOG`).
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error,gatewave=warn"))
-        .format(|line, record| match record.level() {
-            log::Level::Warn => writeln!(line, "warning: {}", record.args()),
-            level => writeln!(line, "{}: {}", level.as_str().to_lowercase(), record.args()),
-        })
-        .init();
+    let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = parsed.unwrap_or_else(|e| {
+        files::clean();
+        e.exit()
+    });
+    messages::init(cli.quiet);
     join_pool();
-    match execute(&cli.command, &mut io::stdout().lock()) {
+    let outcome = execute(&cli.command, &mut io::stdout().lock());
+    files::clean();
+    match outcome {
         Ok(Verdict::Done) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
         Ok(Verdict::Different) => ExitCode::from(1),
         Ok(Verdict::Interrupted) => ExitCode::from(train::STATUS),

@@ -3,14 +3,17 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use gatewave::kernel::link;
-use gatewave::plan::{Goal, Plan, SlotKind};
-use gatewave::{Error, ErrorKind, Objective, Options, Planner, Result};
+use gatewave::inspect::Planner;
+use gatewave::inspect::kernel::link;
+use gatewave::inspect::plan::{Goal, Plan, SlotKind};
+use gatewave::train::Objective;
+use gatewave::{Engine, Error, ErrorKind, Precision, Result};
 
-use crate::args::{DeviceArgs, MaybeModelArgs, Precision, Walk, note_device};
+use crate::args::{DeviceArgs, MaybeModelArgs, StrategyArg, note_device, precision};
 use crate::losses::{self, Said};
+use crate::messages::note;
 use crate::shapes::StackArgs;
-use crate::{Outcome, Verdict, note};
+use crate::{Outcome, Verdict};
 
 /// Prints the dispatches, sizes and memory of a call, before anything runs
 #[derive(clap::Args)]
@@ -19,52 +22,52 @@ pub(crate) struct Args {
     model: MaybeModelArgs,
     #[command(flatten)]
     stack: StackArgs,
-    /// Sequences of the call
+    /// Sequences of the call [default: 1]
     #[arg(short, long, value_name = "B", allow_negative_numbers = true)]
-    batch: usize,
-    /// Timesteps of the call
+    batch: Option<usize>,
+    /// Timesteps of the call [default: 100]
     #[arg(short = 't', long, value_name = "T", allow_negative_numbers = true)]
-    steps: usize,
+    steps: Option<usize>,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Each step draws a token for the next, as `generate` does
+    /// Draw a token in each step for the next, as `generate` does
     #[arg(long, conflicts_with = "strategy")]
     draw: bool,
-    /// The plan of a step of training: what the call loses, and the gradients of the weights
+    /// Plan a step of training: the loss of the call, and the gradients of the weights
     #[arg(long, requires = "loss", conflicts_with_all = ["draw", "precision"])]
     train: bool,
-    /// What is lost: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`, of each output; or OUTPUT=LOSS, which may
-    /// be repeated
+    /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae`
+    /// or `huber`, of each output; or OUTPUT=LOSS, which may be repeated
     #[arg(long, requires = "train", value_name = "LOSS")]
     loss: Vec<Said>,
-    /// Bytes that recurrent layers may keep for their way back: what they do not keep is computed twice
+    /// Bytes that recurrent layers may keep for the backward pass; what they do not keep is computed twice
     #[arg(long, requires = "train", value_name = "N", allow_negative_numbers = true)]
     keep_bytes: Option<u64>,
-    /// Timesteps of another input, where it has its own; may be given several times [default: those of the call]
+    /// Timesteps of another input, if it has its own; may be given several times [default: those of the call]
     #[arg(long, value_name = "INPUT=T", value_parser = steps_of)]
     steps_of: Vec<(String, usize)>,
-    /// Prints the WGSL of the program of dispatch N instead, with its override constants
+    /// Print the WGSL of the program of dispatch N instead, with its override constants
     #[arg(long, value_name = "N")]
     wgsl: Option<usize>,
     /// How weights are stored
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_parser = precision(), default_value_t)]
     precision: Precision,
     /// How recurrent layers go through time, wherever they can
     #[arg(long, value_enum, default_value = "auto")]
-    strategy: Walk,
+    strategy: StrategyArg,
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
-    let model = match (args.model.described()?, args.stack.work(args.steps, args.batch)) {
+    let model = match (args.model.described()?, args.stack.work(args.steps(), args.batch())) {
         (Some(model), None) => model,
         (None, Some(work)) => work.model()?,
         (Some(_), Some(_)) => return Err(one_of("got both").into()),
         (None, None) => return Err(one_of("got neither").into()),
     };
     model.warn_of_unused();
-    // Without weights: a plan may be asked for before there is memory for them.
-    let options = Options::default().device(device).precision(args.precision.into()).strategy(args.strategy);
+    // Without weights: a plan may be needed before there is memory for them.
+    let options = Engine::builder().device(device).precision(args.precision).strategy(args.strategy);
     let options = options.keep_bytes(args.keep_bytes);
     let objective = if args.train { Some(losses::objective(&args.loss, &model, |_| true)?) } else { None };
     let planner = match objective {
@@ -72,6 +75,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         None => Planner::new(model, &options)?,
     };
     note_device(planner.device());
+    if args.steps.is_none() || args.batch.is_none() {
+        note(format_args!("a call of {} steps in a batch of {} (--steps, --batch)", args.steps(), args.batch()));
+    }
     let plan = plan(&planner, args, objective.as_ref())?;
     match args.wgsl {
         Some(index) => print_program(&plan, index, out)?,
@@ -80,16 +86,26 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     Ok(Verdict::Done)
 }
 
-/// `INPUT=T`.
+impl Args {
+    fn steps(&self) -> usize {
+        self.steps.unwrap_or(100)
+    }
+
+    fn batch(&self) -> usize {
+        self.batch.unwrap_or(1)
+    }
+}
+
+/// Parses `INPUT=T`.
 fn steps_of(text: &str) -> std::result::Result<(String, usize), String> {
     let expected = || format!("expected INPUT=T, an input of the model and a number of steps, got {text:?}");
     let (name, steps) = text.rsplit_once('=').ok_or_else(expected)?;
     Ok((name.to_owned(), steps.parse().map_err(|_| expected())?))
 }
 
-/// The plan of the call.
+/// Prints the plan of the call.
 fn print(plan: &Plan, args: &Args, out: &mut impl Write) -> Outcome<()> {
-    if plan.shape.batch < args.batch {
+    if plan.shape.batch < args.batch() {
         note(format_args!("the batch runs in tiles of {} rows; this is the plan of one", plan.shape.batch));
     }
     writeln!(out, "{}", plan.to_string().trim_end())?;
@@ -112,14 +128,14 @@ fn print(plan: &Plan, args: &Args, out: &mut impl Write) -> Outcome<()> {
 
 fn plan(planner: &Planner, args: &Args, objective: Option<&Objective>) -> Result<Arc<Plan>> {
     let goal = if args.draw { Goal::Tokens(0) } else { Goal::Outputs };
-    let shape = planner.shape(args.steps, args.batch, &args.steps_of).map_err(|e| e.at("--steps-of"))?;
+    let shape = planner.shape(args.steps(), args.batch(), &args.steps_of).map_err(|e| e.at("--steps-of"))?;
     match objective {
         Some(objective) => planner.plan_gradients(objective, shape).map(Arc::new),
         None => planner.plan_to(goal, shape),
     }
 }
 
-/// The linked WGSL of the program of dispatch `index`, under lines that say which it is and what its overrides are.
+/// Prints the linked WGSL of the program of dispatch `index`, under lines with its name and its overrides.
 fn print_program(plan: &Plan, index: usize, out: &mut impl Write) -> Outcome<()> {
     let Some(dispatch) = plan.steps.get(index) else {
         let got = format!("--wgsl: expected a dispatch from 0 to {}, got {index}", plan.steps.len().saturating_sub(1));

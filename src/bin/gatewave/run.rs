@@ -1,7 +1,10 @@
-//! `gatewave run`: tensors of a file through a model, and what comes out into another file.
+//! `gatewave run`: runs a model on the tensors of a file, and writes its outputs into another file.
 //!
-//! Or texts, whose labels are printed (`text`), or a series, of which is told what comes next (`series`). Which tensor is what, and how its axes stand, is the library's business.
+//! It also runs texts, whose labels it prints (`text`), and series, whose next steps
+//! it prints (`series`). Outputs may be compared with reference outputs (`compare`).
+//! The library decides which tensor is which, and how its axes are ordered.
 
+mod compare;
 mod series;
 mod text;
 
@@ -9,37 +12,52 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gatewave::weights::{Tensors, non_finite_warning};
-use gatewave::{Engine, Error, ErrorKind, Input, Model, Result, Values};
+use gatewave::inspect::non_finite_warning;
+use gatewave::weights::Tensors;
+use gatewave::{Engine, Error, ErrorKind, Input, Model, Precision, Result, Values};
 
-use crate::args::{DeviceArgs, ModelArgs, Precision, spare, tensors_for};
-use crate::tensors::Destination;
+use crate::args::{DeviceArgs, ModelArgs, precision, tensors_for};
+use crate::files::{self, once, spare, unused};
+use crate::messages::note;
+use crate::tensors::{Destination, Format};
 use crate::{Outcome, Verdict};
+use compare::{Reference, take_reference};
 use series::SeriesArgs;
 use text::TextArgs;
 
 /// Runs a model on the tensors of a file
 ///
-/// Reads x (features, or integer tokens), and optionally lengths, mask (`[B, T]` whatever the model's axes), `h_0` and
-/// `c_0`; gives output, `h_n` and `c_n`. The second recurrent stack's states are named `h_0.1`, `c_0.1`, `h_n.1`, `c_n.1`,
-/// and so on. A model that names its inputs and outputs has those names: it
-/// takes `NAME_lengths` or `NAME_mask` of its sequence NAME as well. An ONNX model has its graph's own names and axes, a Keras model `y` beside output,
-/// and an encoder and a decoder the names of their input layers.
+/// Reads x (features, or integer tokens), and optionally lengths, mask (`[B, T]` whatever the model's axes),
+/// `h_0` and `c_0`; gives output, `h_n` and `c_n`. The second recurrent stack's states are named `h_0.1`,
+/// `c_0.1`, `h_n.1`, `c_n.1`, and so on. A model that names its inputs and outputs uses those names: it takes
+/// `NAME_lengths` or `NAME_mask` of its sequence NAME as well. An ONNX model has its graph's own names and
+/// axes. A Keras model gives `y` beside output. An encoder and a decoder have the names of their input layers.
 ///
-/// A model that `gatewave train` made from labelled text takes `--text` or `--text-file` instead, and prints the label of each
-/// text with its probability. One that was made from a series takes `--series`, and prints what it foresees, in the columns' own units.
+/// A model that `gatewave train` made from labelled text takes `--text` or `--text-file`
+/// instead, and prints the label of each text with its probability. One that was made
+/// from a series takes `--series`, and prints its forecast, in the columns' own units.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Tensors to run on: .safetensors, .npz or .npy (which is x, or the sequence of an ONNX model); repeat it for
-    /// successive calls of one engine
+    /// Tensors to run on: .safetensors, .npz or .npy (which is x, or the sequence of an
+    /// ONNX model), or `-` for standard input; repeat it for successive calls of one engine
     #[arg(short, long, required_unless_present_any = ["text", "text_file", "series"], value_name = "IN")]
     input: Vec<PathBuf>,
-    /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes the first output alone); to
-    /// standard output in brief where there is none. A file of that name is replaced
+    /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes
+    /// the first output alone); without it a short form is printed. `-` is standard output
     #[arg(short, long, value_name = "OUT")]
     output: Vec<PathBuf>,
+    /// The format of OUT [default: that of its name; safetensors for `-` and pipes]
+    #[arg(long, value_enum, requires = "output")]
+    format: Option<Format>,
+    /// Overwrite existing files
+    #[arg(long, requires = "output")]
+    force: bool,
+    /// Compare the outputs with reference outputs, which IN holds by the names of the
+    /// outputs. Exit status 1 if a number is further off than TOL times 1 + its size
+    #[arg(long, value_name = "TOL", num_args = 0..=1, require_equals = true, default_missing_value = "1e-4", requires = "input", value_parser = compare::tolerance)]
+    compare: Option<f64>,
     #[command(flatten)]
     text: TextArgs,
     #[command(flatten)]
@@ -47,7 +65,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     /// How weights are stored
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_parser = precision(), default_value_t)]
     precision: Precision,
 }
 
@@ -58,13 +76,16 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     if let Some(path) = &args.series.series {
         return series::run(args, path, out);
     }
-    let read = args.model.files().chain(args.input.iter().map(PathBuf::as_path));
-    spare("--output", read, &args.output)?;
-    let destinations = destinations(&args.input, &args.output)?;
+    let read = || args.model.files().chain(args.input.iter().map(PathBuf::as_path));
+    once(read())?;
+    spare("--output", read(), &args.output)?;
+    let destinations = destinations(args)?;
     let device = args.device.device()?;
     let (model, mut tensors) = args.model.read()?;
-    // Before a device is opened: what is wrong with an input needs none.
-    let calls = args.input.iter().map(|path| Call::read(path, &model)).collect::<Result<Vec<_>>>()?;
+    // Before a device is opened, since errors of an input need none.
+    let compares = args.compare.is_some();
+    let calls = args.input.iter().map(|path| Call::read(path, &model, compares)).collect::<Result<Vec<_>>>()?;
+    let mut verdict = Verdict::Done;
     let mut destinations = destinations.into_iter();
     let mut engine: Option<(Engine, &Tensors)> = None;
     for (path, call) in args.input.iter().zip(&calls) {
@@ -77,7 +98,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
             }
         };
         let results = engine.run(&call.input).and_then(|output| model.named_output(&output));
-        let results = results.map_err(|e| e.at(path.display()))?;
+        let results = results.map_err(|e| e.at(files::name(path)))?;
         match destinations.next() {
             Some(destination) => {
                 let left_out = if destination.takes_one() { left_out(&model, &results) } else { None };
@@ -88,40 +109,62 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
                         results[0].0
                     );
                 }
-                destination.write(&results)?;
+                destination.write(&results, out)?;
             }
-            None => preview(&results, out)?,
+            None if !compares => preview(&results, out)?,
+            None => {}
+        }
+        if let Some(tolerance) = args.compare {
+            let compared = call.reference.compare(&results, tolerance).map_err(|e| e.at(files::name(path)))?;
+            let is_alike = compared.is_alike;
+            // Standard output is a file of tensors, if that was asked for.
+            match args.output.iter().any(|path| files::is_standard_output(path)) {
+                true => note(compared.text.trim_end()),
+                false => write!(out, "{}", compared.text)?,
+            }
+            if !is_alike {
+                verdict = Verdict::Different;
+            }
         }
     }
-    Ok(Verdict::Done)
+    Ok(verdict)
 }
 
 /// What a file of tensors asks for.
 struct Call {
-    input: Input,
-    /// The weights that it brings, where the model takes some with a call.
+    input: Input<'static>,
+    /// The weights in the file, if the model takes some with a call.
     weights: Tensors,
+    /// The outputs that the call should have.
+    reference: Reference,
 }
 
 impl Call {
-    fn read(path: &Path, model: &Model) -> Result<Self> {
-        let tensors = tensors_for(model, path)?;
+    fn read(path: &Path, model: &Model, compares: bool) -> Result<Self> {
+        let mut tensors = tensors_for(model, path)?;
+        let reference = take_reference(model, &mut tensors, compares).map_err(|e| e.at(files::name(path)))?;
         for warning in tensors.iter().filter_map(|(name, values)| not_finite(name, values)) {
-            log::warn!("{}: {warning}", path.display());
+            log::warn!("{}: {warning}", files::name(path));
         }
-        let call = || Ok(Self { input: model.named_input(&tensors)?, weights: model.named_weights(&tensors)? });
-        call().map_err(|e: Error| e.at(path.display()))
+        let call = || {
+            Ok(Self {
+                input: model.named_input(&tensors)?.into_owned(),
+                weights: model.named_weights(&tensors)?,
+                reference,
+            })
+        };
+        call().map_err(|e: Error| e.at(files::name(path)))
     }
 }
 
-/// The warning of a tensor that holds a NaN or an infinity.
+/// Returns the warning of a tensor that holds a NaN or an infinity.
 fn not_finite(name: &str, values: &Values) -> Option<String> {
-    let Values::Real(array) = values else { return None };
+    let Values::F32(array) = values else { return None };
     non_finite_warning(name, array.iter().filter(|number| !number.is_finite()).count(), array.len())
 }
 
-/// The outputs that `model` names itself and a file of one array leaves out. A name for the same numbers is no other
-/// output.
+/// Returns the outputs that `model` names itself and that a file of one
+/// array leaves out. A second name for the same numbers is no other output.
 fn left_out(model: &Model, results: &[(String, Values)]) -> Option<String> {
     let usual = model.outputs.is_empty() && model.ports.outputs.is_empty();
     let [(_, first), others @ ..] = results else { return None };
@@ -129,8 +172,9 @@ fn left_out(model: &Model, results: &[(String, Values)]) -> Option<String> {
     (!usual && !others.is_empty()).then(|| others.join(", "))
 }
 
-/// Opens every output before any work, so that none is done in vain.
-fn destinations(inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<Vec<Destination>> {
+/// Opens every output before any work, so that none is wasted.
+fn destinations(args: &Args) -> Result<Vec<Destination>> {
+    let (inputs, outputs) = (&args.input, &args.output);
     let unpaired = |what| Err(Error::new(ErrorKind::Io, format!("--output: {what}")));
     if !outputs.is_empty() && outputs.len() != inputs.len() {
         return unpaired(format!("expected one for each --input ({}), got {}", inputs.len(), outputs.len()));
@@ -139,16 +183,20 @@ fn destinations(inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<Vec<Destinati
     if let Some(twice) = outputs.iter().find(|path| !seen.insert(path.as_path())) {
         return unpaired(format!("{} is given twice", twice.display()));
     }
-    outputs.iter().map(|path| Destination::open(path)).collect()
+    let open = |path: &PathBuf| {
+        unused(path, args.force)?;
+        Destination::open(path, args.format)
+    };
+    outputs.iter().map(open).collect()
 }
 
-/// A line for each result: name, shape, the first few numbers.
+/// Prints a line for each result: name, shape, the first few numbers.
 fn preview(arrays: &[(String, Values)], out: &mut impl Write) -> Outcome<()> {
     const FEW: usize = 6;
     for (name, array) in arrays {
         let few: Vec<String> = match array {
-            Values::Real(array) => array.iter().take(FEW).map(|value| format!("{value:.6}")).collect(),
-            Values::Whole(array) => array.iter().take(FEW).map(ToString::to_string).collect(),
+            Values::I64(array) => array.iter().take(FEW).map(ToString::to_string).collect(),
+            reals => reals.to_f32().iter().take(FEW).map(|value| format!("{value:.6}")).collect(),
         };
         let few = few.join(" ");
         let more = if array.shape().iter().product::<usize>() > FEW { " …" } else { "" };

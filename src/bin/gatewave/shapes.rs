@@ -6,11 +6,16 @@ use std::fs;
 use std::path::Path;
 
 use clap::ValueEnum;
-use gatewave::plan::Shape;
-use gatewave::{Activation, Axes, Cell, Error, ErrorKind, Mask, Model, Recurrent, Reset, Result};
+use gatewave::inspect::kernel::Mask;
+use gatewave::inspect::plan::Shape;
+use gatewave::interface::Axes;
+use gatewave::layer::{Cell, Recurrent, Reset};
+use gatewave::{Activation, Error, ErrorKind, Model, Result};
 use serde::Deserialize;
 
-/// The work list that every quoted figure names.
+use crate::messages::counted;
+
+/// The work list behind every quoted figure.
 const EMBEDDED: &str = include_str!("../../../bench/shapes.json");
 
 /// A cell, as flags and work lists name it.
@@ -61,7 +66,12 @@ pub(crate) struct StackArgs {
 }
 
 impl StackArgs {
-    /// The stack as a shape of a work list, if it was asked for.
+    /// Returns whether flags of a stack were given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.cell.is_some()
+    }
+
+    /// Returns the stack as a shape of a work list, if it was asked for.
     pub(crate) fn work(&self, steps: usize, batch: usize) -> Option<Work> {
         let (cell, input, hidden) = (self.cell?, self.input_size?, self.hidden_size?);
         let name = cell.to_possible_value().expect("no cell is skipped").get_name().to_owned();
@@ -74,7 +84,7 @@ impl StackArgs {
 /// One shape of a work list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Work {
-    /// What figures name it by.
+    /// Its name in figures.
     pub(crate) id: String,
     /// The cell.
     pub(crate) cell: CellName,
@@ -104,16 +114,33 @@ struct List {
 }
 
 impl Work {
-    /// What a call of it is planned for.
+    /// Returns the cell and the sizes in words, without the size of this letter.
+    pub(crate) fn words_without(&self, letter: &str) -> String {
+        let cell = self.cell.to_possible_value().expect("no cell is skipped").get_name().to_owned();
+        let both = if self.directions == 2 { "both directions" } else { "" };
+        let sizes = [
+            ("", cell),
+            ("L", counted(self.layers, "layer")),
+            ("D", both.to_owned()),
+            ("T", counted(self.steps, "step")),
+            ("B", format!("batch of {}", self.batch)),
+            ("I", counted(self.input, "feature")),
+            ("H", counted(self.hidden, "unit")),
+        ];
+        let told = sizes.into_iter().filter(|(own, words)| *own != letter && !words.is_empty());
+        told.map(|(_, words)| words).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the shape that a call of it is planned for.
     pub(crate) fn shape(&self) -> Shape {
         Shape::new(self.steps, self.batch, Mask::All)
     }
 
-    /// The stack alone, time-major as the peers run it.
+    /// Makes a model of the stack alone, time-major as the peers run it.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where a size is zero; kind `Shape`, where the call is empty.
+    /// Returns an error of kind `Model` if a size is zero, or of kind `Shape` if the call is empty.
     pub(crate) fn model(&self) -> Result<Model> {
         let mut stack = Recurrent::new(self.cell.into(), self.input, self.hidden).num_layers(self.layers);
         if self.cell == CellName::RnnRelu {
@@ -133,7 +160,7 @@ impl Work {
         Ok(model)
     }
 
-    /// Multiplications of a run; more than 128 bits count saturate.
+    /// Returns the multiplications of a run, saturating at 128 bits.
     pub(crate) fn products(&self) -> u128 {
         let [steps, batch, input, hidden, layers, directions] =
             [self.steps, self.batch, self.input, self.hidden, self.layers, self.directions].map(|n| n as u128);
@@ -144,11 +171,14 @@ impl Work {
     }
 }
 
-/// The work list of `file`, or the embedded one; of it those named by `only`, where it names any.
+/// Returns the work list of `file`, or the embedded one; if `only` is not empty, the shapes that it names.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where the file is unread or is no work list; kind `Shape`, where `only` names what is not there.
+/// Returns an error of kind:
+///
+/// - `Io` if the file cannot be read or is no work list;
+/// - `Shape` if `only` names an unknown shape.
 pub(crate) fn list(file: Option<&Path>, only: &[String]) -> Result<Vec<Work>> {
     let (place, text) = match file {
         None => ("bench/shapes.json".to_owned(), EMBEDDED.to_owned()),
@@ -205,6 +235,8 @@ mod tests {
             layers,
             directions,
         };
+        assert_eq!(work(1, 1).words_without("T"), "lstm, 1 layer, batch of 3, 5 features, 7 units");
+        assert_eq!(work(2, 2).words_without("H"), "lstm, 2 layers, both directions, 2 steps, batch of 3, 5 features");
         assert_eq!(work(1, 1).products(), 2 * 3 * 4 * 7 * (5 + 7));
         assert_eq!(work(2, 2).products(), 2 * 3 * 2 * 4 * 7 * ((5 + 7) + (14 + 7)));
         let vast = Work { steps: usize::MAX, batch: usize::MAX, ..work(1, 1) };

@@ -1,4 +1,4 @@
-//! `gatewave summary`: the layers of a model, what each gives, and how many parameters it has.
+//! `gatewave summary`: the layers of a model, their outputs, and how many parameters each has.
 
 use std::io::Write;
 
@@ -7,15 +7,27 @@ use crate::{Outcome, Verdict};
 
 /// Prints a model's layers, output shapes and parameter counts
 ///
-/// MODEL may be a description alone (.json), which says every size.
+/// MODEL may be a description alone (.json), which has every size.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    /// The rows of a batch that the shapes show [default: those of the file, else None]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// The steps that the shapes show, of each input [default: those of the file, else None]
+    #[arg(long, value_name = "T")]
+    steps: Option<usize>,
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
-    let model = args.model.described()?;
+    let mut model = args.model.described()?;
+    if let Some(rows) = args.batch {
+        model = model.batch_size(rows);
+    }
+    if let Some(steps) = args.steps {
+        model = model.steps(steps);
+    }
     writeln!(out, "{}", model.summary().to_string().trim_end())?;
     Ok(Verdict::Done)
 }

@@ -1,8 +1,8 @@
 //! Tensor files of the command line: `.safetensors`, `.npz` and `.npy`, read and written.
 //!
-//! Stands outside the road: turns files into named arrays and back, and knows neither what the names mean
-//! nor which model they go to. `npy` reads NumPy's formats, `stored` parts of tensors that stay in their file. `rows` alone
-//! knows a model: it asks which axis the examples stand along.
+//! Turns files into named arrays and back. Knows neither what the names mean nor which
+//! model they are for. `npy` reads NumPy's formats, and `stored` parts of tensors that
+//! stay in their file. Only `rows` knows a model, for the axis of the examples.
 
 mod npy;
 mod rows;
@@ -10,25 +10,33 @@ mod series;
 mod stored;
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Cursor, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use gatewave::weights::Replacement;
+use clap::ValueEnum;
+use gatewave::formats::{Content, content};
+use gatewave::inspect::Replacement;
 use gatewave::{Error, ErrorKind, NamedTensors, Result, Values};
 use half::{bf16, f16};
 use ndarray::ArrayD;
 use ndarray_npy::{NpzWriter, WriteNpyExt};
 use safetensors::tensor::{Dtype, TensorView};
 
+use crate::Outcome;
+use crate::files::{self, unwritable};
 pub(crate) use rows::StoredTensors;
 pub(crate) use series::{can_hold_series, read_series, read_series_with};
 pub(crate) use stored::TensorFile;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+/// The format of a file of tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Named tensors
     Safetensors,
+    /// Arrays of NumPy by name
     Npz,
+    /// One array of NumPy
     Npy,
 }
 
@@ -42,32 +50,56 @@ impl Format {
             _ => Err(io_error(path, "expected a name that ends in .safetensors, .npz or .npy")),
         }
     }
+
+    /// Returns the format of bytes without a file name.
+    fn of_bytes(bytes: &[u8]) -> Result<Self, String> {
+        match Content::of(bytes) {
+            Some(Content::Safetensors) => Ok(Self::Safetensors),
+            Some(Content::Zip) => Ok(Self::Npz),
+            Some(Content::Npy) => Ok(Self::Npy),
+            other => {
+                let got = other.map_or_else(|| "other bytes".to_owned(), |content| content.to_string());
+                Err(format!("expected a .safetensors, .npz or .npy file by its first bytes, got {got}"))
+            }
+        }
+    }
 }
 
 fn io_error(path: &Path, what: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Io, format!("{}: {what}", path.display()))
+    Error::new(ErrorKind::Io, format!("{}: {what}", files::name(path)))
 }
 
-/// The arrays of the file at `path` by name: any floating type as f32, any integer type and booleans as i64. The array of
-/// an `.npy` file, which has no name, is `unnamed`.
+/// Reads the arrays of the file at `path` by name: any floating type as f32, any integer type and booleans as i64.
+/// The array of an `.npy` file, which has no name, is `unnamed`. The format of a stream is that of its first bytes.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where the file cannot be read, is not what its name says, or holds a type that is not read.
+/// Returns an error of kind `Io` if the file cannot be read, is not what its name says, or holds an unsupported type.
 pub(crate) fn read(path: &Path, unnamed: &str) -> Result<NamedTensors> {
+    if let Some(bytes) = files::streamed(path)? {
+        let format = Format::of_bytes(&bytes).map_err(|e| io_error(path, e))?;
+        return read_bytes(path, format, &bytes, unnamed);
+    }
     let format = Format::of(path)?;
     let bytes = fs::read(path).map_err(|e| io_error(path, &e))?;
+    read_bytes(path, format, &bytes, unnamed)
+}
+
+fn read_bytes(path: &Path, format: Format, bytes: &[u8], unnamed: &str) -> Result<NamedTensors> {
     match format {
-        Format::Safetensors => read_safetensors(path, &bytes),
-        Format::Npz => read_npz(path, &bytes),
+        Format::Safetensors => read_safetensors(path, bytes),
+        Format::Npz => read_npz(path, bytes),
         Format::Npy => {
-            let array = npy::read(&*bytes, bytes.len() as u64).map_err(|e| io_error(path, e))?;
+            let array = npy::read(bytes, bytes.len() as u64).map_err(|e| io_error(path, e))?;
             Ok(NamedTensors::from([(unnamed.to_owned(), values(&array))]))
         }
     }
 }
 
 fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
+    if let Some(text) = content::mistaken(bytes, Content::Safetensors) {
+        return Err(io_error(path, text));
+    }
     let file = safetensors::SafeTensors::deserialize(bytes)
         .map_err(|e| io_error(path, format_args!("{e}; is this a whole .safetensors file?")))?;
     let mut tensors = NamedTensors::new();
@@ -97,17 +129,17 @@ enum Scalar {
     Whole(i64),
 }
 
-/// The array, whole where all of it is.
+/// Returns the array, as integers if all numbers are whole by type.
 fn values(array: &ArrayD<Scalar>) -> Values {
-    // A file in Fortran's order comes with its axes reversed in memory.
+    // A file in Fortran's order has its axes reversed in memory.
     let array = array.as_standard_layout();
     if array.iter().all(|scalar| matches!(scalar, Scalar::Whole(_))) && !array.is_empty() {
-        Values::Whole(array.mapv(|scalar| match scalar {
+        Values::I64(array.mapv(|scalar| match scalar {
             Scalar::Whole(value) => value,
             Scalar::Real(_) => 0,
         }))
     } else {
-        Values::Real(array.mapv(Scalar::real))
+        Values::F32(array.mapv(Scalar::real))
     }
 }
 
@@ -121,7 +153,7 @@ impl Scalar {
     }
 }
 
-/// The numbers of little-endian `bytes`; `None` where the type is not read.
+/// Returns the numbers of little-endian `bytes`; `None` if the type is not supported.
 #[allow(clippy::cast_possible_truncation, reason = "f64 is read as the nearest f32")]
 fn scalars(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Scalar>> {
     fn each<const N: usize>(bytes: &[u8], scalar: impl Fn([u8; N]) -> Scalar) -> Vec<Scalar> {
@@ -137,7 +169,7 @@ fn scalars(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Scalar>> {
         Dtype::I32 => each(bytes, |b| Whole(i32::from_le_bytes(b).into())),
         Dtype::I16 => each(bytes, |b| Whole(i16::from_le_bytes(b).into())),
         Dtype::I8 => each(bytes, |b| Whole(i8::from_le_bytes(b).into())),
-        // No token, length or flag comes near the clamp: what does is refused later by its value.
+        // No valid token, length or flag comes near the clamp; any other is refused later by its value.
         Dtype::U64 => each(bytes, |b| Whole(i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX))),
         Dtype::U32 => each(bytes, |b| Whole(u32::from_le_bytes(b).into())),
         Dtype::U16 => each(bytes, |b| Whole(u16::from_le_bytes(b).into())),
@@ -147,41 +179,66 @@ fn scalars(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Scalar>> {
     })
 }
 
-/// Turns the bytes of each number around, where the first is the one that weighs most.
+/// Reverses the bytes of each number, if the most significant one comes first.
 fn little_endian(dtype: Dtype, big_endian: bool, bytes: &mut [u8]) {
     if big_endian {
         bytes.chunks_exact_mut(dtype.bitsize() / 8).for_each(<[u8]>::reverse);
     }
 }
 
-/// The bytes of an array; `None` where they are more than memory can have.
+/// Returns the bytes of an array; `None` if they are more than memory can address.
 fn size_of_array(dtype: Dtype, shape: &[usize]) -> Option<usize> {
-    // ndarray counts what stands beside a zero too.
+    // ndarray counts the lengths beside a zero too.
     let mut long = shape.iter().filter(|&&length| length > 0);
     let bytes = long.try_fold(dtype.bitsize() / 8, |bytes: usize, &length| bytes.checked_mul(length))?;
     isize::try_from(bytes).ok()?;
     Some(if shape.contains(&0) { 0 } else { bytes })
 }
 
-/// A file that will be written: proven writable when made, and replaced only when the work is done.
+/// A file that will be written, or a stream. The file is proven
+/// writable when this is made, and replaced only when the work is done.
 pub(crate) struct Destination {
     path: PathBuf,
     format: Format,
-    file: Replacement,
+    sink: Sink,
+}
+
+/// Where bytes go.
+enum Sink {
+    File(Replacement),
+    StandardOutput,
+    /// A pipe or a device, which is opened once there is something to write.
+    Stream,
 }
 
 impl Destination {
-    /// Opens a temporary file beside `path`.
+    /// Opens a temporary file beside `path`, in `format` or else the format
+    /// of its name. A stream without either is a `.safetensors` file.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where `path` has no known ending, is no regular file, or cannot be written.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let format = Format::of(path)?;
-        Ok(Self { path: path.to_owned(), format, file: Replacement::open(path)? })
+    /// Returns an error of kind [`ErrorKind::Io`] if nothing gives the
+    /// format, or if `path` is a folder, a terminal, or cannot be written.
+    pub(crate) fn open(path: &Path, format: Option<Format>) -> Result<Self> {
+        let is_standard = files::is_standard_output(path);
+        let format = match format {
+            Some(format) => format,
+            None if is_standard || files::is_stream(path) => Format::of(path).unwrap_or(Format::Safetensors),
+            None => Format::of(path)?,
+        };
+        let sink = match is_standard {
+            true if io::stdout().is_terminal() => {
+                let text = "standard output: expected a pipe or a file for tensors, got a terminal";
+                return Err(Error::new(ErrorKind::Io, text));
+            }
+            true => Sink::StandardOutput,
+            false if files::is_stream(path) => Sink::Stream,
+            false => Sink::File(Replacement::open(path)?),
+        };
+        Ok(Self { path: path.to_owned(), format, sink })
     }
 
-    /// Whether the file holds one array alone.
+    /// Returns whether the file holds one array alone.
     pub(crate) fn takes_one(&self) -> bool {
         self.format == Format::Npy
     }
@@ -190,28 +247,44 @@ impl Destination {
         &self.path
     }
 
-    /// Writes `arrays` and puts the file in its place. An `.npy` file takes the first array alone.
+    /// Writes `arrays` and moves the file to its path; standard
+    /// output is `out`. An `.npy` file takes the first array alone.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the system refuses.
-    pub(crate) fn write(self, arrays: &[(String, Values)]) -> Result<()> {
-        let Self { path, format, file } = self;
-        file.finish(|file| {
-            let written = match format {
-                Format::Safetensors => write_safetensors(file, arrays),
-                Format::Npz => write_npz(file, arrays),
-                Format::Npy => write_npy(file, arrays),
-            };
-            written.map_err(|e| io_error(&path, format_args!("cannot be written: {e}")))
-        })
+    /// Stops with an error of kind [`ErrorKind::Io`] if the system refuses.
+    pub(crate) fn write(self, arrays: &[(String, Values)], out: &mut impl Write) -> Outcome<()> {
+        let Self { path, format, sink } = self;
+        let encoded = || {
+            let mut bytes = Cursor::new(Vec::new());
+            format.write(&mut bytes, arrays).map(|()| bytes.into_inner())
+        };
+        match sink {
+            Sink::File(file) => file.finish(|file| format.write(file, arrays).map_err(|e| unwritable(&path, &e)))?,
+            Sink::StandardOutput => out.write_all(&encoded()?)?,
+            Sink::Stream => {
+                let write = || OpenOptions::new().write(true).open(&path)?.write_all(&encoded()?);
+                write().map_err(|e| unwritable(&path, &e))?;
+            }
+        }
+        Ok(())
     }
 }
 
-fn write_safetensors(file: &mut File, arrays: &[(String, Values)]) -> io::Result<()> {
+impl Format {
+    fn write(self, file: &mut (impl Write + Seek), arrays: &[(String, Values)]) -> io::Result<()> {
+        match self {
+            Self::Safetensors => write_safetensors(file, arrays),
+            Self::Npz => write_npz(file, arrays),
+            Self::Npy => write_npy(file, arrays),
+        }
+    }
+}
+
+fn write_safetensors(file: &mut impl Write, arrays: &[(String, Values)]) -> io::Result<()> {
     let bytes = |array: &Values| match array {
-        Values::Real(array) => (Dtype::F32, array.iter().flat_map(|value| value.to_le_bytes()).collect()),
-        Values::Whole(array) => (Dtype::I64, array.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Values::I64(array) => (Dtype::I64, array.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        reals => (Dtype::F32, reals.to_f32().iter().flat_map(|value| value.to_le_bytes()).collect()),
     };
     let bytes: Vec<(Dtype, Vec<u8>)> = arrays.iter().map(|(_, array)| bytes(array)).collect();
     let views = arrays
@@ -223,24 +296,24 @@ fn write_safetensors(file: &mut File, arrays: &[(String, Values)]) -> io::Result
     file.write_all(&safetensors::serialize(views, None).map_err(io::Error::other)?)
 }
 
-fn write_npz(file: &mut File, arrays: &[(String, Values)]) -> io::Result<()> {
+fn write_npz(file: &mut (impl Write + Seek), arrays: &[(String, Values)]) -> io::Result<()> {
     let mut writer = NpzWriter::new(BufWriter::new(file));
     for (name, array) in arrays {
         match array {
-            Values::Real(array) => writer.add_array(name.as_str(), array),
-            Values::Whole(array) => writer.add_array(name.as_str(), array),
+            Values::I64(array) => writer.add_array(name.as_str(), array),
+            reals => writer.add_array(name.as_str(), &*reals.to_f32()),
         }
         .map_err(io::Error::other)?;
     }
     writer.finish().map_err(io::Error::other)?.flush()
 }
 
-fn write_npy(file: &mut File, arrays: &[(String, Values)]) -> io::Result<()> {
+fn write_npy(file: &mut impl Write, arrays: &[(String, Values)]) -> io::Result<()> {
     let mut writer = BufWriter::new(file);
     let (_, array) = arrays.first().expect("a run gives an output");
     match array {
-        Values::Real(array) => array.write_npy(&mut writer),
-        Values::Whole(array) => array.write_npy(&mut writer),
+        Values::I64(array) => array.write_npy(&mut writer),
+        reals => reals.to_f32().write_npy(&mut writer),
     }
     .map_err(io::Error::other)?;
     writer.flush()
@@ -249,6 +322,7 @@ fn write_npy(file: &mut File, arrays: &[(String, Values)]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::env;
+    use std::fs::File;
 
     use ndarray::array;
 
@@ -263,10 +337,12 @@ mod tests {
         let array = array![[1.5_f32, -2.0, 3.25], [0.0, 5.0, -6.5]].into_dyn();
         for (file, name) in [("a.safetensors", "output"), ("a.npz", "output"), ("a.npy", "x")] {
             let path = scratch(file);
-            Destination::open(&path).unwrap().write(&[("output".to_owned(), array.clone().into())]).unwrap();
+            let written = [("output".to_owned(), array.clone().into())];
+            let destination = Destination::open(&path, None).unwrap();
+            assert!(destination.write(&written, &mut io::sink()).is_ok(), "{file}");
             let read = read(&path, "x").unwrap();
             fs::remove_file(&path).unwrap();
-            assert_eq!(read, NamedTensors::from([(name.to_owned(), Values::Real(array.clone()))]), "{file}");
+            assert_eq!(read, NamedTensors::from([(name.to_owned(), Values::F32(array.clone()))]), "{file}");
         }
     }
 
@@ -294,19 +370,19 @@ mod tests {
             [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), data].concat()
         };
         let read = |bytes: &[u8]| npy::read(bytes, bytes.len() as u64).map(|array| values(&array));
-        let whole = |rows: [[i64; 2]; 2]| Values::Whole(ndarray::arr2(&rows).into_dyn());
+        let whole = |rows: [[i64; 2]; 2]| Values::I64(ndarray::arr2(&rows).into_dyn());
         assert_eq!(read(&npy("|u1", "False", &[1, 2, 3, 4])).unwrap(), whole([[1, 2], [3, 4]]));
         assert_eq!(read(&npy("|u1", "True", &[1, 2, 3, 4])).unwrap(), whole([[1, 3], [2, 4]]));
         assert_eq!(read(&npy(">i2", "False", &[0, 1, 0, 2, 255, 255, 1, 0])).unwrap(), whole([[1, 2], [-1, 256]]));
         let halves = npy("<f2", "False", &[0, 0x3c, 0, 0x40, 0, 0xbc, 0, 0]);
-        assert_eq!(read(&halves).unwrap(), Values::Real(array![[1.0, 2.0], [-1.0, 0.0]].into_dyn()));
+        assert_eq!(read(&halves).unwrap(), Values::F32(array![[1.0, 2.0], [-1.0, 0.0]].into_dyn()));
         let error = read(&npy("<c8", "False", &[0; 32])).unwrap_err();
         assert_eq!(error, "expected floats, integers or booleans, got type '<c8'");
         assert!(read(&npy("<f4", "False", &[0; 15])).is_err(), "a short file is refused");
         assert!(read(&npy("<f4", "False", &[0; 17])).is_err(), "a long file is refused");
     }
 
-    /// An `.npy` file of version 2 with this header.
+    /// Makes an `.npy` file of version 2 with this header.
     fn headed(header: &str) -> Vec<u8> {
         let length = u32::try_from(header.len()).unwrap().to_le_bytes();
         [b"\x93NUMPY\x02\x00".as_slice(), &length, header.as_bytes()].concat()
@@ -339,7 +415,7 @@ mod tests {
     #[test]
     fn a_header_is_read_in_one_pass_and_claims_nothing_that_is_not_there() {
         let read = |bytes: &[u8]| npy::read(bytes, bytes.len() as u64).map(drop).unwrap_err();
-        // A parser that tries again at each bracket would not come back.
+        // A parser that tries again at each bracket would not return.
         for (open, close) in [("(", ")"), ("[", "]"), ("{", "}")] {
             let deep = format!("{}{}", open.repeat(30_000), close.repeat(30_000));
             read(&headed(&deep));
@@ -359,7 +435,7 @@ mod tests {
     fn a_destination_that_is_not_written_leaves_no_trace() {
         let path = scratch("kept.npy");
         fs::write(&path, b"before").unwrap();
-        drop(Destination::open(&path).unwrap());
+        drop(Destination::open(&path, None).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"before");
         let hidden = format!(".gatewave-{}-kept", std::process::id());
         let left = fs::read_dir(env::temp_dir())

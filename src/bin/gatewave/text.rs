@@ -1,13 +1,15 @@
-//! What several subcommands share of data: the flags of text, and how far forecasts of a series are off in words.
+//! What several subcommands share about data: the flags of text, and errors of forecasts of a series in words.
 
 use std::path::Path;
 
 use clap::ValueEnum;
 use gatewave::data::{Corpus, Labelled, ReadOptions, Side, TargetError, TextSpec, Unit};
-use gatewave::{Dataset, Error, ErrorKind, Model, Objective, Result};
+use gatewave::train::{Dataset, Objective};
+use gatewave::{Error, ErrorKind, Model, Result};
 
-use crate::args::has_extension;
-use crate::note;
+use crate::args::{is_description, metadata};
+use crate::files;
+use crate::messages::note;
 
 /// How labelled text is read.
 #[derive(clap::Args)]
@@ -21,13 +23,13 @@ pub(crate) struct ColumnArgs {
     /// Text and series: the most bytes of a file, or of all files of a folder [default: 1 GiB]
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
-    /// Leaves rows in their file and reads them when a batch takes them: for files that are larger than memory
+    /// Leave rows in their file and read them when a batch takes them: for files that are larger than memory
     #[arg(long)]
     pub(crate) stream: bool,
 }
 
 impl ColumnArgs {
-    /// Its flags, and whether each was given.
+    /// Returns its flags, and whether each was given.
     pub(crate) fn given(&self) -> [(&'static str, bool); 4] {
         let Self { text_column, label_column, max_bytes, stream } = self;
         [
@@ -38,7 +40,7 @@ impl ColumnArgs {
         ]
     }
 
-    /// The rows of a file or a folder. What is odd about them is told on standard error.
+    /// Reads the rows of a file or a folder. Prints warnings about them on standard error.
     pub(crate) fn read(&self, path: &Path) -> Result<Labelled> {
         let mut options = ReadOptions::default().max_bytes(self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES));
         options.text_column.clone_from(&self.text_column);
@@ -49,7 +51,7 @@ impl ColumnArgs {
         Ok(rows)
     }
 
-    /// The text as a whole in a file.
+    /// Reads the whole text of a file.
     pub(crate) fn corpus(&self, path: &Path) -> Result<Corpus> {
         match self.stream {
             true => Corpus::open(path),
@@ -57,7 +59,7 @@ impl ColumnArgs {
         }
     }
 
-    /// The rows of labelled text as examples of `model`.
+    /// Returns the rows of labelled text as examples of `model`.
     pub(crate) fn examples(
         &self,
         spec: &TextSpec,
@@ -75,15 +77,15 @@ impl ColumnArgs {
     }
 }
 
-/// What the model file at `path` keeps of the labelled text that it was trained on.
+/// Reads what the model file at `path` keeps of the labelled text that it was trained on.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where it keeps none.
+/// Returns an error of kind `Model` if it keeps none.
 pub(crate) fn kept_text(path: &Path) -> Result<TextSpec> {
-    let got = if has_extension(path, "json") {
+    let got = if is_description(path)? {
         "a description alone; train it first (gatewave train MODEL --data FILE.tsv --output OUT.safetensors)"
-    } else if let Some(spec) = TextSpec::read(path)? {
+    } else if let Some(spec) = TextSpec::of_metadata(&metadata(path)?).map_err(|e| e.at(files::name(path)))? {
         return Ok(spec);
     } else {
         "one without; gatewave train makes such a model from labelled text (--data FILE.tsv)"
@@ -92,7 +94,7 @@ pub(crate) fn kept_text(path: &Path) -> Result<TextSpec> {
     Err(Error::new(ErrorKind::Model, text).at(path.display()))
 }
 
-/// What a token stands for, as flags name it.
+/// What a token represents, as flags name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Tokens {
     /// Words in lower case, without punctuation
@@ -128,15 +130,15 @@ impl From<End> for Side {
     }
 }
 
-/// How far forecasts are off, and how far the last values are.
+/// Describes the errors of forecasts, and those of repeating the last values.
 pub(crate) fn own_units(errors: &[TargetError]) -> String {
-    let told = |TargetError { column, model, last_value }: &TargetError| {
+    let told = |TargetError { column, model, last_value, .. }: &TargetError| {
         format!("{column} {}, of the last value {}", brief(*model), brief(*last_value))
     };
     format!("mean absolute error in own units: {}", errors.iter().map(told).collect::<Vec<_>>().join("; "))
 }
 
-/// A number in a few characters.
+/// Writes a number in a few characters.
 fn brief(number: f64) -> String {
     let size = number.abs();
     if number == 0.0 || (1e-3..1e6).contains(&size) { format!("{number:.4}") } else { format!("{number:.4e}") }

@@ -1,6 +1,6 @@
-//! `gatewave train`: the weights of a model, changed until it loses little on what is in a file.
+//! `gatewave train`: changes the weights of a model until its loss on the data of a file is small.
 //!
-//! Decides what may be written over, and what is saved when; epochs and batches are the library's business.
+//! Decides what may be overwritten, and what is saved when; epochs and batches are in the library.
 
 mod corpus;
 mod curve;
@@ -17,18 +17,21 @@ mod signals;
 mod text;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use clap::Parser;
 use gatewave::formats::{self, Metadata};
-use gatewave::weights::Replacement;
-use gatewave::{Error, ErrorKind, Fit, FitEnd, FitEvent, Fitting, Options, Precision, Result, Trainer};
+use gatewave::inspect::Replacement;
+use gatewave::train::{Fit, FitEnd, FitEvent, Fitting};
+use gatewave::{Engine, EngineBuilder, Error, ErrorKind, Precision, Result, Trainer};
 
-use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, measuring, note_device, spare, unused};
+use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, measuring, note_device};
+use crate::files::{data_parser, no_stream, once, spare, unused};
 use crate::losses::LossArgs;
-use crate::{Cli, Command, Outcome, Verdict, note};
+use crate::messages::{counted, is_watched, note};
+use crate::{Cli, Command, Outcome, Verdict};
 use corpus::CorpusArgs;
 use examples::Examples;
 use fit::FitArgs;
@@ -40,43 +43,46 @@ use show::Show;
 pub(crate) use signals::STATUS;
 use text::TextArgs;
 
-/// How far the loss of the best model may be, read from its file, from what was measured in training.
+/// How far the loss of the best model, read from its file, may be from the loss measured in training.
 const SAME: f64 = 1e-3;
 
 /// Trains a model on labelled text, a series of numbers, a whole text, or on the tensors of a file
 ///
-/// DATA of labelled text is what `gatewave data` takes. Words become tokens, the most frequent of what is trained on as many as
-/// the model has, and labels in their order classes; OUT keeps both, so that `gatewave run OUT --text TEXT` answers with a label.
+/// DATA of labelled text is what `gatewave data` takes. Words become tokens, and labels in their order
+/// become classes. The vocabulary holds the most frequent words of the training rows, as many as the
+/// model has tokens. OUT keeps both, so that `gatewave run OUT --text TEXT` answers with a label.
 ///
-/// DATA with --window is a series of numbers (.csv: column names, and a row for each time; or arrays of [rows] or [rows, columns]) of which windows are taken and what comes behind
-/// them is foreseen, or a text (.txt) of which each next character or word is. OUT keeps columns and scales for `gatewave run OUT --series FILE`,
-/// or the vocabulary for `gatewave generate OUT`. What validates is the last part of both.
+/// DATA with --window is a series of numbers or a text. A series (.csv: column names, and a row for each time; or
+/// arrays of [rows] or [rows, columns]) is cut into windows, and the model predicts what comes behind each. In a text
+/// (.txt) it predicts each next character or word. OUT keeps columns and scales for `gatewave run OUT --series FILE`,
+/// or the vocabulary for `gatewave generate OUT`. The validation uses the last part of both.
 ///
-/// DATA of tensors holds what `run` takes, and the targets `y`, with a row for each example: integers for `cross_entropy` (−100 does not
-/// count), else numbers of the output's shape. A model of several outputs takes `y_OUTPUT`, by the names of its outputs. Beside
-/// targets may stand `sample_weight` (`sample_weight_OUTPUT`), what the loss of each row or step is multiplied by. A last
-/// activation of softmax or sigmoid is part of the loss. The same call gives the same weights on the same device.
+/// DATA of tensors holds what `run` takes, and the targets `y`, with a row for each example: integers
+/// for `cross_entropy` (−100 does not count), else numbers of the output's shape. A model of several
+/// outputs takes `y_OUTPUT`, by the names of its outputs. `sample_weight` (`sample_weight_OUTPUT`)
+/// may be added; it multiplies the loss of each row or step. A last activation of softmax or sigmoid
+/// is part of the loss. The same call gives the same weights on the same device.
 ///
-/// Ctrl-C ends a training behind its batch and saves it; a second Ctrl-C ends it at once. With --run the whole run is kept, and
-/// `gatewave train --resume RUN` goes on with it: further flags change what was said, as --epochs does.
+/// Ctrl-C ends a training after its batch and saves it; a second Ctrl-C ends it at once. With --run the whole run is
+/// kept, and `gatewave train --resume RUN` goes on with it. Further flags then replace earlier ones, as --epochs does.
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct Args {
-    /// The model: a .safetensors, .onnx, .keras or .h5 file, at whose weights training begins; or a description alone (.json),
-    /// whose weights are drawn
+    /// The model: a .safetensors, .onnx, .keras or .h5 file, at whose weights
+    /// training begins; or a description alone (.json), whose weights are drawn
     #[arg(value_name = "MODEL", required_unless_present = "resume")]
     path: Option<PathBuf>,
-    /// The model's description, where MODEL is a .safetensors file that does not hold one
+    /// The model's description, if MODEL is a .safetensors file without one
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
     /// Examples to train on: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; with --window a series
-    /// (.csv, .npy, .npz, .safetensors) or a text (.txt)
-    #[arg(long, value_name = "DATA", required_unless_present = "resume")]
+    /// (.csv, .npy, .npz, .safetensors) or a text (.txt); or `-` for standard input, whose first line shows what it is
+    #[arg(long, value_name = "DATA", value_parser = data_parser(), required_unless_present = "resume")]
     data: Option<PathBuf>,
-    /// Examples to validate with after each epoch, in a file as DATA is
-    #[arg(long, value_name = "DATA", conflicts_with = "validation_split")]
+    /// Examples to validate with after each epoch, in a file like DATA
+    #[arg(long, value_name = "DATA", value_parser = data_parser(), conflicts_with = "validation_split")]
     validation: Option<PathBuf>,
-    /// Validates with the last rows of the examples, this share of them, and does not train on these
+    /// Validate with the last rows of the examples, this share of them, and do not train on these
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     validation_split: Option<f64>,
     #[command(flatten)]
@@ -103,16 +109,16 @@ pub(crate) struct Args {
     /// Where the loss of each epoch goes
     #[arg(long, value_name = "FILE.csv")]
     history: Option<PathBuf>,
-    /// Keeps the run in a folder: its arguments, a checkpoint to go on from, the best model, history and curve
+    /// Keep the run in a folder: its arguments, a checkpoint to go on from, the best model, history and curve
     #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
     run: Option<PathBuf>,
-    /// Goes on with the run in a folder, as if it had not ended
+    /// Go on with the run in a folder, as if it had not ended
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
-    /// Each epoch as one JSON object a line on standard output
+    /// Print each epoch on standard output as one JSON object on a line
     #[arg(long)]
     json: bool,
-    /// Write over files that are there already
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
 }
@@ -124,14 +130,14 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
             let place = folder.canonicalize().map_err(|e| io_error(folder, &e.to_string()))?;
             let before = env::current_dir().ok();
             let args = resumed(&place)?;
-            // Told as it was said, where that is still its place.
+            // Messages name the folder as the user did, if that path is still valid.
             let place = if before == env::current_dir().ok() { folder } else { &place };
             train(&args, Some(place), out)
         }
     }
 }
 
-/// The arguments of the run in `folder`, with those of this call behind them.
+/// Returns the arguments of the run in `folder`, followed by those of this call.
 fn resumed(folder: &Path) -> Result<Args> {
     let said = folder::arguments(folder)?;
     let now = without("--resume");
@@ -147,9 +153,9 @@ fn resumed(folder: &Path) -> Result<Args> {
     }
 }
 
-/// Trains, in the folder `resumed` where that is so.
+/// Trains, in the folder `resumed` if there is one.
 fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
-    // What is wrong with words and names needs no model, and what is wrong with the data no device.
+    // Errors in words and names are found before a model is read, and errors in the data before a device is opened.
     let update = args.update.update()?;
     let kind = Kind::of(args)?;
     let mut fit = args.fit.fit(kind.usual_metrics(args.loss.is_smoothed()), args.validates())?;
@@ -162,7 +168,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     let (model, weights) = begin(args.path(), args.description.as_deref(), args.update.like(), args.fit.seed)?;
     let Examples { objective, training, validation, metadata, series } = Examples::read(args, kind, &model)?;
     let schedule = args.fit.schedule(training.rows(), args.update.like())?;
-    let options = Options::default().device(device).keep_bytes(args.keep.keep_bytes).tile_rows(args.fit.tile_rows());
+    let options = Engine::builder().device(device).keep_bytes(args.keep.keep_bytes).tile_rows(args.fit.tile_rows());
     let trainer = Trainer::new(model, &weights, objective, update, options.clone());
     let mut trainer = trainer.map_err(|e| e.at(args.path().display()))?;
     drop(weights);
@@ -173,8 +179,8 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     }
     let (mut folder, mut fitting) = args.folder(resumed, &mut trainer, fit)?;
     note_device(trainer.device());
-    // A file of what was told needs no table that `gatewave summary` gives at any time.
-    if io::stderr().is_terminal() {
+    // A log file needs no table that `gatewave summary` prints at any time.
+    if is_watched() {
         note(trainer.model().summary().to_string().trim_end());
     }
     let validating = validation.as_ref().map_or_else(String::new, |data| format!(", validated with {}", data.rows()));
@@ -215,7 +221,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     };
     show.end(&fitting, end, out)?;
     if let Some(folder) = &mut folder {
-        // Behind its last epoch all may be saved.
+        // After its last epoch all may be saved.
         if folder.is_behind() || matches!(end, None | Some(FitEnd::TimeLimit)) {
             folder.save(&trainer, &fitting, &metadata)?;
         }
@@ -231,7 +237,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
             check_best(folder, &trainer, &fitting, (data, options, args.corpus.stateful))?;
         }
     }
-    fitting.put_back(&mut trainer)?;
+    fitting.restore_best(&mut trainer)?;
     drop(proofs);
     args.write(&trainer, &fitting, &metadata, out)?;
     if let Some(line) = series.map(|series| series.line(&trainer)).transpose()? {
@@ -245,7 +251,7 @@ fn check_best(
     folder: &Folder,
     trainer: &Trainer,
     fitting: &Fitting,
-    (data, options, carry): (&gatewave::Dataset, Options, bool),
+    (data, options, carry): (&gatewave::train::Dataset, EngineBuilder, bool),
 ) -> Result<()> {
     let Some((best, wanted)) = fitting.best().and_then(|best| Some((best, best.validation_loss?))) else {
         return Ok(());
@@ -259,7 +265,7 @@ fn check_best(
     reader.carry(carry)?;
     let measures = reader.measure(data, settings.batch_size, &settings.metrics)?;
     let place = folder::best(folder.path());
-    // A run that was killed may have left a better one, and not come as far again.
+    // A killed run may have left a better model, and this one may not have come as far again.
     if measures.loss > wanted + SAME * (1.0 + wanted.abs()) {
         let text = format!("expected a val_loss of {wanted}, as epoch {} had, got {}", best.number, measures.loss);
         return Err(Error::new(ErrorKind::Internal, text).at(place.display()));
@@ -270,21 +276,25 @@ fn check_best(
 }
 
 impl Args {
-    /// The model's file.
+    /// Returns the model's file.
     fn path(&self) -> &Path {
         self.path.as_deref().expect("asked for by clap, or resumed")
     }
 
-    /// The file of the examples.
+    /// Returns the file of the examples.
     fn data(&self) -> &Path {
         self.data.as_deref().expect("asked for by clap, or resumed")
     }
 
-    /// Proves that what will be written can be, and is not to be kept.
+    /// Checks that all outputs can be written, and that none overwrites a file to be kept.
     fn writable(&self) -> Result<Vec<Replacement>> {
         let read = || {
             [self.path(), self.data()].into_iter().chain(self.description.as_deref()).chain(self.validation.as_deref())
         };
+        once(read())?;
+        if self.run.is_some() {
+            read().try_for_each(|path| no_stream(path, "--run goes on with a training, and reads it again then"))?;
+        }
         let mut proofs = Vec::new();
         for (flag, path) in [("--output", &self.output), ("--history", &self.history)] {
             let Some(path) = path else { continue };
@@ -306,14 +316,15 @@ impl Args {
         }
     }
 
-    /// The run's folder, if there is one, and the fit, which goes on from where the folder `resumed` has it.
+    /// Returns the run's folder, if there is one, and the fit,
+    /// which goes on from the checkpoint in the folder `resumed`.
     fn folder(&self, resumed: Option<&Path>, trainer: &mut Trainer, fit: Fit) -> Result<(Option<Folder>, Fitting)> {
         let Some(path) = resumed else {
             let begin = |path: &PathBuf| Folder::begin(path, said()?);
             return Ok((self.run.as_ref().map(begin).transpose()?, Fitting::new(fit)?));
         };
         let folder = Folder::open(path)?;
-        // A run that was ended before its first checkpoint begins anew.
+        // A run that ended before its first checkpoint begins again.
         let Some(last) = folder::checkpoint(path) else { return Ok((Some(folder), Fitting::new(fit)?)) };
         trainer.resume(&last)?;
         let mut fitting = Fitting::resume(&last, fit)?;
@@ -332,14 +343,14 @@ impl Args {
             let (model, tensors) = (trainer.model(), trainer.weights()?.to_tensors(trainer.model())?);
             formats::write_with(path, model, tensors, Precision::F32, metadata)?;
             let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
-            let (layers, parameters) = (model.layers.len(), model.parameters());
-            let line = format!("{}: {layers} layers, {parameters} parameters, f32, {bytes} bytes", path.display());
+            let (layers, parameters) = (counted(model.layers.len(), "layer"), model.parameters());
+            let line = format!("{}: {layers}, {parameters} parameters, f32, {bytes} bytes", path.display());
             self.tell(line, out)?;
         }
         Ok(())
     }
 
-    /// A line of what came of it. Standard output is a program's where it asked for JSON.
+    /// Prints a line about a result. With `--json` standard output is for programs, so it goes to standard error.
     fn tell(&self, line: String, out: &mut impl Write) -> Outcome<()> {
         if self.json {
             note(line)
@@ -349,25 +360,32 @@ impl Args {
         Ok(())
     }
 
-    /// Whether there are examples to validate with.
+    /// Returns whether there are examples to validate with.
     fn validates(&self) -> bool {
         self.validation.is_some() || self.validation_split.is_some()
     }
 }
 
-/// The arguments of this call that a run keeps: all but the folder that it is kept in, and what may be written over.
+/// Returns the arguments of this call that a run keeps. Left out are the
+/// folder of the run, and the flags for overwriting and for being quiet.
 fn said() -> Result<Vec<String>> {
     let text = |arg: OsString| {
         arg.into_string().map_err(|arg| {
             Error::new(ErrorKind::Io, format!("--run: expected arguments in UTF-8, which it keeps, got {arg:?}"))
         })
     };
-    without("--run").into_iter().filter(|arg| arg != "--force").map(text).collect()
+    without("--run")
+        .into_iter()
+        .filter(|arg| !["--force", "--quiet", "-q"].iter().any(|one| arg == one))
+        .map(text)
+        .collect()
 }
 
-/// The arguments of this call behind the subcommand's name, without `flag` and its value.
+/// Returns the arguments of this call after the subcommand's name, without `flag` and its value.
 fn without(flag: &str) -> Vec<OsString> {
-    let (mut left, mut all) = (Vec::new(), env::args_os().skip(2));
+    let mut left = Vec::new();
+    // Flags of all subcommands may come before the subcommand's name.
+    let mut all = env::args_os().skip(1).skip_while(|arg| arg != "train").skip(1);
     while let Some(arg) = all.next() {
         if arg == flag {
             all.next();

@@ -1,49 +1,52 @@
-//! `gatewave verify`: the conformance table on the CPU and on a device, against the oracle and each other.
+//! `gatewave verify`: the conformance table on the CPU and on a device, compared with the oracle and with each other.
 //!
-//! The cases, the tolerances and the comparison are `conformance`'s; negative controls show that a tolerance would have
-//! found a bug, had there been one. Here is what runs models, in `gradients` what trains them, in `walk` which,
-//! in `report` what is said.
+//! The cases, the tolerances and the comparison are in `conformance`. Negative
+//! controls show that a tolerance would find a bug if there were one. This file runs
+//! models, `gradients` trains them, `table_run` picks the cases, and `report` prints.
 
 mod gradients;
 mod report;
-mod walk;
+mod table_run;
 
 use std::io::Write;
 use std::sync::Arc;
 
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
-use gatewave::layout::Layout;
+use gatewave::inspect::Planner;
+use gatewave::inspect::kernel::Mask;
+use gatewave::inspect::layout::Layout;
+use gatewave::inspect::plan::{Plan, Shape};
+use gatewave::layer::{Cell, Recurrent, Reset};
 use gatewave::oracle::{TrueStates, Truth};
-use gatewave::plan::{Plan, Shape};
-use gatewave::{
-    Activation, Cell, Device, Engine, Error, Mask, Model, Options, Output, Planner, Recurrent, Reset, Result, Storage,
-    Strategy, Weights,
-};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use gatewave::{Activation, Device, Engine, EngineBuilder, Error, Model, Output, Precision, Result, Strategy, Weights};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use self::gradients::Way;
 use self::report::{Expected, Report, Row};
-use self::walk::{Length, Walk};
+use self::table_run::{Length, TableRun};
+use crate::Outcome;
 use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
-use crate::{Outcome, note};
+use crate::messages::{note, progress_target};
 
 /// Compares a device with the CPU, and both with the oracle
 ///
-/// Runs the table of cases, or random inputs through MODEL, by the device's own choice of strategy and by each other
-/// one. Exit status 1 where anything differs.
+/// Runs the table of cases, or random inputs through MODEL, by the device's own
+/// choice of strategy and by each other one. Exit status 1 if anything differs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: MaybeModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Trains every case in every way on the device too; else as many as have each kernel and each option
+    /// Train every case in every way on the device too; the default
+    /// is as many cases as cover each kernel and each option
     #[arg(long)]
     all: bool,
-    /// Runs on the device only as many cases as meet each kernel and each option once: for a driver that compiles slowly
+    /// Run on the device only as many cases as cover each kernel
+    /// and each option once: for a driver that compiles slowly
     #[arg(long, conflicts_with_all = ["all", "path"])]
     quick: bool,
-    /// One JSON object a line
+    /// Print JSON, one object on each line
     #[arg(long)]
     json: bool,
 }
@@ -60,8 +63,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         sound &= check.fault.is_none();
         report.self_check(&check, out)?;
     }
-    // `auto` passes over what fails by itself; a device that was named is not used.
-    let device = if sound || device == Device::Auto { device } else { Device::Cpu };
+    // `auto` and `gpu` skip failing adapters by themselves; a device that was named is not used.
+    let device = if sound || [Device::Auto, Device::Gpu].contains(&device) { device } else { Device::Cpu };
     let executors = executors(device, &subjects)?;
     let ways: Vec<Way> = executors.iter().filter(|executor| executor.strategy.is_none()).flat_map(Way::all).collect();
     let length = match (args.all || args.model.name().is_some(), args.quick) {
@@ -69,12 +72,12 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         (false, false) => Length::Short,
         (false, true) => Length::Quick,
     };
-    let walk = Walk::of_length(length, &subjects, &executors, &ways);
+    let run = TableRun::of_length(length, &subjects, &executors, &ways);
     let bar = bar(subjects.len());
     for (index, subject) in subjects.iter().enumerate() {
         bar.set_message(subject.case.name.clone());
-        let ran = subject.rows(&walk.running(index, &executors));
-        for row in ran.into_iter().chain(gradients::rows(subject, walk.of(index, &ways))) {
+        let ran = subject.rows(&run.running(index, &executors));
+        for row in ran.into_iter().chain(gradients::rows(subject, run.of(index, &ways))) {
             bar.suspend(|| report.add(row, out))?;
         }
         bar.inc(1);
@@ -99,13 +102,13 @@ struct Subject {
     weights: Weights,
 }
 
-/// What computes.
+/// A device and how it computes.
 struct Executor {
     name: String,
     device: Device,
-    /// What it is held to; `None` where it chooses.
+    /// The strategy that it must use; `None` if it chooses.
     strategy: Option<Strategy>,
-    /// Holds a GPU open, so that the engines of all cases share it and what it compiled.
+    /// Holds a GPU open, so that the engines of all cases share it and its compiled programs.
     _engine: Option<Engine>,
 }
 
@@ -113,7 +116,7 @@ fn of_table() -> Vec<Subject> {
     conformance::cases().into_iter().map(|case| Subject { weights: case.weights(), case }).collect()
 }
 
-/// Random inputs of several shapes for a user's model.
+/// Makes random inputs of several shapes for a user's model.
 fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
     let shapes = [
         (1, 1, MaskKind::All, InitialStates::Zero),
@@ -123,19 +126,19 @@ fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
     ];
     let subject = |(seed, (time, batch, mask, states))| {
         let name = format!("{name} T={time} B={batch} mask={mask:?} states={states:?}");
-        let case = Case { name, model: model.clone(), time, batch, storage: Storage::F32, mask, states, seed };
+        let case = Case { name, model: model.clone(), time, batch, precision: Precision::F32, mask, states, seed };
         Subject { case, weights: weights.clone() }
     };
     (1..).zip(shapes).map(subject).collect()
 }
 
-/// A device as it chooses by itself, and held to what it does not choose for every shape; to `persistent` where it passes
-/// its self-check.
+/// Returns a device as it chooses by itself, and with each strategy that it does not
+/// choose for every shape. `persistent` is included if it passes its self-check.
 fn each_way(name: &str, device: &Device, engine: Option<Engine>, subject: Option<&Subject>) -> Vec<Executor> {
     let own = Executor { name: name.to_owned(), device: device.clone(), strategy: None, _engine: engine };
     let mut ways = vec![own];
-    for strategy in [Strategy::Step, Strategy::Diagonal, Strategy::Scan, Strategy::Persistent] {
-        // A host goes by steps of its own accord.
+    for strategy in [Strategy::Step, Strategy::Wavefront, Strategy::Scan, Strategy::Persistent] {
+        // A host uses `step` by itself.
         if strategy == Strategy::Step && *device == Device::Cpu {
             continue;
         }
@@ -152,15 +155,15 @@ fn each_way(name: &str, device: &Device, engine: Option<Engine>, subject: Option
 }
 
 impl Executor {
-    /// Whether a case can show what this executor is there for.
+    /// Returns whether a case can show what this executor is for.
     fn takes(&self, case: &Case) -> bool {
         match self.strategy {
-            Some(Strategy::Diagonal) => {
-                Layout::of(&case.model, case.storage).is_ok_and(|layout| !layout.runs.is_empty())
+            Some(Strategy::Wavefront) => {
+                Layout::of(&case.model, case.precision).is_ok_and(|layout| !layout.layer_runs.is_empty())
             }
             Some(Strategy::Step | Strategy::Scan) => case.time > 1 && case.model.stacks().any(has_one_product),
-            // One of two panels or more, and one tile of rows, which any device has workgroups for; of these each fourth, and
-            // those whose masks have holes.
+            // Takes stacks of two or more panels, and one tile of rows, for which any device
+            // has workgroups. Of these it takes every fourth, and those whose masks have holes.
             Some(Strategy::Persistent) => {
                 let shared = |stack: &Recurrent| has_one_product(stack) && stack.hidden_size > 16;
                 let is_picked = case.seed.is_multiple_of(4) || case.mask == MaskKind::Holes;
@@ -171,12 +174,12 @@ impl Executor {
     }
 }
 
-/// Whether a step of the stack takes one product, so that a dispatch may have many.
+/// Returns whether a step of the stack has one product, so that a dispatch may have many steps.
 fn has_one_product(stack: &Recurrent) -> bool {
     stack.cell != Cell::Gru(Reset::Before) && stack.proj_size.is_none()
 }
 
-/// The CPU, and the device where it is another.
+/// Returns the CPU, and the device if it is another.
 fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
     let mut executors = each_way("cpu", &Device::Cpu, None, None);
     if let Some(subject) = subjects.first() {
@@ -192,26 +195,26 @@ fn executors(device: Device, subjects: &[Subject]) -> Result<Vec<Executor>> {
 
 impl Subject {
     fn engine(&self, weights: &Weights, device: &Device, strategy: Option<Strategy>) -> Result<Engine> {
-        Engine::with_options(self.case.model.clone(), weights, self.options(device, strategy))
+        self.options(device, strategy).build(&self.case.model, weights)
     }
 
-    fn options(&self, device: &Device, strategy: Option<Strategy>) -> Options {
-        Options::default().device(device.clone()).precision(self.case.storage.into()).strategy(strategy)
+    fn options(&self, device: &Device, strategy: Option<Strategy>) -> EngineBuilder {
+        Engine::builder().device(device.clone()).precision(self.case.precision).strategy(strategy)
     }
 
-    /// The plan that an executor has of it.
+    /// Returns the plan that an executor has of the case.
     fn plan(&self, executor: &Executor) -> Result<Arc<Plan>> {
         let options = self.options(&executor.device, executor.strategy);
         Planner::new(self.case.model.clone(), &options)?.plan(self.shape())
     }
 
-    /// The sizes of its call.
+    /// Returns the sizes of its call.
     fn shape(&self) -> Shape {
         let mask = if self.case.mask == MaskKind::All { Mask::All } else { Mask::Live };
         Shape::of_model(&self.case.model, |input| self.case.time_of(input), self.case.batch, mask)
     }
 
-    /// What an executor gives, and the kernels that it ran.
+    /// Returns the output of an executor, and the kernels that it ran.
     fn execute(&self, weights: &Weights, executor: &Executor) -> Result<(Output, Vec<String>)> {
         let engine = self.engine(weights, &executor.device, executor.strategy)?;
         let output = engine.run(&self.case.input())?;
@@ -219,15 +222,15 @@ impl Subject {
         Ok((output, kernels.into_iter().map(|kernel| format!("kernel {kernel}")).collect()))
     }
 
-    /// The cell, for reports.
+    /// Returns the cell, for reports.
     fn cell(&self) -> String {
         self.case.model.stacks().last().map_or_else(|| "no cell".to_owned(), |stack| stack.cell.to_string())
     }
 
-    /// Every executor against the oracle, and every other one against the first, which is the CPU.
+    /// Compares every executor with the oracle, and all others with the first, which is the CPU.
     fn rows(&self, executors: &[&Executor]) -> Vec<Row> {
         let cell = self.cell();
-        // Once for all: it is the slowest of them.
+        // Computed once for all: it is the slowest of them.
         let truth = self.case.truth(&self.weights);
         let truth = || truth.as_ref().map_err(|e| Error::new(e.kind(), e.to_string()));
         let mut rows = Vec::new();
@@ -261,7 +264,7 @@ impl Subject {
     }
 }
 
-/// The kernels of the plan of `shape`, each once.
+/// Returns the kernels of the plan of `shape`, each once.
 pub(crate) fn kernels(engine: &Engine, shape: Shape) -> Result<Vec<String>> {
     let plan = engine.plan(shape)?;
     let mut kernels: Vec<_> = plan.programs.iter().map(|program| program.kernel().name().to_owned()).collect();
@@ -270,7 +273,7 @@ pub(crate) fn kernels(engine: &Engine, shape: Shape) -> Result<Vec<String>> {
     Ok(kernels)
 }
 
-/// What an executor gave, in the place of the truth.
+/// Returns the output of an executor as a truth to compare with.
 pub(crate) fn as_truth(output: &Output) -> Truth {
     Truth {
         output: output.output.mapv(f64::from),
@@ -283,12 +286,12 @@ pub(crate) fn as_truth(output: &Output) -> Truth {
     }
 }
 
-/// The result of a case with `bug` planted in the executor's weights: it must differ.
+/// Returns the result of a case with `bug` planted in the executor's weights: it must differ.
 fn control(bug: Bug, subjects: &[Subject], executor: &Executor) -> Row {
-    // A bug in the recurrent product shows only where there is a state to multiply and no unit of a relu is idle, and
-    // a handful of weights may all happen to be near a half.
+    // A bug in the recurrent product shows only if there is a state to multiply and no unit
+    // of a relu is idle. And the weights of a small model may all happen to be near a half.
     let shows = |case: &Case| {
-        case.storage == Storage::F32
+        case.precision == Precision::F32
             && case.mask == MaskKind::All
             && case.states == InitialStates::Given
             && case.time > 1
@@ -318,7 +321,7 @@ fn control(bug: Bug, subjects: &[Subject], executor: &Executor) -> Row {
 
 fn bar(cases: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {msg}").expect("a fixed template");
-    ProgressBar::with_draw_target(Some(cases as u64), ProgressDrawTarget::stderr()).with_style(style)
+    ProgressBar::with_draw_target(Some(cases as u64), progress_target()).with_style(style)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! The table's cases of models that are no chain: joins, several inputs and outputs, states that values begin.
+//! The table's cases of models that are no chain: joins, several inputs and outputs, states that begin at values.
 //!
-//! Five steps of three rows; parts of unequal sizes straddle a tile's edge, masks have holes.
+//! All have five steps of three rows. Parts of unequal sizes cross a tile's edge, and masks have holes.
 
 use super::whole;
 use crate::cell::{Activation, Cell, Reset};
 use crate::conformance::{Case, InitialStates, MaskKind};
-use crate::kernel::Storage;
 use crate::model::{
     Axes, Embedding, Graph, Gru, Join, Linear, Lstm, Masking, Merge, Model, Padding, Rnn, Select, Slice, SliceSteps,
     State,
 };
+use crate::precision::Precision;
 
 /// Every case of a graph, in a stable order.
 pub(super) fn graphs() -> Vec<Case> {
@@ -24,7 +24,7 @@ pub(super) fn graphs() -> Vec<Case> {
     cases
 }
 
-/// The case of what `build` adds to a graph, with holes and given states.
+/// Returns the case of the graph that `build` makes, with holes and given states.
 fn graph(name: &str, build: impl FnOnce(&mut Graph)) -> Case {
     let mut graph = Model::graph();
     build(&mut graph);
@@ -32,7 +32,7 @@ fn graph(name: &str, build: impl FnOnce(&mut Graph)) -> Case {
     whole(name, model, 5, 3).mask(MaskKind::Holes).states(InitialStates::Given)
 }
 
-/// Each join, of steps alone, of three values, and with a row that meets every step; of unequal parts.
+/// Each join: of steps alone, of three values, and with a row that is combined with every step; with unequal parts.
 fn joins() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for (word, join) in Join::WORDS {
@@ -81,7 +81,7 @@ fn joins() -> Vec<Case> {
     cases
 }
 
-/// Parts of a concatenation that are computed in their places, and others beside them that are not.
+/// Parts of a concatenation that are computed in place, and others beside them that are not.
 fn in_place() -> Case {
     graph("products written where a concat has them", |g| {
         let x = g.sequence("x", 6);
@@ -96,7 +96,7 @@ fn in_place() -> Case {
     })
 }
 
-/// Parts of the features: of an input, across the parts of both directions, of a row; what is cut and joined again.
+/// Slices of features: of an input, across both directions, of a row; and values that are sliced and joined again.
 fn slices() -> Vec<Case> {
     vec![
         graph("parts of an input into two stacks, and back together", |g| {
@@ -138,7 +138,7 @@ fn slices() -> Vec<Case> {
     ]
 }
 
-/// Several inputs, outputs and takers.
+/// Several inputs, outputs and consumers.
 fn branches() -> Vec<Case> {
     let residual = |padding: Padding| {
         move |g: &mut Graph| {
@@ -148,7 +148,7 @@ fn branches() -> Vec<Case> {
             let sum = g.add("sum", Join::Add, [x, mix.y()]);
             let lstm = g.add("lstm", Lstm::new(16, 33), sum);
             let head = g.add("head", Linear::new(33, 3), lstm);
-            // What the first stack gives at dead steps shows in the sum alone.
+            // Only the sum shows the first stack's output at dead steps.
             g.output("y", head);
             g.output("sum", sum);
         }
@@ -156,7 +156,7 @@ fn branches() -> Vec<Case> {
     vec![
         graph("a residual sum", residual(Padding::Zero)),
         graph("a residual sum of held outputs", residual(Padding::Held)),
-        graph("a residual sum, f16", residual(Padding::Zero)).storage(Storage::F16),
+        graph("a residual sum, f16", residual(Padding::Zero)).precision(Precision::F16),
         graph("a residual sum, all steps", residual(Padding::Zero)).mask(MaskKind::All),
         graph("two heads and final states", |g| {
             let x = g.sequence("x", 5);
@@ -187,7 +187,7 @@ fn branches() -> Vec<Case> {
             let gru = g.add("gru", Gru::new(6, 17), a);
             g.add("sum", Join::Add, [lstm, gru]);
         }),
-        graph("a stack with a taker between its layers and the next stack", |g| {
+        graph("a stack with a consumer between its layers and the next stack", |g| {
             let x = g.sequence("x", 16);
             let first = g.add("first", Lstm::new(16, 16).num_layers(2), x);
             let second = g.add("second", Lstm::new(16, 16), first);
@@ -207,7 +207,7 @@ fn branches() -> Vec<Case> {
     ]
 }
 
-/// Sequences of their own lengths, with masks of their own, and what they begin and join.
+/// Sequences with lengths and masks of their own, and the states and joins that use them.
 fn clocks() -> Vec<Case> {
     let mut time_major = graph("an encoder both ways begins a decoder, time-major", |g| {
         let facts = g.row("facts", 4);
@@ -252,7 +252,7 @@ fn clocks() -> Vec<Case> {
             g.output("y", sum);
             g.output("high", high);
         })
-        .storage(Storage::F16),
+        .precision(Precision::F16),
         graph("two masks on one time axis", |g| {
             let words = g.tokens("words", 20);
             let tags = g.tokens("tags", 7);
@@ -289,7 +289,7 @@ fn clocks() -> Vec<Case> {
     ]
 }
 
-/// Slices of steps, and steps of several values one after the other.
+/// Slices of steps, and concatenations of steps.
 fn pieces() -> Vec<Case> {
     vec![
         graph("an image, then words, and what follows of it", |g| {
@@ -329,7 +329,7 @@ fn pieces() -> Vec<Case> {
     ]
 }
 
-/// Stacks that values begin.
+/// Stacks that begin at values.
 fn states() -> Vec<Case> {
     vec![
         graph("final states begin another stack both ways", |g| {
@@ -396,7 +396,7 @@ fn states() -> Vec<Case> {
     ]
 }
 
-/// Inputs in other axes, through one layer, and that tell themselves where there is no step; all that a stack gives.
+/// Inputs in other axes, a layer used for several inputs, inputs that mask themselves; and all results of a stack.
 fn inputs() -> Vec<Case> {
     let mut time_major = graph("two sequences after a row, time-major", |g| {
         let facts = g.row("facts", 18);
@@ -452,7 +452,7 @@ fn inputs() -> Vec<Case> {
             g.output("head", head);
         })
         .mask(MaskKind::Lengths)
-        .storage(Storage::I8),
+        .precision(Precision::I8),
         graph("all that a stack gives meets again", |g| {
             let x = g.sequence("x", 5);
             let lstm = g.add("lstm", Lstm::new(5, 17).num_layers(2).bidirectional(), x);

@@ -1,17 +1,17 @@
-//! The table's cases of every option that changes the numbers of a stack: functions, clip, coupled gates, peepholes,
-//! directions, merges, what dead steps give, and the layers that find dead steps themselves.
+//! The table's cases of every option that changes the numbers of a stack: functions,
+//! clip, coupled gates, peepholes, directions, merges, padding, and layers that mask.
 //!
-//! Small models, each with something that a plain stack has not; sizes straddle a tile's edge, states are not zero,
-//! masks have holes. What differs is in the name.
+//! Small models, each with something that a plain stack does not have. Sizes cross a
+//! tile's edge, states are not zero, masks have holes. The name says what differs.
 
 use super::whole;
 use crate::cell::{Activation, Cell, Constant, Functions, Reset};
 use crate::conformance::{Case, InitialStates, MaskKind};
-use crate::kernel::Storage;
 use crate::model::{
     Axes, Bias, Direction, Dropout, Embedding, Gru, Linear, Lstm, Masking, Merge, Model, OneHot, Padding, Recurrent,
     Rnn, Select,
 };
+use crate::precision::Precision;
 
 /// Every case of an option, in a stable order.
 pub(super) fn options() -> Vec<Case> {
@@ -26,17 +26,17 @@ pub(super) fn options() -> Vec<Case> {
     cases
 }
 
-/// A stack alone, over five steps of three rows from states, with holes.
+/// Returns the case of a single stack, over five steps of three rows from states, with holes.
 fn stack(name: impl Into<String>, stack: Recurrent) -> Case {
     model(name, Model::new().layer(stack))
 }
 
-/// A model over five steps of three rows from states, with holes.
+/// Returns the case of a model over five steps of three rows from states, with holes.
 fn model(name: impl Into<String>, model: Model) -> Case {
     whole(name, model, 5, 3).mask(MaskKind::Holes).states(InitialStates::Given)
 }
 
-/// The functions of `cell` with `function` in the place of number `place`, counted round.
+/// Returns the functions of `cell` with `function` at index `place`, modulo their number.
 fn replaced(cell: Cell, place: usize, function: Activation) -> Functions {
     let mut functions = cell.functions();
     match place % cell.function_count() {
@@ -47,8 +47,8 @@ fn replaced(cell: Cell, place: usize, function: Activation) -> Functions {
     functions
 }
 
-/// Each function, with other constants than it is known by, in a cell, in another place each way; by itself; and after a
-/// linear. The cells take turns.
+/// Each function with unusual constants: in a cell, at another index for each
+/// direction; by itself; and after a linear layer. The cells take turns.
 fn functions() -> Vec<Case> {
     let case = |(index, function): (usize, Activation)| {
         let (cell, place) = (Cell::ALL[index % Cell::ALL.len()], index / Cell::ALL.len());
@@ -58,7 +58,7 @@ fn functions() -> Vec<Case> {
             functions: [replaced(cell, place, inside), replaced(cell, place + 1, inside)],
             ..Recurrent::new(cell, 5, 17).bidirectional()
         };
-        // Exponentials of exponentials leave every range.
+        // Exponentials of exponentials overflow.
         let (bound, stacks) = match function {
             Activation::Exponential => (" clip", Model::new().layer(ways.clip(0.25)).layer(Activation::Tanh)),
             _ => ("", Model::new().layer(ways)),
@@ -69,28 +69,29 @@ fn functions() -> Vec<Case> {
     Activation::ALL.into_iter().filter(|function| function.is_elementwise()).enumerate().map(case).collect()
 }
 
-/// Clips that bite: most of what goes into a gate is larger than they are.
+/// Clips that take effect: most sums of gates are larger.
 fn clips() -> Vec<Case> {
     let gru = |reset| Gru::new(5, 17).cell(Cell::Gru(reset));
     vec![
         stack("rnn clip", Rnn::new(5, 33).clip(0.75)),
         stack("rnn relu clip both ways, f16", Rnn::new(5, 17).nonlinearity(Activation::Relu).clip(1.0).bidirectional())
-            .storage(Storage::F16),
+            .precision(Precision::F16),
         stack("gru clip both ways", gru(Reset::After).clip(0.5).bidirectional()),
         stack("gru reset before clip L=2", gru(Reset::Before).clip(0.5).num_layers(2)),
         stack("lstm clip H=33", Lstm::new(5, 33).clip(0.5)),
-        stack("lstm clip projected to 9, f16", Lstm::new(5, 17).clip(0.5).proj_size(9)).storage(Storage::F16),
+        stack("lstm clip projected to 9, f16", Lstm::new(5, 17).clip(0.5).proj_size(9)).precision(Precision::F16),
     ]
 }
 
-/// Coupled gates and peepholes, and what they meet in a step.
+/// Coupled gates and peepholes, and their combinations in a step.
 fn lstms() -> Vec<Case> {
     let lstm = || Lstm::new(5, 17);
     let hard = Activation::HardSigmoid { alpha: Constant::new(1.0 / 6.0), beta: Constant::new(0.5) };
     let one_hot = |options: Recurrent| Model::new().layer(OneHot::new(19)).layer(options);
     vec![
         stack("lstm coupled H=33", Lstm::new(5, 33).coupled()),
-        stack("lstm coupled both ways L=2, f16", lstm().coupled().bidirectional().num_layers(2)).storage(Storage::F16),
+        stack("lstm coupled both ways L=2, f16", lstm().coupled().bidirectional().num_layers(2))
+            .precision(Precision::F16),
         stack("lstm coupled projected to 9, one bias", lstm().coupled().proj_size(9).bias(Bias::One)),
         stack("lstm peepholes H=16", Lstm::new(5, 16).peepholes()),
         stack("lstm peepholes H=33 L=2", Lstm::new(5, 33).peepholes().num_layers(2)),
@@ -100,11 +101,11 @@ fn lstms() -> Vec<Case> {
         stack("lstm peepholes projected to 11 both ways L=2, int8", {
             lstm().peepholes().proj_size(11).bidirectional().num_layers(2)
         })
-        .storage(Storage::I8),
+        .precision(Precision::I8),
         whole("lstm peepholes H=130 B=17", Model::new().layer(Lstm::new(9, 130).peepholes()), 7, 17)
             .states(InitialStates::Given),
         whole("lstm peepholes H=32 T=33, int8", Model::new().layer(Lstm::new(5, 32).peepholes()), 33, 2)
-            .storage(Storage::I8)
+            .precision(Precision::I8)
             .states(InitialStates::Given),
         model("one-hot into lstm peepholes", one_hot(Lstm::new(19, 17).peepholes())),
         stack("lstm coupled peepholes", lstm().coupled().peepholes()),
@@ -115,7 +116,7 @@ fn lstms() -> Vec<Case> {
     ]
 }
 
-/// Reverse and backwards: each cell, each kind of first layer, and what comes after.
+/// Reverse and backwards: each cell, each kind of first layer, and the layers after it.
 fn directions() -> Vec<Case> {
     let mut cases = Vec::new();
     for (cell, hidden) in Cell::ALL.into_iter().zip([17, 33, 16, 31]) {
@@ -128,7 +129,7 @@ fn directions() -> Vec<Case> {
     let one_hot = Model::new().layer(OneHot::new(12)).layer(lstm(Direction::Backwards).proj_size(9));
     let twice = Model::new().layer(lstm(Direction::Backwards)).layer(Gru::new(17, 18).direction(Direction::Backwards));
     cases.extend([
-        model("one-hot into lstm backwards projected to 9, f16", one_hot).storage(Storage::F16),
+        model("one-hot into lstm backwards projected to 9, f16", one_hot).precision(Precision::F16),
         model("lstm backwards into gru backwards", twice),
         model("lstm reverse, last step", tokens(Direction::Reverse, Select::LastStep)).mask(MaskKind::All),
         model("lstm backwards, last step", tokens(Direction::Backwards, Select::LastStep)).mask(MaskKind::Lengths),
@@ -138,7 +139,7 @@ fn directions() -> Vec<Case> {
     cases
 }
 
-/// What becomes of both directions.
+/// All merges of two directions.
 fn merges() -> Vec<Case> {
     let both = |merge| Gru::new(5, 17).bidirectional().merge(merge);
     let mut cases = Vec::new();
@@ -149,7 +150,7 @@ fn merges() -> Vec<Case> {
         }));
     }
     for case in cases.iter_mut().filter(|case| case.name.ends_with("f16")) {
-        case.storage = Storage::F16;
+        case.precision = Precision::F16;
     }
     let tagger = Model::new()
         .layer(Embedding::new(30, 12))
@@ -165,7 +166,7 @@ fn merges() -> Vec<Case> {
     cases
 }
 
-/// Dead steps that repeat what came before them.
+/// Dead steps that repeat the output before them.
 fn paddings() -> Vec<Case> {
     let held = |stack: Recurrent| stack.padding(Padding::Held);
     let joined = Model::new()
@@ -185,7 +186,7 @@ fn paddings() -> Vec<Case> {
         ),
         stack("lstm held H=32 from zero, f16", held(Lstm::new(5, 32)))
             .states(InitialStates::Zero)
-            .storage(Storage::F16),
+            .precision(Precision::F16),
         model("held through a linear into held reverse", joined),
         model("held, last step", Model::new().layer(held(Gru::new(5, 17))).layer(Select::LastStep))
             .mask(MaskKind::Lengths),
@@ -213,7 +214,7 @@ fn last_outputs() -> Vec<Case> {
         model("last output of lstm held backwards, f16", {
             last(lstm().direction(Direction::Backwards).padding(Padding::Held))
         })
-        .storage(Storage::F16),
+        .precision(Precision::F16),
         model("last output of lstm both ways, time-major", last(lstm().bidirectional()).axes(Axes::TimeMajor)),
         model("last output of lstm merged by sum L=2, held", {
             last(lstm().bidirectional().merge(Merge::Sum).num_layers(2).padding(Padding::Held))
@@ -223,7 +224,7 @@ fn last_outputs() -> Vec<Case> {
     ]
 }
 
-/// Models that find in their input where there is no step, and layers that change no number.
+/// Models that mask by their input, and layers that change no number.
 fn own_masks() -> Vec<Case> {
     let embedding = || Model::new().layer(Embedding::new(30, 12).mask_token(0));
     let masking = |value| Model::new().layer(Masking::new(5, value));

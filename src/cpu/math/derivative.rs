@@ -1,8 +1,8 @@
-//! The derivative of every activation at what goes into it.
+//! The derivative of every activation at its input.
 //!
-//! At a corner it is what PyTorch's function of the same name passes back: 0 for relu, the slope below for those that have
-//! one, 0 at both bounds of a clamp or a hard sigmoid. Accurate as the functions are, but where the derivative crosses 0.
-//! Knows no kernel.
+//! At a corner it is what PyTorch's function of the same name passes back. It is 0 for relu, and the slope below for
+//! functions that have one. At both bounds of a clamp or a hard sigmoid it is 0. It is as accurate as the functions,
+//! except where the derivative crosses 0. Knows no kernel.
 
 use pulp::{Simd, WithSimd};
 
@@ -10,9 +10,9 @@ use super::exp::exponential;
 use super::{affine, clamp, erf, exp, keep_nan, scaled, sech_squared, tanh};
 use crate::cell::Activation;
 
-/// `target = f'(source)`, elementwise; both whole registers. Of the softmax family, which is not elementwise, 1.
+/// `target = f'(source)`, elementwise. Both are whole registers. The softmax family, which is not elementwise, has 1.
 ///
-/// To be run by [`Simd::vectorize`], as [`Map`](super::Map) is.
+/// It must be run by [`Simd::vectorize`], like [`Map`](super::Map).
 pub(in crate::cpu) struct Slopes<'a> {
     pub(in crate::cpu) f: Activation,
     pub(in crate::cpu) source: &'a [f32],
@@ -31,7 +31,7 @@ impl WithSimd for Slopes<'_> {
     }
 }
 
-/// `f'(x)` of one register.
+/// Returns `f'(x)` of one register.
 #[inline(always)]
 pub(in crate::cpu) fn derivative<S: Simd>(simd: S, f: Activation, x: S::f32s) -> S::f32s {
     let mut y = x;
@@ -40,7 +40,7 @@ pub(in crate::cpu) fn derivative<S: Simd>(simd: S, f: Activation, x: S::f32s) ->
     y
 }
 
-/// `f'(x)`, whatever where x is NaN.
+/// Returns `f'(x)`, or any value if x is NaN.
 #[inline(always)]
 fn slope<S: Simd>(simd: S, f: Activation, x: S::f32s) -> S::f32s {
     let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
@@ -112,13 +112,13 @@ fn falling<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     exponential(simd, simd.min_f32s(simd.splat_f32s(0.0), x))
 }
 
-/// `y` where x is positive, else `below`.
+/// Returns `y` where x is positive, else `below`.
 #[inline(always)]
 fn where_positive<S: Simd>(simd: S, x: S::f32s, y: S::f32s, below: S::f32s) -> S::f32s {
     simd.select_f32s(simd.greater_than_f32s(x, simd.splat_f32s(0.0)), y, below)
 }
 
-/// What x takes up to `low`, above it, and from `high` on.
+/// Returns one of three values: for x up to `low`, for x between, and for x from `high` on.
 #[inline(always)]
 fn between<S: Simd>(simd: S, x: S::f32s, low: f32, high: f32, of: [S::f32s; 3]) -> S::f32s {
     let below = simd.less_than_f32s(x, simd.splat_f32s(high));
@@ -137,7 +137,7 @@ fn gated_slope<S: Simd>(simd: S, x: S::f32s, u: S::f32s, rise: S::f32s) -> S::f3
 fn gelu_tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// `2 √(2/π)`.
     const SLOPE: f32 = 1.595_769;
-    // Beyond, the gate is 0 or 1.
+    // Beyond this, the gate is 0 or 1.
     let x = clamp(simd, x, -12.0, 12.0);
     let (square, slope) = (simd.mul_f32s(x, x), simd.splat_f32s(SLOPE));
     let bend = simd.mul_add_e_f32s(square, simd.splat_f32s(SLOPE * 0.044_715), slope);
@@ -166,6 +166,6 @@ fn squareplus<S: Simd>(simd: S, x: S::f32s, alpha: f32) -> S::f32s {
     let root = simd.select_f32s(simd.less_than_f32s(size, simd.splat_f32s(1e19)), root, size);
     let below = simd.div_f32s(simd.div_f32s(simd.splat_f32s(0.5 * alpha), simd.add_f32s(root, size)), root);
     let slope = simd.select_f32s(simd.less_than_f32s(x, zero), below, simd.sub_f32s(simd.splat_f32s(1.0), below));
-    // A corner, where nothing rounds it.
+    // At a corner, rounding does not matter.
     simd.select_f32s(simd.equal_f32s(root, zero), simd.splat_f32s(0.5), slope)
 }

@@ -1,6 +1,6 @@
-//! The tail of the normal distribution, which is half of erfc, and gelu by it.
+//! The tail of the normal distribution, which is half of erfc, and gelu from it.
 //!
-//! The tail and not erf: `1 + erf` has no digits left where it is small. Knows no activation by name.
+//! It uses the tail instead of erf: `1 + erf` has no digits left where it is small. Knows no activation by name.
 
 use pulp::Simd;
 
@@ -23,7 +23,7 @@ const SERIES: [f32; 10] = [
     0.119_686_715,
 ];
 
-/// `exp(−a²/2)`, with what the square lost in rounding: fused even where that is slow. For |a| ≤ 15.
+/// `exp(−a²/2)` for |a| ≤ 15, corrected for the rounding error of the square: fused even where that is slow.
 #[inline(always)]
 fn bell<S: Simd>(simd: S, a: S::f32s) -> S::f32s {
     let square = simd.mul_f32s(a, a);

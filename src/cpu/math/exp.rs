@@ -1,22 +1,22 @@
-//! exp, and what is made of it alone: sigmoid, tanh, `exp(x) − 1`, `x · sigmoid(u)`, mish.
+//! exp, and the functions that need only exp: sigmoid, tanh, `exp(x) − 1`, `x · sigmoid(u)`, mish.
 //!
-//! An argument is cut to where the result stops changing before its exponential is taken, so that neither infinity nor
-//! any finite number overflows on the way. Knows no activation by name.
+//! An argument is cut where the result stops changing, before its exponential is taken. So
+//! neither infinity nor any finite number overflows on the way. Knows no activation by name.
 
 use pulp::Simd;
 
 use super::{clamp, keep_nan};
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
-/// ln 2 in two parts (Cody and Waite): a whole number up to 2¹⁵ times the first is exact.
+/// ln 2 in two parts (Cody and Waite). The first one, times a whole number up to 2¹⁵, is exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
-/// 1.5 · 2²³ rounds what is added to it to a whole number; 127 is the bias of an f32's exponent.
+/// Adding 1.5 · 2²³ rounds a number to a whole one, and 127 is the bias of an f32's exponent.
 const ROUND: f32 = 12_582_912.0 + 127.0;
 /// Minimax coefficients of `(exp(r) − 1 − r) / r²` for |r| ≤ ln 2 / 2 (Cephes' `expf`), highest power first.
 const SERIES: [f32; 6] = [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
 
-/// Below, what is multiplied by `exp(x)` gives 0, or the least number there is.
+/// Below this, any number times `exp(x)` is 0 or the least number.
 const NOTHING: f32 = -110.0;
 
 /// `(n + ROUND, p)` with `exp(x) = 2ⁿ · (1 + p)`, n whole.
@@ -47,7 +47,7 @@ fn parts<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     (power(simd, rounded), p)
 }
 
-/// `exp(x)` for x ≤ 0, as a softmax needs it; 0 below −87.3.
+/// `exp(x)` for x ≤ 0, as a softmax needs it, or 0 below −87.3.
 #[inline(always)]
 pub(in crate::cpu) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let low = simd.splat_f32s(-87.3);
@@ -72,7 +72,7 @@ pub(in crate::cpu) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     keep_nan(simd, x, simd.div_f32s(numerator, simd.add_f32s(numerator, simd.splat_f32s(2.0))))
 }
 
-/// `exp(x)` for any x: down to the least numbers, and infinite where an f32 ends.
+/// `exp(x)` for any x: down to the least numbers, and infinite past the largest f32.
 #[inline(always)]
 pub(super) fn exponential<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (rounded, p) = reduce(simd, clamp(simd, x, -104.0, 89.0));
@@ -85,7 +85,7 @@ pub(super) fn exponential<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     keep_nan(simd, x, simd.mul_f32s(simd.mul_add_e_f32s(s, p, s), power(simd, rest)))
 }
 
-/// `1 / (1 + exp(−x))` down to the least numbers, which [`sigmoid`] does not go to.
+/// `1 / (1 + exp(−x))` down to the least numbers, which [`sigmoid`] does not reach.
 #[inline(always)]
 pub(super) fn logistic<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
@@ -111,7 +111,7 @@ pub(in crate::cpu) fn sech_squared<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 #[inline(always)]
 pub(super) fn exp_m1<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (rounded, p) = reduce(simd, clamp(simd, x, -30.0, 88.8));
-    // Half of it, which overflows nowhere.
+    // Half of it, which never overflows.
     let s = power(simd, simd.sub_f32s(rounded, simd.splat_f32s(1.0)));
     let y = simd.mul_add_e_f32s(s, p, simd.sub_f32s(s, simd.splat_f32s(0.5)));
     keep_nan(simd, x, simd.add_f32s(y, y))
@@ -136,7 +136,7 @@ pub(super) fn mish<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     keep_nan(simd, x, simd.mul_f32s(above_nothing(simd, x), gate))
 }
 
-/// `x`, cut off where its product with `exp(x)` is none, so that −∞ times 0 is 0.
+/// `x`, cut where its product with `exp(x)` vanishes, so that −∞ times 0 is 0.
 #[inline(always)]
 pub(super) fn above_nothing<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.max_f32s(simd.splat_f32s(NOTHING), x)

@@ -1,7 +1,7 @@
-//! Logarithms of what an exponential gives: softplus, and the logarithm of sigmoid.
+//! Logarithms of exponentials: softplus, and the logarithm of sigmoid.
 //!
-//! Both are a ramp and a correction of at most ln 2, so nothing overflows and nothing cancels. Knows no activation by
-//! name.
+//! Both are a ramp and a correction of at most ln 2, so nothing
+//! overflows and nothing cancels. Knows no activation by name.
 
 use pulp::Simd;
 
@@ -23,7 +23,7 @@ fn ln_1p<S: Simd>(simd: S, t: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(simd.mul_f32s(twice, s), series, twice)
 }
 
-/// `ln(1 + exp(−|x|))`; NaN where x is.
+/// `ln(1 + exp(−|x|))`, or NaN if x is NaN.
 #[inline(always)]
 pub(in crate::cpu) fn corner<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     ln_1p(simd, exponential(simd, simd.neg_f32s(simd.abs_f32s(x))))

@@ -1,4 +1,5 @@
-//! A timestep back: the product of δ of the step after, and the cell's way back. Who computes which part where is `crew`'s.
+//! A timestep back: the product of the next timestep's δ, and the cell's
+//! backward pass. `team` decides which thread computes which part, and when.
 
 use std::ops::Range;
 
@@ -13,8 +14,8 @@ use crate::cpu::training::curves::Curves;
 use crate::kernel::{LANES, PAST_CELL, PAST_HIDDEN, StepBack};
 
 impl Work<'_> {
-    /// A part of a step back: gives δ that the step before multiplies, what goes past the product, of an LSTM that of its cell
-    /// state, of a GRU δ of the input product.
+    /// Computes a part of a step back. It gives δ, which the timestep before multiplies, and the gradient that
+    /// bypasses the product. An LSTM also gives that of its cell state, and a GRU gives δ of the input product.
     pub(super) fn run_back(self, back: &StepBack) {
         match back.cell {
             Cell::Rnn if is_plain(back.cell, back.variant) => self.run_rule(Rnn(Tanh)),
@@ -39,12 +40,12 @@ impl Work<'_> {
     }
 }
 
-/// Numbers that a unit gives.
+/// Returns how many numbers a unit gives.
 fn values<R: Rule>() -> usize {
     R::DELTAS * (1 + usize::from(R::APART)) + 1 + usize::from(R::CARRIES)
 }
 
-/// What a direction reads; columns count from its first unit, panels from the dispatch's first.
+/// What a direction reads. Columns count from its first unit, and panels from the dispatch's first.
 struct Side<'a> {
     product: Product<'a>,
     kept: Rows<'a>,
@@ -76,13 +77,13 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
     let step = match R::STATES {
         0 => [Rows::NONE; 2],
         1 => [state(operands.states, [p.before_0, p.before_1][z]), Rows::NONE],
-        _ => [state(operands.states, p.memory_in), state(operands.states, p.memory_out)],
+        _ => [state(operands.states, p.cell_in), state(operands.states, p.cell_out)],
     };
-    let past = |row: usize| Rows { data: &states.memory[row * batch * width + d * units..], stride: width };
+    let past = |row: usize| Rows { data: &states.beside[row * batch * width + d * units..], stride: width };
     let panel_gates = R::DELTAS * LANES;
     let (panel, first) = ((units + 2) * panel_gates, p.weight_panel as usize + z * p.weight_panels as usize);
     Side {
-        product: job.turned(z, Rows { data: &states.hidden[source * batch * depth..], stride: depth }),
+        product: job.transposed(z, Rows { data: &states.hidden[source * batch * depth..], stride: depth }),
         kept: rows(operands.kept, [p.kept_0, p.kept_1][z], units * R::KEPT, 0),
         delta: state(operands.delta, [p.target_0, p.target_1][z]),
         states: step,
@@ -128,7 +129,7 @@ impl<R: Rule> Epilogue for Share<'_, R> {
         let deltas = &mut deltas[start * R::DELTAS..][..LANES * R::DELTAS];
         let past = &mut past[start..][..LANES];
         let carry = if R::CARRIES { &mut carry[start..][..LANES] } else { carry };
-        // What the step before multiplies comes first: of a GRU that is δ of the recurrent product.
+        // What the timestep before multiplies comes first. For a GRU this is δ of the recurrent product.
         let inputs = if R::APART { &mut apart[start * R::DELTAS..][..LANES * R::DELTAS] } else { apart };
         let column = (side.panel + panel) * LANES;
         let lives = side.live.is_none_or(|live| live[row] != 0);
@@ -147,7 +148,7 @@ impl<R: Rule> Epilogue for Share<'_, R> {
                 carried: gone_past[PAST_CELL][at],
             };
             if !lives {
-                // Nothing goes into a dead step: the gradients of the states go past it.
+                // No gradient enters a dead step: the gradients of the states bypass it.
                 S::as_mut_simd_f32s(past).0[at] = known.dh;
                 if R::CARRIES {
                     S::as_mut_simd_f32s(carry).0[at] = known.carried;
@@ -185,7 +186,7 @@ impl<R: Rule> Epilogue for Share<'_, R> {
             deltas.fill(0.0);
             inputs.fill(0.0);
         }
-        // Padding becomes no weight.
+        // Gradients of padding must not become weights.
         if side.features < column + LANES {
             let true_units = side.features.saturating_sub(column);
             for written in [deltas, past, carry, inputs] {
@@ -195,7 +196,7 @@ impl<R: Rule> Epilogue for Share<'_, R> {
     }
 }
 
-/// The registers of a panel of a row; nothing of nothing.
+/// Returns the registers of a panel of a row, or nothing if there are no rows.
 #[inline(always)]
 fn units<S: Simd>(rows: Rows<'_>, row: usize, column: usize) -> &[S::f32s] {
     if rows.stride == 0 { &[] } else { S::as_simd_f32s(rows.part(row, column, LANES)).0 }

@@ -1,4 +1,4 @@
-//! A step forward: what each kernel reads, and its product with the rule of its cell.
+//! A step forward: the operands of each kernel, and its product with the rule of its cell.
 
 use std::ops::Range;
 
@@ -10,14 +10,14 @@ use crate::cpu::cells::{Gru, Lstm, LstmProjected, Rule};
 use crate::cpu::functions::Functions;
 use crate::cpu::gates::Gates;
 use crate::cpu::product::{Epilogue, Product, Rows};
-use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, StateKind, Step, kept_gates};
+use crate::kernel::{CELL_UNPROJECTED, LANES, SCRATCH_RESET, SCRATCH_UPDATE, StateKind, Step, kept_gates};
 
 impl Work<'_> {
-    /// A part of a step of an LSTM or a GRU.
+    /// Computes a part of a step of an LSTM or a GRU.
     pub(super) fn run_gated(self, step: &Step, functions: impl Functions) {
         match step.states {
             StateKind::Projected => self.run(LstmProjected(functions)),
-            StateKind::Memory => self.run(Lstm(functions)),
+            StateKind::Cell => self.run(Lstm(functions)),
             StateKind::Hidden => self.run(Gru(functions)),
         }
     }
@@ -34,7 +34,7 @@ impl Work<'_> {
     }
 }
 
-/// What direction `z` of the dispatch reads.
+/// Returns what direction `z` of the dispatch reads.
 fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a> {
     let p = job.params;
     let [batch, depth, units, directions] = [p.batch, p.depth, p.units, p.directions].map(|n| n as usize);
@@ -44,7 +44,7 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
         data: &data[row * batch * width + column..],
         stride: width,
     };
-    let (memory, current) = (&*states.memory, &*states.hidden);
+    let (beside, current) = (&*states.beside, &*states.hidden);
     let source = match states.span {
         Span::Bound => [p.source_0, p.source_1][z] as usize,
         Span::Current => 0,
@@ -54,20 +54,20 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
     let (source, old) = match job.timestep {
         Timestep::Reset(_) => (row(current, source, wide, d * depth), [hidden(), Rows::NONE]),
         Timestep::New(_) => {
-            (row(memory, MEMORY_RESET, wide, d * depth), [hidden(), row(memory, MEMORY_UPDATE, wide, column)])
+            (row(beside, SCRATCH_RESET, wide, d * depth), [hidden(), row(beside, SCRATCH_UPDATE, wide, column)])
         }
-        Timestep::Project => (row(memory, MEMORY_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
+        Timestep::Project => (row(beside, CELL_UNPROJECTED, directions * depth, d * depth), [hidden(), Rows::NONE]),
         Timestep::Back(_) => unreachable!("a step back has a rule of its own"),
         Timestep::Whole(step) => {
             let source = match job.copies {
                 Some(_) => Rows::NONE,
                 None => row(current, source, directions * depth, d * depth),
             };
-            let memory = || row(memory, p.memory_in as usize, wide, column);
+            let beside = || row(beside, p.cell_in as usize, wide, column);
             match step.states {
                 StateKind::Hidden => (source, [hidden(), Rows::NONE]),
-                StateKind::Memory => (source, [hidden(), memory()]),
-                StateKind::Projected => (source, [Rows::NONE, memory()]),
+                StateKind::Cell => (source, [hidden(), beside()]),
+                StateKind::Projected => (source, [Rows::NONE, beside()]),
             }
         }
     };
@@ -87,7 +87,7 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
             depth,
             panel_rows,
             source: copies.unwrap_or(source),
-            apart: copies.is_some(),
+            per_gate: copies.is_some(),
         },
         gates: match R::INPUT_GATES {
             0 => Rows::NONE,
@@ -98,7 +98,7 @@ fn side<'a, R: Rule>(job: &Job<'a>, states: &'a States<'_>, z: usize) -> Side<'a
     }
 }
 
-/// What a direction reads; panels and columns count from the dispatch's first.
+/// What a direction reads. Panels and columns count from the dispatch's first.
 #[derive(Clone, Copy)]
 struct Side<'a> {
     product: Product<'a>,
@@ -111,7 +111,7 @@ struct Side<'a> {
 struct Share<'a, R> {
     rule: R,
     side: Side<'a>,
-    /// The cell whose step keeps what its way back needs, where it does.
+    /// The cell whose step keeps what its backward pass needs, if it does.
     keeps: Option<Cell>,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -174,31 +174,32 @@ impl<R: Rule> Epilogue for Share<'_, R> {
     }
 }
 
-/// What a step keeps for its way back, `[gates][16]`: what goes into the gates, of a GRU's new one both parts.
+/// Writes what a step keeps for its backward pass, `[gates][16]`:
+/// the inputs of the gates, and both parts of a GRU's new gate.
 #[inline(always)]
 fn keep<S: Simd>(simd: S, cell: Cell, [input, product]: [&[S::f32s]; 2], kept: &mut [S::f32s]) {
-    let (sums, apart) = match cell {
+    let (sums, separate) = match cell {
         Cell::Rnn | Cell::Lstm => kept.split_at_mut(kept.len()),
         Cell::Gru(_) => kept.split_at_mut(kept.len() / 2),
     };
     for ((kept, x), r) in sums.iter_mut().zip(input).zip(product) {
         *kept = simd.add_f32s(*x, *r);
     }
-    let (first, second) = apart.split_at_mut(apart.len() / 2);
+    let (first, second) = separate.split_at_mut(separate.len() / 2);
     let new = sums.len();
     first.copy_from_slice(&input[new..][..first.len()]);
     second.copy_from_slice(&product[new..][..second.len()]);
 }
 
 impl<'a> Side<'a> {
-    /// The input product of a row and a panel, `[INPUT_GATES][16]`.
+    /// Returns the input product of a row and a panel, `[INPUT_GATES][16]`.
     #[inline(always)]
     fn gates_of<R: Rule>(&self, row: usize, panel: usize) -> &'a [f32] {
         let width = R::INPUT_GATES * LANES;
         if width == 0 { &[] } else { self.gates.part(row, panel * width, width) }
     }
 
-    /// State `i` of a row and a panel, `[16]`, or nothing where the kernel reads none.
+    /// Returns state `i` of a row and a panel, `[16]`, or nothing if the kernel reads none.
     #[inline(always)]
     fn state(&self, i: usize, row: usize, panel: usize) -> &'a [f32] {
         let state = self.states[i];

@@ -1,4 +1,4 @@
-//! The way back through the pointwise half of a timestep.
+//! The backward pass of the pointwise half of a timestep.
 
 use super::derivative::slope;
 use super::*;
@@ -20,7 +20,8 @@ pub(super) struct Sizes {
 const LIVE: [usize; 2] = [3, 0];
 const GATES: [usize; 2] = [4, 2];
 
-/// A case of a kernel of one timestep. States are rows 0 and 1, gradients rows 2 and 3, cell states rows 5 and 6; weights begin two panels into their window. In the padding, and in dead rows, stands what must not be read.
+/// A case of a kernel of one timestep. States are rows 0 and 1, gradients rows 2 and 3, cell states rows 5 and 6.
+/// Weights begin two panels into their window. The padding and the dead rows hold values that must not be read.
 pub(super) fn back_case(training: Training, s: Sizes) -> Case {
     let program = Program::Training(training);
     let (gates, width, depth) = (program.product_gates() as usize, s.directions * s.units, 5);
@@ -44,7 +45,7 @@ pub(super) fn back_case(training: Training, s: Sizes) -> Case {
         "result" => rows(5, 1.0, 1),
         "live" => Data::Indices(live.clone()),
         "hidden" => padded_noise(6, 4 * s.batch * width),
-        "memory" => padded_noise(7, 7 * s.batch * width),
+        "cell_state" => padded_noise(7, 7 * s.batch * width),
         "delta" => padded_noise(8, 4 * s.batch * width),
         "product" => padded_noise(9, s.directions * s.batch * s.units),
         "direct" => padded_noise(10, s.directions * s.batch * s.units),
@@ -71,14 +72,14 @@ pub(super) fn back_case(training: Training, s: Sizes) -> Case {
         gates_1: n(GATES[1]),
         live_0: n(LIVE[0]),
         live_1: n(LIVE[1]),
-        memory_in: 5,
-        memory_out: 6,
+        cell_in: 5,
+        cell_out: 6,
         ..Params::default()
     };
     Case { program, params, sides: s.sides, bound }
 }
 
-/// Where a unit is: its direction in the dispatch, its row and its place in the padded units.
+/// The place of a unit: its direction in the dispatch, its row and its index among the padded units.
 #[derive(Clone, Copy)]
 pub(super) struct At {
     pub(super) z: usize,
@@ -95,21 +96,21 @@ impl Case {
         self.bound.iter().any(|bound| bound.0 == name)
     }
 
-    /// Where gate `g` of `gates` of a row of gates is.
+    /// Returns the place of gate `g` of `gates` in a row of gates.
     pub(super) fn gate_at(&self, at: At, gates: usize, g: usize) -> usize {
         let p = &self.params;
         let row = [p.gates_0, p.gates_1][at.z] as usize * p.batch as usize + at.b;
         ((row * (p.units as usize / LANES) + at.n / LANES) * gates + g) * LANES + at.n % LANES
     }
 
-    /// Where a unit of row `row` of a state is.
+    /// Returns the place of a unit in row `row` of a state.
     pub(super) fn state_at(&self, at: At, row: u32) -> usize {
         let p = &self.params;
         let (units, d) = (p.units as usize, p.direction as usize + at.z);
         ((row * p.batch) as usize + at.b) * p.directions as usize * units + d * units + at.n
     }
 
-    /// Where a unit of what a step hands to another is.
+    /// Returns the place of a unit in what a step hands to another.
     pub(super) fn handed_at(&self, at: At) -> usize {
         let p = &self.params;
         ((p.direction as usize + at.z) * p.batch as usize + at.b) * p.units as usize + at.n
@@ -120,7 +121,7 @@ impl Case {
         self.has("live") && self.index("live", ([p.live_0, p.live_1][at.z] * p.batch) as usize + at.b) == 0
     }
 
-    /// The gradient of the state after the step.
+    /// Returns the gradient of the state after the step.
     pub(super) fn dh(&self, at: At) -> f64 {
         let p = &self.params;
         let handed = |name| if self.has(name) { self.float(name, self.handed_at(at)) } else { 0.0 };
@@ -129,7 +130,7 @@ impl Case {
         handed("product") + handed("direct") + delta
     }
 
-    /// Every unit that the dispatch reaches.
+    /// Returns every unit that the dispatch reaches.
     pub(super) fn all_units(&self) -> impl Iterator<Item = At> + use<> {
         let (sides, batch, units) = (self.sides, self.params.batch as usize, self.params.units as usize);
         (0..sides).flat_map(move |z| (0..batch).flat_map(move |b| (0..units).map(move |n| At { z, b, n })))
@@ -138,15 +139,15 @@ impl Case {
 
 pub(super) type Expected = Vec<(&'static str, usize, f64)>;
 
-/// A function and its derivative, by the clip of what goes into it.
+/// Returns the value and the derivative of a function whose input is clipped.
 pub(super) fn at(f: Activation, clip: Option<Constant>, x: f64) -> (f64, f64) {
     let most = clip.map_or(f64::INFINITY, |clip| f64::from(clip.get()));
     let inside = x.clamp(-most, most);
     (activation(f, inside), if x.abs() > most { 0.0 } else { slope(f, inside) })
 }
 
-/// What a step back knows of a unit: what the step kept, by gate, states that it had, peepholes, and the gradients of the
-/// hidden and of the cell state after it.
+/// The inputs of a step back for one unit: what the step kept, by gate, its states and peepholes. The last two are the
+/// gradients of the hidden and the cell state after it.
 pub(super) struct Known {
     pub(super) kept: Vec<f64>,
     pub(super) states: [f64; 2],
@@ -155,7 +156,8 @@ pub(super) struct Known {
     pub(super) carried: f64,
 }
 
-/// What it finds: δ by gate, and of a GRU's recurrent new gate; the gradients that go past the products; what an LSTM shows.
+/// Its results: δ by gate, and that of a GRU's recurrent new gate;
+/// the gradients that bypass the products; an LSTM's output.
 pub(super) struct Found {
     pub(super) delta: Vec<f64>,
     pub(super) recurrent: f64,
@@ -163,7 +165,7 @@ pub(super) struct Found {
     pub(super) shown: f64,
 }
 
-/// What the catalog says of the way back through a cell.
+/// Returns what the catalog says of the backward pass of a cell.
 pub(super) fn found(cell: Cell, variant: Variant, known: &Known) -> Found {
     let Known { kept: a, states, peepholes, dh, carried } = known;
     let (clip, Functions { f, g, h }) = (variant.clip, variant.functions);
@@ -197,7 +199,7 @@ pub(super) fn found(cell: Cell, variant: Variant, known: &Known) -> Found {
     }
 }
 
-/// The peepholes of a unit, in the row after the bias of panels of `depth`.
+/// Returns the peepholes of a unit: the row after the bias of panels of `depth`.
 pub(super) fn peepholes(case: &Case, unit: At, panel: usize, depth: usize) -> [f64; 4] {
     let p = &case.params;
     let panel = p.weight_panel as usize + unit.z * p.weight_panels as usize + panel;
@@ -206,7 +208,7 @@ pub(super) fn peepholes(case: &Case, unit: At, panel: usize, depth: usize) -> [f
     if case.has("peepholes") { [0, 1, 2, 3].map(of) } else { [0.0; 4] }
 }
 
-/// What the catalog says of the way back through a cell that is projected.
+/// Returns what the catalog says of the backward pass of a projected cell.
 fn cell_back_expected(case: &Case) -> Expected {
     let Training::CellBack(back) = case.training() else { panic!("no cell") };
     let p = &case.params;
@@ -215,7 +217,7 @@ fn cell_back_expected(case: &Case) -> Expected {
         let (handed, own) = (case.handed_at(unit), |g: usize| case.gate_at(unit, 4, g));
         let known = Known {
             kept: (0..4).map(|g| case.float("gates", own(g))).collect(),
-            states: [p.memory_in, p.memory_out].map(|row| case.float("memory", case.state_at(unit, row))),
+            states: [p.cell_in, p.cell_out].map(|row| case.float("cell_state", case.state_at(unit, row))),
             peepholes: peepholes(case, unit, unit.n / LANES, p.depth as usize),
             dh: case.dh(unit),
             carried: case.float("carry", handed),
@@ -234,7 +236,7 @@ fn plain() -> CellBack {
     CellBack { variant: Variant::plain(Cell::Lstm), mask: Mask::All }
 }
 
-/// A cell with each of its functions replaced, with a clip, with all an LSTM's options one by one and together.
+/// Returns variants of a cell: each function replaced, a clip, and an LSTM's options one by one and together.
 pub(super) fn departures(cell: Cell) -> Vec<Variant> {
     let plain = Variant::plain(cell);
     let functions = plain.functions;

@@ -1,11 +1,11 @@
-//! The derivative of every activation against its formula in f64, and that against differences.
+//! The derivative of every activation against its formula in f64, and the formula against differences.
 
 use super::math::{activation, erfc, sweep, units, worst};
 use super::*;
 use crate::cell::Constant;
 use crate::cpu::math::Slopes;
 
-/// The derivative of an activation by its formula; at a corner what PyTorch takes.
+/// Returns the derivative of an activation by its formula, and at a corner that of PyTorch.
 pub(super) fn slope(f: Activation, x: f64) -> f64 {
     let c = |constant: Constant| f64::from(constant.get());
     let one = |is_there: bool| f64::from(u8::from(is_there));
@@ -67,16 +67,16 @@ fn gated(x: f64, u: f64, rise: f64) -> f64 {
     if u.abs() > 700.0 { f64::from(u8::from(u > 0.0)) } else { sigmoid(u) * (1.0 + x * sigmoid(-u) * rise) }
 }
 
-/// An activation, and what is claimed of its derivative.
+/// An activation, and the claims about its derivative.
 struct Claim {
     f: Activation,
     /// Its limits at −∞ and ∞.
     limits: [f32; 2],
-    /// Most error in units of the last place of the result, or of `beside` where that is larger.
+    /// The largest error in units of the last place of the result, or of `beside` if that is larger.
     most: f64,
-    /// What a result is a difference of, by x: its digits bound those of the result.
+    /// The size of the terms whose difference is the result, by x: their digits limit those of the result.
     beside: fn(f64) -> f64,
-    /// Where it has corners.
+    /// The places of its corners.
     corners: &'static [f64],
 }
 
@@ -85,9 +85,9 @@ fn claims() -> Vec<Claim> {
     let claim = |f, limits, most| Claim { f, limits, most, beside: |_| 0.0, corners: &[] };
     let cornered = |f, limits, most, corners| Claim { corners, ..claim(f, limits, most) };
     let (alpha, gamma) = (c(1.673_263_2), c(1.050_701));
-    // A difference of parts of about 1, and a tail that is x times a number too small for all its digits.
+    // A difference of terms of about 1, and a tail that is x times a number too small for all its digits.
     let gate: fn(f64) -> f64 = |x| (1.0 + x.abs()) * sigmoid(x).max(f64::from(f32::MIN_POSITIVE));
-    // Its tail's exponent is a polynomial of x: the exponent's last place is as many of the result's as it is large.
+    // The exponent of its tail is a polynomial of x. The error of the exponent's last place grows with the exponent.
     let tanh_gate: fn(f64) -> f64 = |x| {
         let exponent = 1.596 * x.abs() * (1.0 + 0.045 * x * x);
         let tail = sigmoid(exponent * x.signum()).max(f64::from(f32::MIN_POSITIVE));
@@ -105,7 +105,7 @@ fn claims() -> Vec<Claim> {
         cornered(Activation::LeakyRelu { alpha: c(0.3) }, [0.3, 1.0], 0.0, &[0.0]),
         cornered(Activation::ThresholdedRelu { alpha: c(-0.7) }, [0.0, 1.0], 0.0, &[-0.7]),
         Claim {
-            // The rounding of what goes into tanh.
+            // The rounding of tanh's argument.
             beside: |x| (1.0 + x.abs()) * slope(Activation::Tanh, 0.6667 * x),
             ..claim(Activation::ScaledTanh { alpha: c(1.7159), beta: c(0.6667) }, [0.0, 0.0], 6.0)
         },
@@ -113,7 +113,7 @@ fn claims() -> Vec<Claim> {
         cornered(Activation::Elu { alpha: c(0.3) }, [0.0, 1.0], 3.0, &[0.0]),
         cornered(Activation::Selu { alpha, gamma }, [0.0, 1.050_701], 3.0, &[0.0]),
         Claim {
-            // The rounding of what goes into exp.
+            // The rounding of exp's argument.
             beside: |x| if x < 0.0 { (1.0 + x.abs()) * (x / 0.7).exp() } else { 1.0 },
             ..cornered(Activation::Celu { alpha: c(0.7) }, [0.0, 1.0], 3.0, &[0.0])
         },
@@ -138,7 +138,7 @@ fn claims() -> Vec<Claim> {
     ]
 }
 
-/// `f'` of x on each instruction set.
+/// Returns `f'` of x on each instruction set.
 fn results(f: Activation, x: &[f32]) -> Vec<Vec<f32>> {
     let mut all = vec![vec![f32::NAN; x.len()]; instruction_sets().len()];
     for (arch, y) in instruction_sets().into_iter().zip(&mut all) {
@@ -182,7 +182,7 @@ fn derivatives_are_within_their_claimed_error_everywhere() {
             let want: Vec<f64> = x.iter().map(|&x| slope(f, f64::from(x))).collect();
             for y in results(f, &x) {
                 let all = x.iter().zip(&y).zip(&want);
-                // Where a line is rounded to what it is compared with, either side of the corner is right.
+                // If rounding moves x across a corner, the slope of either side is right.
                 let near = |x: f32| corners.iter().any(|corner| (f64::from(x) - corner).abs() < 1e-6 * corner.abs());
                 let errors = all
                     .filter(|((x, _), _)| !near(**x))

@@ -1,4 +1,4 @@
-//! The same cases on a device, where `GATEWAVE_ADAPTER` names one: the WGSL of a kernel against its sentence.
+//! The same cases on a device, if `GATEWAVE_ADAPTER` names one: the WGSL of a kernel against its description.
 
 use std::env;
 use std::sync::{Arc, OnceLock};
@@ -8,7 +8,7 @@ use crate::gpu::{Choice, Gpu, Loaded};
 use crate::kernel::{Access, Loads, Medium, Training, WORKGROUP};
 use crate::platform::block_on;
 
-/// The device that is named, opened once.
+/// Returns the device with that name, opened once.
 fn device() -> Option<&'static Gpu> {
     static DEVICE: OnceLock<Option<Gpu>> = OnceLock::new();
     let open = || {
@@ -18,7 +18,7 @@ fn device() -> Option<&'static Gpu> {
     DEVICE.get_or_init(open).as_ref()
 }
 
-/// The workgroups of a kernel of training.
+/// Returns the workgroups of a kernel of training.
 fn grid(case: &Case, training: Training) -> [u32; 3] {
     let p = &case.params;
     let width = p.units * p.directions;
@@ -40,14 +40,14 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
         }
         Training::ToTexture => unreachable!("what it writes cannot be read"),
         Training::PeepholeBack { .. } => [columns(p.panels * lanes), 1, 1],
-        Training::Transpose { gates, apart, .. } => {
-            let biases = if apart { gates } else { 1 };
+        Training::Transpose { gates, per_gate, .. } => {
+            let biases = if per_gate { gates } else { 1 };
             [columns((p.panels * gates * lanes + biases) * lanes), p.depth.div_ceil(lanes), 1]
         }
         Training::ActivateBack(_) | Training::MaximumBack | Training::Drop => [columns(width), p.rows, 1],
         Training::SumSteps { .. } => [columns(width), p.batch, 1],
         Training::Scatter { .. } => [columns(p.units), p.tokens, 1],
-        // A workgroup a row.
+        // One workgroup for each row.
         Training::SoftmaxBack { .. } | Training::Loss(_) => [1, p.rows, 1],
         Training::Tie { .. } => [p.features.div_ceil(WORKGROUP), p.rows, 1],
         Training::Squares => [(p.rows * p.units).div_ceil(4 * p.steps), 1, 1],
@@ -56,7 +56,7 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
     }
 }
 
-/// Copies what the dispatch of `plan` takes from textures there first.
+/// Makes textures of the slots that the dispatch of `plan` reads as textures, and copies the data there first.
 fn into_textures(plan: &mut Plan) {
     let bindings: Vec<_> = plan.programs[0].bindings().skip(1).collect();
     for (index, _) in bindings.iter().enumerate().filter(|(_, binding)| binding.access == Access::Texture) {
@@ -77,8 +77,8 @@ fn into_textures(plan: &mut Plan) {
     }
 }
 
-/// The same dispatch by other tiles and from textures, as a software GPU has them, where it has subgroups of so many lanes: of
-/// plain cells without a mask, since drivers take seconds to compile some.
+/// Returns the program with other tiles and from textures, as on a software GPU with subgroups of
+/// `lanes` lanes. Only plain cells without a mask have them, since drivers take seconds to compile some.
 fn ways(program: Program, p: &Params, lanes: u32) -> Vec<Program> {
     let mut ways = vec![program];
     let plain = program.is_plain() && program.mask() == Mask::All;
@@ -98,7 +98,8 @@ fn ways(program: Program, p: &Params, lanes: u32) -> Vec<Program> {
 }
 
 impl Case {
-    /// Runs it on the device, if there is one and the kernel is one of training, and compares as [`check`](Self::check).
+    /// Runs the case on the device, if there is one and the kernel is
+    /// one of training, and compares as [`check`](Self::check) does.
     pub(super) fn check_on_device(&self, expected: &[(&str, usize, f64)]) {
         let (Some(_), Some(gpu)) = (self.program.training(), device()) else { return };
         for way in ways(self.program, &self.params, gpu.limits().subgroup_lanes) {
@@ -112,8 +113,8 @@ impl Case {
                 block_on(gpu.add(&mut loaded, buffer, Medium::Buffer)).unwrap();
             }
             let plan = Arc::new(plan);
-            let mut caller = Listed::of(&plan, &feeds).unwrap();
-            let traced = block_on(gpu.trace(&loaded, &plan, &mut caller)).unwrap().expect("nobody waits");
+            let mut io = ListedIo::of(&plan, &feeds).unwrap();
+            let traced = block_on(gpu.trace(&loaded, &plan, &mut io)).unwrap().expect("nobody waits");
             // Functions are less exact there.
             self.compare(&plan, expected, traced, 2e-5);
         }

@@ -1,4 +1,4 @@
-//! `drop` against its sentence, whose words come from a Threefry of one counter.
+//! `drop` against its description, with the words of a Threefry of one counter.
 
 use super::*;
 use crate::kernel::Training;

@@ -1,4 +1,4 @@
-//! The executor around the kernels: buffers that are kept, threads that call at once, feeds that do not fit.
+//! The executor around the kernels: buffers that are kept, concurrent calls, feeds that do not fit.
 
 use super::step::{Sizes, step, step_case};
 use super::*;
@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn calls_at_the_same_time_and_one_after_the_other_agree() {
     let sizes = Sizes { batch: 7, units: 48, skip: [0, 0], depth: 48, directions: 2, direction: 0, sides: 2 };
-    let case = step_case(step(Cell::Lstm, StateKind::Memory), sizes);
+    let case = step_case(step(Cell::Lstm, StateKind::Cell), sizes);
     let (mut plan, feeds, packed) = case.plan();
     plan.reads = vec![Read { fetch: Fetch::Output, slot: 2, offset: 4 * MARGIN as u64, bytes: 4 * 96 }];
     let cpu = Cpu::new(packed).unwrap();

@@ -1,5 +1,4 @@
-//! The way back through the kernels of a timestep in two parts, through an elementwise function, and the gradient of
-//! peepholes.
+//! The backward pass of timesteps in two kernels and of elementwise functions, and the gradient of peepholes.
 
 use super::back::{Expected, SIZES, Sizes, at, back_case};
 use super::derivative::slope;
@@ -7,7 +6,7 @@ use super::*;
 use crate::cell::{Constant, Functions};
 use crate::kernel::Training;
 
-/// What the catalog says of the kernels of a timestep in two parts.
+/// Returns what the catalog says of the kernels of a timestep in two parts.
 fn expected(case: &Case) -> Expected {
     let p = &case.params;
     let variant = case.program.cell().map_or(Variant::NONE, |(_, variant)| variant);
@@ -61,7 +60,7 @@ fn expected(case: &Case) -> Expected {
     expected
 }
 
-/// The plain cell, and others with each function replaced and with a clip.
+/// Returns the plain cell, and others with each function replaced and with a clip.
 fn variants() -> Vec<Variant> {
     let plain = Variant::plain(Cell::Gru(Reset::Before));
     let hard = Activation::HardSigmoid { alpha: Constant::new(0.3), beta: Constant::new(0.4) };
@@ -159,7 +158,7 @@ fn activate_back_multiplies_by_the_derivative() {
 
 #[test]
 fn peephole_back_sums_over_all_rows() {
-    // Forward in time, backward, and of more rows than are added at once.
+    // Forward in time, backward, and with more rows than are added at once.
     for (steps, batch, panels, first, back) in
         [(3, 2, 1, true, false), (4, 3, 3, false, true), (301, 3, 2, false, false), (1501, 2, 3, true, true)]
     {
@@ -176,15 +175,15 @@ fn peephole_back_sums_over_all_rows() {
             units: n(width * 4),
             weight_panel: 1,
             target_0: 7,
-            memory_in: if back { n(steps) + 1 } else { 1 },
-            memory_out: if back { n(steps) } else { 2 },
+            cell_in: if back { n(steps) + 1 } else { 1 },
+            cell_out: if back { n(steps) } else { 2 },
             hidden_step_0: if back { u32::MAX } else { 1 },
             count: n(count),
             ..Params::default()
         };
         let panel = (depth + 2) * 4 * LANES;
         let bound = vec![
-            ("memory", Data::Floats(noise(1, (steps + 2) * batch * directions * width))),
+            ("cell_state", Data::Floats(noise(1, (steps + 2) * batch * directions * width))),
             ("gates", Data::Floats(noise(2, (rows + 7) * width * 4).into_iter().map(|x| x / 20.0).collect())),
             ("result", Data::Floats(noise(3, (1 + panels) * panel))),
         ];
@@ -193,15 +192,15 @@ fn peephole_back_sums_over_all_rows() {
         let mut expected = Vec::new();
         for (u, g) in (0..width).flat_map(|u| (0..4).map(move |g| (u, g))) {
             let place = (1 + u / LANES) * panel + ((depth + 1) * 4 + g) * LANES + u % LANES;
-            let memory = |m: usize, before: usize| {
+            let cell_state = |m: usize, before: usize| {
                 let row = if back { steps + before - m / batch } else { m / batch + 2 - before };
-                case.float("memory", (row * batch + m % batch) * directions * width + width + u)
+                case.float("cell_state", (row * batch + m % batch) * directions * width + width + u)
             };
             let delta =
                 |m: usize| case.float("gates", ((7 + m) * panels + u / LANES) * 4 * LANES + g * LANES + u % LANES);
             let sum: f64 = match g {
                 2 => 0.0,
-                _ => (0..rows).map(|m| delta(m) * memory(m, usize::from(g != 3))).sum(),
+                _ => (0..rows).map(|m| delta(m) * cell_state(m, usize::from(g != 3))).sum(),
             };
             let old = if first { 0.0 } else { case.float("result", place) };
             let value = match g {

@@ -5,7 +5,7 @@ use crate::kernel::{Join, JoinOp};
 use crate::plan::Limits;
 use crate::plan::check::check;
 
-/// Two parts of 11 features from three parts of 20: those that are joined begin and end inside of parts of both.
+/// Two parts of 11 features from three parts of 20. The joined features begin and end inside parts of both.
 fn case(join: Join, rows: usize) -> Case {
     let n = |n: usize| u32::try_from(n).unwrap();
     let params = Params {
@@ -44,7 +44,7 @@ fn joins() -> impl Iterator<Item = Join> {
 #[test]
 fn join_combines_features_across_parts_and_leaves_the_others_alone() {
     for join in joins() {
-        // Many rows are shared by threads.
+        // Threads share many rows.
         for rows in [7, if join.combine == JoinOp::Add { 4001 } else { 1 }] {
             let case = case(join, rows);
             let mut expected = Vec::new();
@@ -92,7 +92,7 @@ fn a_join_of_features_that_are_not_there_is_refused() {
         for (number, fault) in faults.iter().enumerate() {
             let mut case = case(join, 7);
             fault(&mut case.params);
-            // A row more fits where one batch is read, and a larger batch where each row has its own.
+            // One more row fits if one batch is read, and a larger batch fits if each row has its own.
             let harmless = if join.broadcast { number == 0 } else { number == 1 };
             assert_eq!(verdict(&case).is_err(), !harmless, "{join:?}: fault {number}");
         }

@@ -1,10 +1,10 @@
-//! What rows lose.
+//! The losses of rows.
 
 use super::*;
 use crate::cell::Constant;
 use crate::kernel::{RowLoss, RowTargets, Training};
 
-/// Every loss, with and without what it may have.
+/// Returns every loss, with and without its options.
 fn losses() -> Vec<RowLoss> {
     let some = [0.0, 0.1].map(Constant::new);
     let mut losses = vec![RowLoss::Squared, RowLoss::Absolute, RowLoss::SumOfSquares];
@@ -16,10 +16,10 @@ fn losses() -> Vec<RowLoss> {
     losses
 }
 
-/// Where a dispatch's rows of what belongs to rows of the call begin; where those of the gradient do is in no way the same.
+/// The first of a dispatch's rows in bindings for rows of the call. The first row of the gradient is a different one.
 const FIRST: usize = 3;
 
-/// Rows of so many parts of `units`, of which `features` are true; each third row counts nothing.
+/// Rows of `parts` parts of `units`, with `features` true ones. Each third row has no weight.
 fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -> Case {
     let (n, width) = (|n: usize| u32::try_from(n).unwrap(), parts * units);
     let params = Params {
@@ -42,7 +42,7 @@ fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -
     let mut bound = vec![("source", Data::Floats(source))];
     match loss.targets() {
         RowTargets::Classes => {
-            // One that does not count has no class.
+            // A row without weight has no class.
             let class = |m: usize| if scale[m] == 0.0 { u32::MAX } else { n(m * 7 % (parts * features)) };
             bound.push(("tokens", Data::Indices((0..rows + 4).map(class).collect())));
         }
@@ -62,7 +62,7 @@ fn loss_case(loss: RowLoss, rows: usize, [parts, units, features]: [usize; 3]) -
     Case { program: Program::Training(Training::Loss(loss)), params, sides: 1, bound }
 }
 
-/// The loss of a row and its gradient.
+/// Returns the loss of a row and its gradient.
 fn row_loss(case: &Case, loss: RowLoss, m: usize, z: &[f64], place: impl Fn(usize) -> usize) -> (f64, Vec<f64>) {
     let constant = f64::from(loss.constant().get());
     let value =

@@ -28,7 +28,7 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// An elementwise activation by its formula.
+/// Returns an elementwise activation by its formula.
 pub(super) fn activation(f: Activation, x: f64) -> f64 {
     let c = |constant: Constant| f64::from(constant.get());
     let positive_or = |y: f64| if x > 0.0 { x } else { y };
@@ -70,14 +70,14 @@ pub(super) fn activation(f: Activation, x: f64) -> f64 {
     }
 }
 
-/// An activation, and what is claimed of it.
+/// An activation, and the claims about it.
 struct Claim {
     f: Activation,
     /// Its limits at −∞ and ∞.
     limits: [f32; 2],
-    /// Most error in units of the last place of the result, or of `beside` where that is larger.
+    /// The largest error in units of the last place of the result, or of `beside` if that is larger.
     most: f64,
-    /// What a result is a difference of, by x: its digits bound those of the result.
+    /// The size of the terms whose difference is the result, by x: their digits limit those of the result.
     beside: fn(f64) -> f64,
 }
 
@@ -86,7 +86,7 @@ fn claims() -> Vec<Claim> {
     let (inf, alone): (_, fn(f64) -> f64) = (f32::INFINITY, |_| 0.0);
     // A tail that is x times a number too small for all its digits.
     let denormal: fn(f64) -> f64 = |x| x.abs() * f64::from(f32::MIN_POSITIVE);
-    // A tail whose exponent is a polynomial of x: the exponent's last place is as many of the result's as it is large.
+    // A tail whose exponent is a polynomial of x. The error of the exponent's last place grows with the exponent.
     let tanh_tail: fn(f64) -> f64 = |x| {
         let exponent = 1.596 * x.abs() * (1.0 + 0.045 * x * x);
         (x.abs() * f64::from(f32::MIN_POSITIVE)).max(activation(Activation::GeluTanh, x).abs() * (1.0 + exponent))
@@ -130,7 +130,7 @@ fn claims() -> Vec<Claim> {
     ]
 }
 
-/// The softmax's own exponential, which no activation is.
+/// The softmax's own exponential, which is not an activation.
 struct Exp<'a>(&'a [f32], &'a mut [f32]);
 
 impl WithSimd for Exp<'_> {
@@ -144,7 +144,7 @@ impl WithSimd for Exp<'_> {
     }
 }
 
-/// `f` of x on each instruction set.
+/// Returns `f` of x on each instruction set.
 fn results(f: Activation, x: &[f32]) -> Vec<Vec<f32>> {
     let mut all = vec![vec![f32::NAN; x.len()]; instruction_sets().len()];
     for (arch, y) in instruction_sets().into_iter().zip(&mut all) {
@@ -153,14 +153,15 @@ fn results(f: Activation, x: &[f32]) -> Vec<Vec<f32>> {
     all
 }
 
-/// Every `step`-th finite f32 with this sign, up to `end`; a multiple of 16 of them.
+/// Returns every `step`-th finite f32 with this sign, up to `end`: a multiple of 16 numbers.
 pub(super) fn sweep(sign: f32, end: f32, step: usize) -> Vec<f32> {
     let mut x: Vec<f32> = (0..=end.to_bits()).step_by(step).map(|bits| f32::from_bits(bits) * sign).collect();
     x.truncate(x.len() / 16 * 16);
     x
 }
 
-/// How far `got` is from `want` in units of the last place of `size`, which is no less than the least normal number.
+/// Returns the distance of `got` from `want`, in units of the
+/// last place of `size`, but at least of the least normal number.
 pub(super) fn units(got: f32, want: f64, size: f64) -> f64 {
     if want.abs() > f64::from(f32::MAX) {
         return if f64::from(got) == f64::INFINITY.copysign(want) { 0.0 } else { f64::INFINITY };
@@ -170,7 +171,7 @@ pub(super) fn units(got: f32, want: f64, size: f64) -> f64 {
     (f64::from(got) - want).abs() / (power * 2f64.powi(-23))
 }
 
-/// The largest of `errors`, and where; a NaN is larger than all.
+/// Returns the largest of `errors`, and where it is. A NaN is larger than all.
 pub(super) fn worst(errors: impl Iterator<Item = (f64, f32)>) -> (f64, f32) {
     errors.fold((0.0, 0.0), |worst, error| if error.0 > worst.0 || error.0.is_nan() { error } else { worst })
 }
@@ -178,7 +179,7 @@ pub(super) fn worst(errors: impl Iterator<Item = (f64, f32)>) -> (f64, f32) {
 #[test]
 fn activations_are_within_their_claimed_error_everywhere() {
     for Claim { f, most, beside, .. } in claims() {
-        // The functions of every cell are looked at more closely.
+        // The functions of every cell are tested with more numbers.
         let step = if matches!(f, Activation::Sigmoid | Activation::Tanh) { 257 } else { 4099 };
         for sign in [1.0, -1.0] {
             // Below −87.3, sigmoid stays at 1e-38.

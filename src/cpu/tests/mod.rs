@@ -1,19 +1,19 @@
-//! Each kernel against its sentence in `kernel::catalog`, restated naively in f64: odd sizes, both directions, masks,
-//! windows that start inside a slot, dispatches that compute a part of the panels, and both storages.
+//! Each kernel against its description in `kernel::catalog`, restated naively in
+//! f64. Cases have odd sizes, both directions, masks, windows that start inside
+//! a slot, dispatches that compute a part of the panels, and both storages.
 
 mod back;
-mod crew;
 mod derivative;
 #[cfg(feature = "gpu")]
 mod device;
 mod drop;
 mod executor;
+mod gemm;
 mod halves;
 mod join;
 mod loss;
 mod math;
 mod outer;
-mod project;
 mod rows;
 mod rows_back;
 mod sample;
@@ -22,18 +22,20 @@ mod spread;
 mod step;
 mod step_back;
 mod sums;
-mod turned;
+mod team;
+mod transposed;
 mod update;
 
 use super::*;
 use crate::cell::{Activation, Cell, Reset, Variant};
-use crate::kernel::{Half, Kernel, Matrix, Params, Program, Project, Step, StepProject, Tile};
-use crate::kernel::{LANES, MEMORY_RESET, MEMORY_UNPROJECTED, MEMORY_UPDATE, Mask, StateKind, Storage};
+use crate::kernel::{CELL_UNPROJECTED, LANES, Mask, SCRATCH_RESET, SCRATCH_UPDATE, StateKind};
+use crate::kernel::{Gemm, Half, Kernel, Matrix, Params, Program, Step, StepProject, Tile};
 use crate::pack::PackedBuffer;
-use crate::plan::{Feed, FeedData, Fetch, Listed, Read, Shape, Slot, SlotKind, Window, Write};
+use crate::plan::{Feed, FeedData, Fetch, ListedIo, Read, Shape, Slot, SlotKind, Window, Write};
+use crate::precision::Precision;
 use math::activation;
 
-/// What a binding holds.
+/// The contents of a binding.
 #[derive(Clone)]
 enum Data {
     Weights(Vec<f32>),
@@ -49,7 +51,7 @@ struct Case {
     bound: Vec<(&'static str, Data)>,
 }
 
-/// The widest instruction set there is, and narrower ones: each has its own blocks of a product.
+/// Returns the widest instruction set of this machine, and narrower ones: each has its own blocks of a product.
 fn instruction_sets() -> Vec<Arch> {
     let mut sets = vec![Arch::new(), Arch::Scalar];
     #[cfg(target_arch = "x86_64")]
@@ -57,17 +59,17 @@ fn instruction_sets() -> Vec<Arch> {
     sets
 }
 
-/// What `plan` reads.
+/// Returns what `plan` reads.
 fn reads(cpu: &Cpu, plan: &Plan, feeds: &[FeedData]) -> Result<Vec<Vec<f32>>> {
-    let mut caller = Listed::of(plan, feeds)?;
-    cpu.run(plan, &mut caller)?;
-    Ok(caller.reads)
+    let mut io = ListedIo::of(plan, feeds)?;
+    cpu.run(plan, &mut io)?;
+    Ok(io.reads)
 }
 
 /// Floats before and after each window: they must neither be read nor written.
 const MARGIN: usize = 64;
 
-/// Numbers in −1 … 1 that are the same every time.
+/// Returns numbers in −1 … 1 that are the same every time.
 fn noise(seed: u32, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let next = |_| {
@@ -77,13 +79,13 @@ fn noise(seed: u32, len: usize) -> Vec<f32> {
     (0..len).map(next).collect()
 }
 
-/// A mask of so many rows: each third has no step.
+/// Returns a mask of `rows` rows: each third has no step.
 fn mask(rows: usize) -> Vec<u32> {
     (0..rows).map(|row| u32::from(row % 3 != 1)).collect()
 }
 
-/// Fills with NaN what nobody may read: `width` numbers for each of `batch` rows from row `rows[z] · batch` on that the mask `live`
-/// has no step for, from row `dead[z] · batch` of it on.
+/// Fills with NaN what must not be read: `width` numbers for each dead row of the mask `live`. There
+/// are `batch` rows from row `rows[z] · batch` on, and their mask begins at row `dead[z] · batch`.
 fn spoil(data: &mut [f32], width: usize, batch: usize, live: &[u32], rows: [usize; 2], dead: [usize; 2]) {
     for (z, b) in (0..2).flat_map(|z| (0..batch).map(move |b| (z, b))) {
         if live[dead[z] * batch + b] == 0 {
@@ -92,8 +94,8 @@ fn spoil(data: &mut [f32], width: usize, batch: usize, live: &[u32], rows: [usiz
     }
 }
 
-/// Noise that is large in the padding of rows of `units`, of which `features` are true: a unit counts as padding within its own
-/// direction.
+/// Returns noise that is large in the padding of rows of `units`, with
+/// `features` true ones. A unit counts as padding within its own direction.
 fn padded_noise(seed: u32, len: usize, (units, features): (usize, usize)) -> Vec<f32> {
     let mut data = noise(seed, len);
     for (i, x) in data.iter_mut().enumerate().filter(|(i, _)| i % units >= features) {
@@ -107,9 +109,9 @@ fn padded_by_margins<T: Copy>(data: &[T], margin: T) -> Vec<T> {
 }
 
 impl Case {
-    /// How its weights are stored, if it has any.
-    fn storage(&self) -> Storage {
-        self.program.storage().unwrap_or(Storage::F32)
+    /// Returns how its weights are stored, if it has any.
+    fn storage(&self) -> Precision {
+        self.program.storage().unwrap_or(Precision::F32)
     }
 
     fn get(&self, name: &str) -> &Data {
@@ -118,7 +120,7 @@ impl Case {
 
     fn float(&self, name: &str, index: usize) -> f64 {
         match self.get(name) {
-            Data::Weights(data) if self.storage() == Storage::F16 => half::f16::from_f32(data[index]).to_f64(),
+            Data::Weights(data) if self.storage() == Precision::F16 => half::f16::from_f32(data[index]).to_f64(),
             Data::Weights(data) | Data::Floats(data) => f64::from(data[index]),
             Data::Indices(_) => panic!("{name} holds indices"),
         }
@@ -129,7 +131,7 @@ impl Case {
         data[index] as usize
     }
 
-    /// The plan of this dispatch alone, its feeds and its weights.
+    /// Returns the plan of only this dispatch, with its feeds and its weights.
     fn plan(&self) -> (Plan, Vec<FeedData>, Packed) {
         let (mut slots, mut windows, mut writes, mut feeds, mut buffers) = (vec![], vec![], vec![], vec![], vec![]);
         for (slot, (name, data)) in self.bound.iter().enumerate() {
@@ -138,9 +140,9 @@ impl Case {
                     let data = padded_by_margins(data, f32::NAN);
                     let halves = || data.iter().map(|&x| half::f16::from_f32(x)).collect();
                     buffers.push(match self.storage() {
-                        Storage::F32 => PackedBuffer::of(&data),
-                        Storage::F16 => PackedBuffer::F16(halves()),
-                        Storage::I8 => unreachable!("a case has its weights in floats"),
+                        Precision::F32 => PackedBuffer::of(&data),
+                        Precision::F16 => PackedBuffer::F16(halves()),
+                        Precision::I8 => unreachable!("a case has its weights in floats"),
                     });
                     (SlotKind::Weights(buffers.len() - 1), data.len())
                 }
@@ -174,12 +176,12 @@ impl Case {
         (plan, feeds, Packed { storage: self.storage(), buffers })
     }
 
-    /// Whether all first rows but those of zero differ: a kernel that takes one for another must give other numbers.
+    /// Whether all first rows except those of zero differ: a kernel that confuses them must then give other numbers.
     fn has_rows_apart(&self) -> bool {
         let p = &self.params;
         let second = if self.sides == 2 { 0 } else { p.source_1 };
-        let first = vec![p.source_0, second, p.target_0, p.gates_0, p.live_0, p.memory_in, p.memory_out];
-        let rows_of = [first, vec![p.source_1, p.target_1, p.gates_1, p.live_1, p.memory_in, p.memory_out]];
+        let first = vec![p.source_0, second, p.target_0, p.gates_0, p.live_0, p.cell_in, p.cell_out];
+        let rows_of = [first, vec![p.source_1, p.target_1, p.gates_1, p.live_1, p.cell_in, p.cell_out]];
         rows_of.into_iter().take(self.sides).all(|mut rows| {
             rows.retain(|&row| row != 0);
             rows.sort_unstable();
@@ -187,7 +189,8 @@ impl Case {
         })
     }
 
-    /// Runs it, and compares every float of every slot with `expected`: (binding, index, value) of all it writes.
+    /// Runs the case, and compares every float of every slot with
+    /// `expected`: (binding, index, value) of all that it writes.
     fn check(&self, expected: &[(&str, usize, f64)]) {
         assert!(!expected.is_empty(), "the case expects nothing");
         assert!(self.program.training().is_none() || self.has_rows_apart(), "{:?}: {:?}", self.program, self.params);
@@ -195,7 +198,7 @@ impl Case {
         let mut cpu = Cpu::new(packed).unwrap();
         for arch in instruction_sets() {
             cpu.arch = arch;
-            let traced = cpu.trace(&plan, &mut Listed::of(&plan, &feeds).unwrap()).unwrap();
+            let traced = cpu.trace(&plan, &mut ListedIo::of(&plan, &feeds).unwrap()).unwrap();
             self.compare(&plan, expected, traced, 2e-6);
         }
         #[cfg(feature = "gpu")]
@@ -223,7 +226,7 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// A weight of a panel: row k, gate g, unit u.
+/// Returns a weight of a panel: row k, gate g, unit u.
 fn weight(case: &Case, gates: usize, [panel, k, g, u]: [usize; 4]) -> f64 {
     let rows = (case.params.depth + case.program.rows_after_depth()) as usize;
     case.float("weights", ((panel * rows + k) * gates + g) * LANES + u)

@@ -1,9 +1,10 @@
-//! The gradient of a matrix: gates of every cell, padded rows and units, few rows and many, shared by threads or not.
+//! The gradient of a matrix: gates of every cell, padded rows
+//! and units, few rows and many, on one thread and on several.
 
 use super::*;
 use crate::kernel::{Loads, Medium, Outer, Training};
 
-/// What a case is of.
+/// The sizes of a case.
 struct Sizes {
     rows: usize,
     /// Parts of the depth, elements of each, and how many of them are true.
@@ -13,14 +14,14 @@ struct Sizes {
     count: usize,
     gates: u32,
     after: u32,
-    /// Whether each gate has elements of the source of its own.
-    apart: bool,
+    /// Whether each gate has its own elements of the source.
+    per_gate: bool,
 }
 
 fn outer_case(sizes: &Sizes, (first, loads, medium): (bool, Loads, Medium)) -> Case {
     let n = |n: usize| u32::try_from(n).unwrap();
-    let Sizes { rows, source: [parts, units, features], panels, count, gates, after, apart } = *sizes;
-    let copies = if apart { gates as usize } else { 1 };
+    let Sizes { rows, source: [parts, units, features], panels, count, gates, after, per_gate } = *sizes;
+    let copies = if per_gate { gates as usize } else { 1 };
     let depth = parts * units;
     let width = gates as usize * LANES;
     let source_units = depth + 32;
@@ -39,7 +40,7 @@ fn outer_case(sizes: &Sizes, (first, loads, medium): (bool, Loads, Medium)) -> C
         count: n(count),
         ..Params::default()
     };
-    // Sums of about 1, whose errors stay within what every kernel is allowed.
+    // Sums of about 1, whose errors stay within the tolerance of every kernel.
     let small = |x: f32| 4.0 * x / (rows + 4) as f32;
     let result = (panels + 3) * (depth + after as usize) * width;
     let bound = vec![
@@ -48,7 +49,7 @@ fn outer_case(sizes: &Sizes, (first, loads, medium): (bool, Loads, Medium)) -> C
         ("result", Data::Floats(noise(7, result))),
     ];
     Case {
-        program: Program::Training(Training::Outer(Outer { gates, after, first, apart, loads, medium })),
+        program: Program::Training(Training::Outer(Outer { gates, after, first, per_gate, loads, medium })),
         params,
         sides: 1,
         bound,
@@ -70,7 +71,7 @@ fn outer_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                 let is_padding = k < depth && k % part >= p.features as usize || i * LANES + u >= p.count as usize;
                 let product = |m: usize| {
                     let (row, k_in) = (p.source_0 as usize + m, p.source_offset as usize + k);
-                    let source = match outer.apart {
+                    let source = match outer.per_gate {
                         false => row * p.source_units as usize + k_in,
                         true => {
                             (row * p.source_units as usize / LANES + k_in / LANES) * gates * LANES
@@ -101,7 +102,7 @@ fn outer_does_what_the_catalog_says() {
         (513, [1, 16, 1], 9, 144, 1, 1),
         (0, [1, 16, 5], 2, 30, 4, 2),
     ] {
-        for (first, apart, loads, medium) in [
+        for (first, per_gate, loads, medium) in [
             (true, false, Loads::Lane, Medium::Buffer),
             (false, false, Loads::Lane, Medium::Texture),
             (true, false, Loads::Subgroup, Medium::Buffer),
@@ -109,7 +110,7 @@ fn outer_does_what_the_catalog_says() {
             (true, true, Loads::Lane, Medium::Texture),
             (false, true, Loads::Lane, Medium::Buffer),
         ] {
-            let sizes = Sizes { rows, source, panels, count, gates, after, apart };
+            let sizes = Sizes { rows, source, panels, count, gates, after, per_gate };
             let case = outer_case(&sizes, (first, loads, medium));
             case.check(&outer_expected(&case));
         }
@@ -120,15 +121,15 @@ fn outer_does_what_the_catalog_says() {
 fn a_gradient_shared_by_threads_is_the_same_gradient() {
     // By panels, and by rows of one panel and of three.
     for (source, panels, gates) in [([1, 64, 61], 16, 4), ([1, 512, 500], 1, 4), ([2, 256, 250], 3, 1)] {
-        for (first, apart) in [(true, false), (false, false), (true, true), (false, true)] {
-            let sizes = Sizes { rows: 400, source, panels, count: panels * LANES, gates, after: 2, apart };
+        for (first, per_gate) in [(true, false), (false, false), (true, true), (false, true)] {
+            let sizes = Sizes { rows: 400, source, panels, count: panels * LANES, gates, after: 2, per_gate };
             let case = outer_case(&sizes, (first, Loads::Lane, Medium::Buffer));
             case.check(&outer_expected(&case));
             let bits = |threads: usize| {
                 let (plan, feeds, packed) = case.plan();
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let cpu = Cpu::new(packed).unwrap();
-                let traced = pool.install(|| cpu.trace(&plan, &mut Listed::of(&plan, &feeds).unwrap()).unwrap());
+                let traced = pool.install(|| cpu.trace(&plan, &mut ListedIo::of(&plan, &feeds).unwrap()).unwrap());
                 traced.into_iter().flat_map(|(_, floats)| floats.into_iter().map(f32::to_bits)).collect::<Vec<_>>()
             };
             let one = bits(1);

@@ -5,7 +5,7 @@ use crate::kernel::Combine;
 
 #[test]
 fn gather_takes_rows_of_the_bound_table_and_ignores_tokens_outside_it() {
-    for storage in [Storage::F32, Storage::F16] {
+    for storage in [Precision::F32, Precision::F16] {
         let (rows, width, tokens) = (5, 32, vec![9, 3, 4, 10, 7, 6, 3, 0]);
         let params = Params {
             rows: 5,
@@ -51,7 +51,7 @@ fn pick_takes_each_directions_own_row() {
     let width = 2 * units;
     let bound =
         vec![("source", Data::Floats(noise(1, 4 * batch * width))), ("result", Data::Floats(noise(2, batch * width)))];
-    let case = Case { program: Program::Pick, params, sides: 2, bound };
+    let case = Case { program: Program::FinalState, params, sides: 2, bound };
     let value = |b: usize, c: usize| case.float("source", ([3, 1][c / units] * batch + b) * width + c);
     let all = (0..batch * width).map(|i| ("result", i, value(i / width, i % width)));
     case.check(&all.collect::<Vec<_>>());
@@ -62,7 +62,7 @@ fn blank_writes_zeros_where_a_direction_has_no_step() {
     for (rows, directions) in [(5, 1), (5, 2), (4001, 2)] {
         let n = |n: usize| u32::try_from(n).unwrap();
         let width = directions * 16;
-        // Each direction reads its own rows of the mask: z = 1 those from 1 + rows on.
+        // Each direction reads its own rows of the mask: z = 1 reads those from 1 + rows on.
         let live: Vec<u32> = (0..2 * rows + 2).map(|i| u32::from(i % 3 != 0)).collect();
         let mut source = noise(1, (rows + 3) * width);
         let first = [1, 1 + rows];
@@ -85,7 +85,7 @@ fn blank_writes_zeros_where_a_direction_has_no_step() {
             ("live", Data::Indices(live.clone())),
             ("result", Data::Floats(noise(2, (rows + 2) * width))),
         ];
-        let program = Program::Blank;
+        let program = Program::MaskOutputs;
         let case = Case { program, params, sides: directions, bound };
         let value = |m: usize, c: usize| if dead(m, c / 16) { 0.0 } else { case.float("source", (2 + m) * width + c) };
         let all = (0..rows * width).map(|i| ("result", width + i, value(i / width, i % width)));
@@ -119,7 +119,7 @@ fn merge_combines_two_directions() {
     }
 }
 
-/// Features of two parts of 16, of which 11 are true.
+/// Features of two parts of 16, with 11 true ones each.
 fn rowwise(f: Activation, source: Vec<f32>) -> Case {
     let rows = source.len() / 32;
     let n = u32::try_from(rows - 2).unwrap();

@@ -1,9 +1,9 @@
-//! The way back through what makes rows of rows.
+//! The backward pass of kernels that make rows of rows.
 
 use super::*;
 use crate::kernel::Training;
 
-/// So many rows of two parts of 32, of which 21 are true; what stands in the padding is no feature.
+/// Rows of two parts of 32, with 21 true features each. The padding is no feature, whatever it holds.
 fn back_case(training: Training, rows: usize, source: Vec<f32>) -> Case {
     let n = u32::try_from(rows).unwrap();
     let params = Params {
@@ -28,7 +28,7 @@ fn back_case(training: Training, rows: usize, source: Vec<f32>) -> Case {
     if training == Training::MaximumBack {
         let Data::Floats(source) = &bound[0].1 else { unreachable!() };
         let noise = noise(4, source.len());
-        // Each third is equal.
+        // Each third pair is equal.
         let other = source.iter().zip(noise).enumerate().map(|(i, (x, y))| if i % 3 == 0 { *x } else { y });
         bound.push(("other", Data::Floats(other.collect())));
     }

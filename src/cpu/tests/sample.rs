@@ -1,4 +1,4 @@
-//! `sample`, and the random numbers it draws by.
+//! `sample`, and the random numbers of its draws.
 
 use super::*;
 use crate::kernel::{Draw, NO_TOKEN};
@@ -36,7 +36,8 @@ fn gumbel_numbers_keep_their_digits_to_both_ends() {
     assert!(worst < 4e-7, "{worst}");
 }
 
-/// What is drawn from `logits`, rows of `features` numbers padded to `units`, at step 1 of a batch of that many rows.
+/// Returns the tokens drawn from `logits`, rows of `features` numbers
+/// padded to `units`, at step 1 of a batch with one row for each draw.
 fn drawn(logits: &[f32], features: u32, units: u32, draws: &[Draw]) -> Vec<u32> {
     let batch = u32::try_from(draws.len()).unwrap();
     let params = Params {

@@ -1,4 +1,5 @@
-//! Many timesteps back in a dispatch: each is the step back of the catalog, from what the one before it left.
+//! The backward pass of many timesteps in one dispatch: each is
+//! the step back of the catalog, from what the one before left.
 
 use super::back::Expected;
 use super::step_back::{CELLS, SIZES, Sizes, case_of, expected, step_back};
@@ -8,8 +9,8 @@ use crate::kernel::{StepBack, Training};
 
 const STEPS: u32 = 3;
 
-/// A case of a scan back. The directions go opposite ways through time, as a layer's do, and the second through its outputs
-/// against time.
+/// A case of a scan back. As in a layer, the directions go opposite ways
+/// through time. The second one goes through its outputs against time.
 fn scan_of(back: StepBack, sizes: Sizes) -> Case {
     let panels = u32::try_from(sizes.units / LANES).unwrap();
     let back = StepBack { tile: Tile { panels, ..back.tile }, ..back };
@@ -29,7 +30,7 @@ fn scan_of(back: StepBack, sizes: Sizes) -> Case {
     Case { program: Program::Training(Training::ScanBack(back)), params, sides, bound }
 }
 
-/// What its steps give, one after the other.
+/// Returns what its steps give, one after the other.
 #[allow(clippy::cast_possible_truncation, reason = "what the next step reads is f32")]
 fn of_steps(scan: &Case) -> Expected {
     let Training::ScanBack(back) = scan.training() else { panic!("no scan back") };
@@ -55,14 +56,14 @@ fn of_steps(scan: &Case) -> Expected {
             *first = first.wrapping_add(p.time_step_0);
             *second = second.wrapping_add(p.time_step_1);
         }
-        for row in [&mut p.before_0, &mut p.before_1, &mut p.memory_in, &mut p.memory_out] {
+        for row in [&mut p.before_0, &mut p.before_1, &mut p.cell_in, &mut p.cell_out] {
             *row -= 1;
         }
     }
     all
 }
 
-/// The sizes of which every panel is computed.
+/// Returns the sizes with all panels computed.
 fn whole() -> impl Iterator<Item = Sizes> {
     SIZES.into_iter().filter(|sizes| sizes.skip == [0, 0])
 }
@@ -80,7 +81,7 @@ fn scans_go_back_as_their_steps_do() {
 #[test]
 fn a_scan_back_holds_its_weights_where_they_are_few() {
     for cell in CELLS {
-        // All rows of the depth that an invocation multiplies, its share of the slices.
+        // All rows of the depth that an invocation multiplies: its share of the slices.
         let held = u32::try_from(16 * cell.gates() / 2).unwrap();
         if !Tile::HELD.contains(&held) {
             continue;

@@ -1,10 +1,10 @@
-//! `spread` and `spread_back` against their sentences, whose words come from a Threefry of one counter.
+//! `spread` and `spread_back` against their descriptions, with the words of a Threefry of one counter.
 
 use super::*;
 use crate::kernel::Training;
 use crate::random::threefry;
 
-/// How rows are copied: so many rows of parts, of units of which some are features; and the parts of a dispatch.
+/// How rows are copied: the rows, the units and features of their parts, and the parts of a dispatch.
 #[derive(Clone, Copy)]
 struct Sizes {
     rows: usize,
@@ -12,9 +12,9 @@ struct Sizes {
     parts: usize,
     units: usize,
     features: usize,
-    /// The first part, and how many.
+    /// The first part, and the count.
     side: [usize; 2],
-    /// Parts of a row that is copied, and of a row of copies: all, or that which the dispatch is at.
+    /// Parts of a row that is copied, and of a row of copies: all, or only the dispatch's current one.
     plain: usize,
     copies: usize,
 }
@@ -44,7 +44,7 @@ impl Sizes {
         }
     }
 
-    /// By what copy `gate` multiplies unit `unit` of a part of row `m`.
+    /// Returns the factor of unit `unit` of a part of row `m` in copy `gate`.
     fn factor(&self, m: usize, part: usize, gate: usize, unit: usize) -> f64 {
         let n = |n: usize| u32::try_from(n).unwrap();
         let feature = 1000 + n((gate * self.parts + part) * self.features + unit);
@@ -52,7 +52,7 @@ impl Sizes {
         if unit < self.features && word >= TOKEN { 1.25 } else { 0.0 }
     }
 
-    /// Where a unit of a part is, of a row that is copied and of copy `gate`, with rows counted by side.
+    /// Returns the places of a unit of a part, in a row that is copied and in copy `gate`. Rows are counted by side.
     fn places(&self, [plain, copies]: [u32; 2], m: usize, part: usize, gate: usize, unit: usize) -> [usize; 2] {
         let row = (plain as usize + m) * self.plain + part % self.plain;
         let copied = (copies as usize + m) * self.copies + part % self.copies;

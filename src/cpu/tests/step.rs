@@ -17,14 +17,14 @@ pub(super) struct Sizes {
     pub(super) sides: usize,
 }
 
-/// A case of a recurrent kernel: rows 0 and 1 are read and 2 and 3 written (swapped for z = 1), gates are chunk rows
-/// 1 and 2, the weights begin two panels into their window.
+/// A case of a recurrent kernel. Rows 0 and 1 are read, and 2 and 3 written (swapped for z
+/// = 1). Gates are chunk rows 1 and 2, and the weights begin two panels into their window.
 pub(super) fn step_case(program: Program, s: Sizes) -> Case {
     let (kernel, mask, cell) = (program.kernel(), program.mask(), cell_of(&program));
     let product_gates = program.product_gates() as usize;
     let panels = s.units / LANES - s.skip[0] - s.skip[1];
     let hidden = if kernel == Kernel::Step { s.depth } else { s.units };
-    let memory = if kernel == Kernel::StepProject { s.depth } else { s.units };
+    let cell_state = if kernel == Kernel::StepProject { s.depth } else { s.units };
     let panel_rows = s.depth + program.rows_after_depth() as usize;
     let weights = (2 + (s.sides - 1) * (panels + 1) + panels) * panel_rows * product_gates * LANES;
     let small = |x: f32| x / (s.depth as f32).sqrt();
@@ -39,7 +39,7 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
         "kept" => Data::Floats(noise(5, 7 * s.batch * s.units * kept_gates(cell) as usize)),
         "hidden" => Data::Floats(noise(3, 4 * s.batch * s.directions * hidden)),
         "source" => Data::Floats(noise(6, (s.direction + s.sides) * s.batch * s.depth * product_gates)),
-        _ => Data::Floats(noise(4, 3 * s.batch * s.directions * memory)),
+        _ => Data::Floats(noise(4, 3 * s.batch * s.directions * cell_state)),
     };
     let bound = program.bindings().skip(1).map(|binding| (binding.role.name(), data(binding.role.name()))).collect();
     let n = |n: usize| u32::try_from(n).unwrap();
@@ -62,8 +62,8 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
         gates_1: 2,
         live_0: 1,
         live_1: 2,
-        memory_in: 0,
-        memory_out: 1,
+        cell_in: 0,
+        cell_out: 1,
         kept_0: 6,
         kept_1: 5,
         ..Params::default()
@@ -71,16 +71,16 @@ pub(super) fn step_case(program: Program, s: Sizes) -> Case {
     Case { program, params, sides: s.sides, bound }
 }
 
-/// `f`, `g` and `h` of a cell; what goes into the first two is bounded.
+/// Returns `f`, `g` and `h` of a cell. The inputs of the first two are clipped.
 fn functions(variant: Variant) -> [impl Fn(f64) -> f64; 3] {
     let most = variant.clip.map_or(f64::INFINITY, |clip| f64::from(clip.get()));
     let [f, g, h] = variant.functions.each();
     [(f, most), (g, most), (h, f64::INFINITY)].map(|(f, most)| move |x: f64| activation(f, x.clamp(-most, most)))
 }
 
-/// What a cell makes one unit's new state of.
+/// The inputs of a cell for one unit's new state.
 struct Unit {
-    /// By gate, as the two that follow.
+    /// By gate, as the next two.
     x: Vec<f64>,
     r: Vec<f64>,
     peephole: Vec<f64>,
@@ -89,7 +89,7 @@ struct Unit {
 }
 
 impl Unit {
-    /// The hidden state, and an LSTM's cell state.
+    /// Returns the hidden state, and an LSTM's cell state.
     fn step(&self, cell: Cell, variant: Variant) -> (f64, Option<f64>) {
         let [f, g, h] = functions(variant);
         let gate = |i: usize, c: f64| f(self.x[i] + self.r[i] + self.peephole[i] * c);
@@ -112,7 +112,7 @@ impl Unit {
     }
 }
 
-/// What the catalog says of a recurrent kernel.
+/// Returns what the catalog says of a recurrent kernel.
 fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
     let p = &case.params;
     let [batch, depth, units, directions] = [p.batch, p.depth, p.units, p.directions].map(|n| n as usize);
@@ -132,12 +132,12 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                     let panel = (gates * batch + b) * (units / LANES) + n / LANES;
                     case.float("gates", (panel * cell.gates() + g) * LANES + n % LANES)
                 };
-                // Copies are in rows of directions, each laid out as a row of gates.
+                // Copies are in rows of directions, each laid out like a row of gates.
                 let copied = |gates: usize, g: usize, k: usize| {
                     (d * batch + b) * depth * gates + (k / LANES * gates + g) * LANES + k % LANES
                 };
                 let from = |name: &'static str, row: usize, gates: usize, g: usize| {
-                    product(case, gates, [panel, g, n % LANES], |k| match case.program.is_apart() {
+                    product(case, gates, [panel, g, n % LANES], |k| match case.program.is_per_gate() {
                         true => case.float("source", copied(gates, g, k)),
                         false => case.float(name, deep(row, k)),
                     })
@@ -148,17 +148,17 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                 match kernel {
                     Kernel::StepReset => {
                         let gate = |i| f(x(i) + from("hidden", source, 2, i));
-                        expected.push(("memory", own(MEMORY_RESET), gate(0) * h()));
-                        expected.push(("memory", own(MEMORY_UPDATE), gate(1)));
+                        expected.push(("scratch", own(SCRATCH_RESET), gate(0) * h()));
+                        expected.push(("scratch", own(SCRATCH_UPDATE), gate(1)));
                     }
                     Kernel::StepNew => {
-                        let new = g(x(2) + from("memory", MEMORY_RESET, 1, 0));
-                        let z = case.float("memory", own(MEMORY_UPDATE));
+                        let new = g(x(2) + from("scratch", SCRATCH_RESET, 1, 0));
+                        let z = case.float("scratch", own(SCRATCH_UPDATE));
                         let value = if dead { h() } else { (1.0 - z) * new + z * h() };
                         expected.push(("hidden", own(target), value));
                     }
                     Kernel::StepProject => {
-                        let value = if dead { h() } else { from("memory", MEMORY_UNPROJECTED, 1, 0) };
+                        let value = if dead { h() } else { from("cell_state", CELL_UNPROJECTED, 1, 0) };
                         expected.push(("hidden", own(target), value));
                     }
                     _ => {
@@ -171,7 +171,7 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                                 Peepholes::Diagonal => each(&|i| weight(case, 4, [panel, depth + 1, i, n % LANES])),
                             },
                             h: if case.program.states() == Some(StateKind::Projected) { f64::NAN } else { h() },
-                            c: if cell == Cell::Lstm { case.float("memory", own(p.memory_in as usize)) } else { 0.0 },
+                            c: if cell == Cell::Lstm { case.float("cell_state", own(p.cell_in as usize)) } else { 0.0 },
                         };
                         if case.program.bindings().any(|binding| binding.role == Role::Kept) {
                             let (x, r) = (&unit.x, &unit.r);
@@ -184,14 +184,14 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
                             let at = |g: usize| (panel * kept.len() + g) * LANES + n % LANES;
                             expected.extend((0..kept.len()).map(|g| ("kept", at(g), kept[g])));
                         }
-                        let (new, memory) = unit.step(cell, variant);
-                        let memory = memory.map(|c| if dead { unit.c } else { c });
+                        let (new, cell_state) = unit.step(cell, variant);
+                        let cell_state = cell_state.map(|c| if dead { unit.c } else { c });
                         if case.program.states() == Some(StateKind::Projected) {
-                            expected.push(("memory", own(MEMORY_UNPROJECTED), if dead { 0.0 } else { new }));
+                            expected.push(("cell_state", own(CELL_UNPROJECTED), if dead { 0.0 } else { new }));
                         } else {
                             expected.push(("hidden", own(target), if dead { h() } else { new }));
                         }
-                        expected.extend(memory.map(|c| ("memory", own(p.memory_out as usize), c)));
+                        expected.extend(cell_state.map(|c| ("cell_state", own(p.cell_out as usize), c)));
                     }
                 }
             }
@@ -203,36 +203,36 @@ fn step_expected(case: &Case) -> Vec<(&'static str, usize, f64)> {
 /// A step with a plain cell.
 pub(super) fn step(cell: Cell, states: StateKind) -> Program {
     let (variant, mask) = (Variant::plain(cell), Mask::All);
-    let (matrix, tile) = (Matrix::buffer(Storage::F32), Tile::NONE);
-    Program::Step(Step { cell, variant, states, mask, keeps: false, apart: false, matrix, tile })
+    let (matrix, tile) = (Matrix::buffer(Precision::F32), Tile::NONE);
+    Program::Step(Step { cell, variant, states, mask, keeps: false, per_gate: false, matrix, tile })
 }
 
-/// The same step, which keeps what its way back needs.
+/// Makes the step keep what its backward pass needs.
 fn keeping(mut program: Program) -> Program {
     let Program::Step(step) = &mut program else { panic!("{program:?} keeps nothing") };
     step.keeps = true;
     program
 }
 
-/// The same recurrent kernel, whose gates multiply copies.
-fn apart(mut program: Program) -> Program {
+/// Makes the gates of the recurrent kernel multiply copies.
+fn per_gate(mut program: Program) -> Program {
     match &mut program {
-        Program::Step(Step { apart, .. })
-        | Program::StepReset(Half { apart, .. })
-        | Program::StepNew(Half { apart, .. }, _) => *apart = true,
+        Program::Step(Step { per_gate, .. })
+        | Program::StepReset(Half { per_gate, .. })
+        | Program::StepNew(Half { per_gate, .. }, _) => *per_gate = true,
         other => panic!("{other:?} multiplies no copies"),
     }
     program
 }
 
-/// Every recurrent kernel with every cell it takes, plain and without a mask.
+/// Returns every recurrent kernel with every cell it takes, plain and without a mask.
 fn recurrent() -> Vec<Program> {
-    let (matrix, tile, mask) = (Matrix::buffer(Storage::F32), Tile::NONE, Mask::All);
-    let half = Half { variant: Variant::plain(Cell::Gru(Reset::Before)), apart: false, matrix, tile };
+    let (matrix, tile, mask) = (Matrix::buffer(Precision::F32), Tile::NONE, Mask::All);
+    let half = Half { variant: Variant::plain(Cell::Gru(Reset::Before)), per_gate: false, matrix, tile };
     vec![
         step(Cell::Rnn, StateKind::Hidden),
         step(Cell::Gru(Reset::After), StateKind::Hidden),
-        step(Cell::Lstm, StateKind::Memory),
+        step(Cell::Lstm, StateKind::Cell),
         step(Cell::Lstm, StateKind::Projected),
         Program::StepProject(StepProject { mask, matrix, tile }),
         Program::StepReset(half),
@@ -240,7 +240,7 @@ fn recurrent() -> Vec<Program> {
     ]
 }
 
-/// The cell of a recurrent kernel: that of a projection is an LSTM.
+/// Returns the cell of a recurrent kernel, an LSTM for a projection.
 fn cell_of(program: &Program) -> Cell {
     program.cell().map_or(Cell::Lstm, |(cell, _)| cell)
 }
@@ -259,8 +259,8 @@ fn with_variant(mut program: Program, of_it: Variant) -> Program {
     program
 }
 
-/// The same with a mask, where there may be one, and a storage.
-fn of(program: Program, of_it: Mask, storage: Storage) -> Program {
+/// Sets the mask, if the program may have one, and the storage.
+fn of(program: Program, of_it: Mask, storage: Precision) -> Program {
     let mut program = program.with_matrix(Matrix::buffer(storage));
     if let Program::Step(Step { mask, .. })
     | Program::StepNew(_, mask)
@@ -271,7 +271,8 @@ fn of(program: Program, of_it: Mask, storage: Storage) -> Program {
     program
 }
 
-/// Cells with each of their functions replaced, with a clip, with all an LSTM's options one by one and together.
+/// Returns programs with variants of their cell: each function
+/// replaced, a clip, and an LSTM's options one by one and together.
 fn departures(plain: Program) -> Vec<Program> {
     let plain_variant = variant_of(&plain);
     let plain_functions = plain_variant.functions;
@@ -311,7 +312,7 @@ fn departures(plain: Program) -> Vec<Program> {
     variants.into_iter().map(|variant| with_variant(plain, variant)).collect()
 }
 
-/// The values of a case, as the catalog says them.
+/// Returns the values of a case, as the catalog describes them.
 fn values(case: &Case) -> Vec<f64> {
     step_expected(case).into_iter().map(|(_, _, value)| value).collect()
 }
@@ -322,7 +323,7 @@ fn steps_do_what_the_catalog_says() {
     let mut cases = 0;
     for plain in recurrent() {
         for mask in [Mask::All, Mask::Live].into_iter().take(if plain.kernel() == Kernel::StepReset { 1 } else { 2 }) {
-            for storage in [Storage::F32, Storage::F16] {
+            for storage in [Precision::F32, Precision::F16] {
                 for sizes in [
                     one,
                     Sizes { batch: 7, units: 48, depth: 48, directions: 2, sides: 2, ..one },
@@ -354,8 +355,8 @@ fn cells_that_depart_from_their_plain_equations_do_what_the_catalog_says() {
         let masks: &[_] = if plain.kernel() == Kernel::StepReset { &[Mask::All] } else { &[Mask::All, Mask::Live] };
         for (program, mask) in departures(plain).into_iter().flat_map(|p| masks.iter().map(move |mask| (p, *mask))) {
             for (storage, sizes) in [
-                (Storage::F32, Sizes { batch: 7, units: 48, depth: 48, directions: 2, sides: 2, ..one }),
-                (Storage::F16, Sizes { batch: 5, units: 64, depth: 64, skip: [1, 1], ..one }),
+                (Precision::F32, Sizes { batch: 7, units: 48, depth: 48, directions: 2, sides: 2, ..one }),
+                (Precision::F16, Sizes { batch: 5, units: 64, depth: 64, skip: [1, 1], ..one }),
             ] {
                 let case = step_case(of(program, mask, storage), sizes);
                 let control = step_case(of(plain, mask, storage), sizes);
@@ -366,7 +367,7 @@ fn cells_that_depart_from_their_plain_equations_do_what_the_catalog_says() {
             }
         }
     }
-    // RNN 4, GRU 3 and 2 and 2 (its first half without masks), LSTM 7 before a projection or without one.
+    // RNN 4, GRU 3 and 2 and 2 (its first half has no masks), LSTM 7 before a projection or without one.
     assert_eq!(cases, 2 * (2 * (4 + 3 + 2 + 7 + 7) + 2), "departures × masks × sizes");
 }
 
@@ -387,7 +388,7 @@ fn gates_of_a_step_multiply_copies_of_their_own() {
             ]
             .map(|sizes| (mask, sizes))
         }) {
-            let case = step_case(apart(of(plain, mask, Storage::F32)), sizes);
+            let case = step_case(per_gate(of(plain, mask, Precision::F32)), sizes);
             case.check(&step_expected(&case));
         }
     }
@@ -405,11 +406,11 @@ fn steps_keep_what_their_way_back_needs() {
     let steps = [
         step(Cell::Rnn, StateKind::Hidden),
         step(Cell::Gru(Reset::After), StateKind::Hidden),
-        step(Cell::Lstm, StateKind::Memory),
+        step(Cell::Lstm, StateKind::Cell),
     ];
     for (plain, sizes) in steps.into_iter().flat_map(|step| sizes.map(|sizes| (step, sizes))) {
         for mask in [Mask::All, Mask::Live] {
-            let case = step_case(keeping(of(plain, mask, Storage::F32)), sizes);
+            let case = step_case(keeping(of(plain, mask, Precision::F32)), sizes);
             case.check(&step_expected(&case));
         }
     }
@@ -420,10 +421,10 @@ fn a_step_shared_by_threads_is_the_same_step() {
     let sizes = Sizes { batch: 37, units: 192, skip: [0, 0], depth: 192, directions: 2, direction: 0, sides: 2 };
     for plain in recurrent() {
         let mask = if plain.kernel() == Kernel::StepReset { Mask::All } else { Mask::Live };
-        let lstm = Some(plain).filter(|plain| plain.states() == Some(StateKind::Memory));
+        let lstm = Some(plain).filter(|plain| plain.states() == Some(StateKind::Cell));
         let last = lstm.and_then(|plain| departures(plain).pop());
         for program in std::iter::once(plain).chain(last) {
-            let case = step_case(of(program, mask, Storage::F32), sizes);
+            let case = step_case(of(program, mask, Precision::F32), sizes);
             case.check(&step_expected(&case));
         }
     }

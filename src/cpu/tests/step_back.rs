@@ -1,4 +1,4 @@
-//! A timestep back: every cell, mask and option, on sizes that straddle blocks and panels.
+//! The backward pass of a timestep: every cell, mask and option, on sizes that straddle blocks and panels.
 
 use super::back::{At, Expected, Known, departures, found, peepholes};
 use super::*;
@@ -29,12 +29,13 @@ pub(super) fn step_back(cell: Cell) -> StepBack {
         cell,
         variant,
         mask,
-        matrix: Matrix::buffer(Storage::F32),
+        matrix: Matrix::buffer(Precision::F32),
         tile: Tile { rows: 2, slices: 2, ..Tile::NONE },
     }
 }
 
-/// A case of a step back. In the padding of gradients and states, and in what dead rows kept, stands what must not be read.
+/// A case of a step back. The padding of gradients and states,
+/// and what dead rows kept, hold values that must not be read.
 pub(super) fn case_of(back: StepBack, s: Sizes) -> Case {
     let program = Program::Training(Training::StepBack(back));
     let (gates, kept, width) = (back.cell.gates(), kept_gates(back.cell) as usize, s.directions * s.units);
@@ -57,7 +58,7 @@ pub(super) fn case_of(back: StepBack, s: Sizes) -> Case {
         "gates" | "recurrent" => Data::Floats(noise(3, 8 * s.batch * depth)),
         "live" => Data::Indices(live.clone()),
         "hidden" => padded_noise(6, 11 * s.batch * width),
-        "memory" => padded_noise(7, 7 * s.batch * width),
+        "cell_state" => padded_noise(7, 7 * s.batch * width),
         "delta" => padded_noise(8, 7 * s.batch * width),
         "kept" => kept_rows(),
         "past" => padded_noise(9, 2 * s.batch * width),
@@ -85,8 +86,8 @@ pub(super) fn case_of(back: StepBack, s: Sizes) -> Case {
         gates_1: n(GATES[1]),
         live_0: n(LIVE[0]),
         live_1: n(LIVE[1]),
-        memory_in: 5,
-        memory_out: 6,
+        cell_in: 5,
+        cell_out: 6,
         before_0: 9,
         before_1: 10,
         kept_0: n(KEPT[0]),
@@ -96,7 +97,7 @@ pub(super) fn case_of(back: StepBack, s: Sizes) -> Case {
     Case { program, params, sides: s.sides, bound }
 }
 
-/// What the catalog says of a step back.
+/// Returns what the catalog says of a step back.
 pub(super) fn expected(case: &Case) -> Expected {
     let Training::StepBack(back) = case.training() else { panic!("no step back") };
     let p = &case.params;
@@ -125,7 +126,7 @@ pub(super) fn expected(case: &Case) -> Expected {
                     let row = [p.before_0, p.before_1][unit.z];
                     [case.float("hidden", case.state_at(unit, row)), 0.0]
                 }
-                Cell::Lstm => [p.memory_in, p.memory_out].map(|row| case.float("memory", case.state_at(unit, row))),
+                Cell::Lstm => [p.cell_in, p.cell_out].map(|row| case.float("cell_state", case.state_at(unit, row))),
             },
             peepholes: peepholes(case, unit, panel, p.units as usize),
             dh: through + case.float("past", past) + above,

@@ -31,7 +31,7 @@ fn the_rows_of_all_timesteps_are_added_up() {
 
 #[test]
 fn the_rows_of_a_token_are_added_up() {
-    // Rows of the call, of which the dispatch has some; tokens of the table, of which it has some; places in the order.
+    // Rows of the call and those in the dispatch; tokens of the table and those in the dispatch; places in the order.
     for (all, [source, rows], vocabulary, [token, tokens], [offset, count], first) in [
         (9, [2, 5], 6, [1, 4], [1, 7], true),
         (40, [0, 40], 10, [0, 10], [0, 40], false),

@@ -1,4 +1,4 @@
-//! Gradients become new weights: `squares`, `total`, `update` and `tie` against their sentences.
+//! Gradients become new weights: `squares`, `total`, `update` and `tie` against their descriptions.
 
 use super::*;
 use crate::kernel::{NO_ROLE, Training, padded};
@@ -8,7 +8,7 @@ fn n(n: usize) -> u32 {
     u32::try_from(n).unwrap()
 }
 
-/// The numbers of two roles, all of them apart.
+/// The numbers of two roles, all different.
 fn scalars(clip_norm: f32) -> [Scalars; 2] {
     let first = Scalars {
         penalty: 0.1,
@@ -31,14 +31,15 @@ fn scalars(clip_norm: f32) -> [Scalars; 2] {
     [first, Scalars { penalty: 0.0, coupled: 0.0, decoupled: 0.01, direct: 0.1, through: 0.02, ..first }]
 }
 
-/// Panels that an update goes by: their rows, elements of a row, and the class of each element.
+/// Panels that an update covers: their rows, elements of a row, and the class of each element.
 struct Place {
     params: Params,
     elements: usize,
 }
 
 impl Place {
-    /// `panels` panels of `depth` rows, the bias and `extra` rows of peepholes, of `gates` gates, from panel 1 on.
+    /// Returns `panels` panels of `depth` rows, the bias and `extra`
+    /// rows of peepholes, with `gates` gates, from panel 1 on.
     fn matrix([panels, depth, extra, gates]: [usize; 4], roles: [u32; 3]) -> Self {
         let (rows, width) = (depth + 1 + extra, gates * LANES);
         let params = Params {
@@ -77,7 +78,7 @@ impl Place {
         (self.params.source_0 * self.params.units) as usize
     }
 
-    /// The role of an element, counted from the first, and the place of its norm.
+    /// Returns the role of an element, counted from the first, and the place of its norm.
     fn of(&self, i: usize) -> Option<(usize, usize)> {
         let p = &self.params;
         let row = (p.source_0 + n(i) / p.units) % p.count;
@@ -148,7 +149,7 @@ fn a_total_of_no_numbers_at_all_shows() {
     }
 }
 
-/// A weight after an update, and what is kept of it.
+/// Returns a weight after an update, and its moments.
 fn updated(rule: Rule, s: &Scalars, square: f64, [w, g]: [f64; 2], kept: &[f64]) -> (f64, Vec<f64>) {
     let of = |x: f32| f64::from(x);
     let mut g = g + of(s.penalty) * w;
@@ -206,10 +207,10 @@ fn rules() -> Vec<Rule> {
     rules
 }
 
-/// An update at `place` with the squares of norms `norms`.
+/// Returns an update at `place`, with the squares of norms `norms`.
 fn update(rule: Rule, place: &Place, clip_norm: f32, norms: [f32; 3]) -> Case {
     let groups = (place.params.rows * place.params.units).div_ceil(256);
-    // Two rows of workgroups, the last of them not full.
+    // Two rows of workgroups, and the last row is not full.
     let params = Params { steps: groups.div_ceil(2), ..place.params };
     let names = ["moment", "second_moment", "third_moment"];
     let kept = names.into_iter().zip(rule.moments()).zip(4..);
@@ -220,7 +221,7 @@ fn update(rule: Rule, place: &Place, clip_norm: f32, norms: [f32; 3]) -> Case {
         ("result", Data::Floats(noise(2, place.elements))),
     ];
     bound.extend(kept.map(|((name, _), seed)| {
-        // No mean of squares is less than the square of a mean.
+        // A mean of squares is never less than the square of a mean.
         let kept = noise(seed, place.elements).into_iter().map(|x| 0.1 + 0.05 * x);
         (name, Data::Floats(kept.collect()))
     }));
@@ -263,7 +264,7 @@ fn nothing_moves_where_the_norm_is_no_number() {
 
 #[test]
 fn a_tensor_of_two_layouts_becomes_one() {
-    // A table of vectors, and a linear layer's matrix of as many units: more columns than a panel is wide, parts.
+    // A table of vectors, and a linear layer's matrix with as many units: more columns than a panel is wide, in parts.
     let (rows, columns, part) = (37, 22, 11);
     let (width, deep) = (32, 2 * padded(part));
     let panel = (deep + 1) * LANES;
@@ -271,7 +272,7 @@ fn a_tensor_of_two_layouts_becomes_one() {
     let matrix = |row: usize, column: usize| {
         16 + row / LANES * panel + (column / part * padded(part) + column % part) * LANES + row % LANES
     };
-    // And the gates of a cell.
+    // The gates of a cell as well.
     let gates = |row: usize, column: usize| {
         let (gate, unit) = (row / 18, row % 18);
         5 + unit / LANES * (3 * 2 * LANES) + (column * 2 + gate) * LANES + unit % LANES

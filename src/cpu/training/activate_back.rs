@@ -1,4 +1,4 @@
-//! The way back through an elementwise function.
+//! The backward pass of an elementwise function.
 
 use pulp::Arch;
 

@@ -1,7 +1,7 @@
-//! The way back through the pointwise half of a timestep: what all its kernels share.
+//! The backward pass of the pointwise half of a timestep: the part that all its kernels share.
 //!
-//! A rule says what becomes of one panel of one row. Here are the rows of each binding, dead rows, padding and threads.
-//! Knows no cell.
+//! A rule computes one panel of one row. This file has the rows of
+//! each binding, dead rows, padding and threads. Knows no cell.
 
 use std::mem;
 
@@ -13,20 +13,20 @@ use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role};
 use crate::platform::parallel::*;
 
-/// What a dispatch may write.
+/// The bindings that a dispatch may write.
 const WRITTEN: [Role; 6] = [Role::Gates, Role::New, Role::Recurrent, Role::Result, Role::Direct, Role::Carry];
 
-/// A kernel's way back through a panel of a row that has a step.
+/// A kernel's backward pass of a panel, in a live row.
 pub(super) trait Rule: Copy + Send + Sync {
     /// Gates of the bindings `gates` and `recurrent`.
     const GATES: [usize; 2];
-    /// How many of them it writes, the first ones.
+    /// How many gates it writes, from the first on.
     const WRITES: usize = 4;
 
     fn back<S: Simd>(self, simd: S, panel: &mut Panel<'_>);
 }
 
-/// A panel of a row, `[16]` of each binding, `[G][16]` of gates; nothing of what is not bound.
+/// A panel of a row: `[16]` of each binding, and `[G][16]` of gates. Roles without a binding are empty.
 pub(super) struct Panel<'a> {
     pub(super) gates: &'a mut [f32],
     pub(super) new: &'a mut [f32],
@@ -38,12 +38,12 @@ pub(super) struct Panel<'a> {
     pub(super) delta: &'a [f32],
     pub(super) hidden: &'a [f32],
     /// The cell state before the step and after it.
-    pub(super) memory: [&'a [f32]; 2],
+    pub(super) cell_state: [&'a [f32]; 2],
     pub(super) peepholes: &'a [f32],
 }
 
 impl Panel<'_> {
-    /// Register `at` of the gradient of the state after the step.
+    /// Returns register `at` of the gradient of the state after the step.
     #[inline(always)]
     pub(super) fn dh<S: Simd>(&self, simd: S, at: usize) -> S::f32s {
         let mut dh = S::as_simd_f32s(self.product).0[at];
@@ -55,7 +55,7 @@ impl Panel<'_> {
         dh
     }
 
-    /// Nothing goes into a dead step: the gradient of the state goes past it, and that of the cell state stays.
+    /// Handles a dead step: the gradient of the state bypasses it, and that of the cell state stays.
     #[inline(always)]
     fn pass<S: Simd>(&mut self, simd: S) {
         for at in 0..self.direct.len() / S::F32_LANES {
@@ -67,7 +67,7 @@ impl Panel<'_> {
         }
     }
 
-    /// Zeros from unit `size` on, of `gates` gates at most.
+    /// Writes zeros from unit `size` on, of at most `gates` gates.
     #[inline(always)]
     fn end(&mut self, size: usize, gates: usize) {
         for written in [&mut *self.gates, self.new, self.recurrent, self.result, self.direct, self.carry] {
@@ -76,7 +76,7 @@ impl Panel<'_> {
     }
 }
 
-/// How long one thread takes for a dispatch of any of these kernels.
+/// Returns how long one thread takes for a dispatch of any of these kernels.
 pub(super) fn ns(params: &Params, gates: u32, sides: usize) -> usize {
     // The functions and their derivatives.
     2 * threads::pointwise_ns(params.batch as usize * params.units as usize * gates as usize * sides)
@@ -116,7 +116,7 @@ pub(super) fn run<R: Rule>(arch: Arch, bound: &mut Bound<'_>, rule: R) {
     });
 }
 
-/// The first `len` elements of `rest`, which keeps the others; nothing of nothing.
+/// Splits off the first `len` elements of `rest`, or nothing if it is empty.
 fn piece<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     let data = mem::take(rest);
     let len = len.min(data.len());
@@ -131,7 +131,7 @@ struct Side<'a> {
     product: Rows<'a>,
     delta: Rows<'a>,
     hidden: Rows<'a>,
-    memory: [Rows<'a>; 2],
+    cell_state: [Rows<'a>; 2],
     /// Panels at equal distances.
     peepholes: Rows<'a>,
     live: &'a [u32],
@@ -140,7 +140,7 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// What direction `z` of the dispatch reads.
+    /// Returns what direction `z` of the dispatch reads.
     fn of(bound: &'a Bound<'_>, p: &Params, z: usize) -> Self {
         let [batch, units, directions] = [p.batch, p.units, p.directions].map(|n| n as usize);
         let (d, width) = (p.direction as usize + z, directions * units);
@@ -157,7 +157,7 @@ impl<'a> Side<'a> {
             product: rows(Role::Product, d * batch * units, units),
             delta: state(Role::Delta, [p.target_0, p.target_1][z]),
             hidden: state(Role::Hidden, [p.source_0, p.source_1][z]),
-            memory: [state(Role::Memory, p.memory_in), state(Role::Memory, p.memory_out)],
+            cell_state: [state(Role::CellState, p.cell_in), state(Role::CellState, p.cell_out)],
             peepholes: rows(Role::Peepholes, first * panel + (p.depth as usize + 1) * panel_gates, panel),
             live: live.get([p.live_0, p.live_1][z] as usize * batch..).unwrap_or_default(),
             features: p.features as usize,
@@ -196,7 +196,7 @@ impl<R: Rule> WithSimd for Share<'_, R> {
                     product: units_of(side.product, b, column),
                     delta: units_of(side.delta, b, column),
                     hidden: units_of(side.hidden, b, column),
-                    memory: [units_of(side.memory[0], b, column), units_of(side.memory[1], b, column)],
+                    cell_state: [units_of(side.cell_state[0], b, column), units_of(side.cell_state[1], b, column)],
                     peepholes: match side.peepholes.stride {
                         0 => &[],
                         _ => side.peepholes.part(column / LANES, 0, R::GATES[0] * LANES),
@@ -215,13 +215,13 @@ impl<R: Rule> WithSimd for Share<'_, R> {
     }
 }
 
-/// A panel of what is written, `gates` times 16 elements; nothing of nothing.
+/// Returns a panel of what is written, `gates` times 16 elements, or nothing if it is empty.
 #[inline(always)]
 fn own(data: &mut [f32], unit: usize, gates: usize) -> &mut [f32] {
     if data.is_empty() { data } else { &mut data[unit * gates..][..gates * LANES] }
 }
 
-/// A panel of what is read; nothing of nothing.
+/// Returns a panel of what is read, or nothing if there are no rows.
 #[inline(always)]
 fn units_of(rows: Rows<'_>, row: usize, column: usize) -> &[f32] {
     if rows.stride == 0 { &[] } else { rows.part(row, column, LANES) }

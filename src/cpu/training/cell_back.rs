@@ -1,4 +1,4 @@
-//! The way back through the cell of a timestep of an LSTM that projects its state.
+//! The backward pass of the cell of a timestep of an LSTM that projects its state.
 
 use pulp::{Arch, Simd};
 
@@ -40,7 +40,7 @@ impl<F: Curves> Rule for Projected<F> {
                 simd,
                 Known {
                     kept: of_gates(panel.gates),
-                    states: panel.memory.map(|memory| S::as_simd_f32s(memory).0[at]),
+                    states: panel.cell_state.map(|cell_state| S::as_simd_f32s(cell_state).0[at]),
                     peepholes: of_gates(panel.peepholes),
                     dh: panel.dh(simd, at),
                     carried: S::as_simd_f32s(panel.carry).0[at],

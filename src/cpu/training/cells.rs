@@ -1,4 +1,4 @@
-//! The way back through each cell, on SIMD registers. The equations are those of `kernel::catalog`.
+//! The backward pass of each cell, on SIMD registers. The equations are those of `kernel::catalog`.
 //!
 //! Knows no buffer.
 
@@ -11,48 +11,48 @@ use crate::cpu::gates::{CELL, FORGET, INPUT, OUTPUT};
 pub(in crate::cpu) const RESET: usize = 0;
 pub(in crate::cpu) const UPDATE: usize = 1;
 pub(in crate::cpu) const NEW: usize = 2;
-/// Behind the input product of the new gate the recurrent one is kept.
+/// The recurrent product of the new gate is kept behind its input product.
 const NEW_RECURRENT: usize = 3;
 
-/// What a step back knows of a register of units.
+/// The inputs of a step back, for a register of units.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Known<V> {
     /// What the step kept, by gate.
     pub(in crate::cpu) kept: [V; 4],
-    /// States of the step: of a GRU the hidden one before it; of an LSTM the cell state before it and after it.
+    /// States of the forward step: a GRU's hidden state before it, or an LSTM's cell states before and after it.
     pub(in crate::cpu) states: [V; 2],
     /// Peepholes, by gate.
     pub(in crate::cpu) peepholes: [V; 4],
     /// The gradient of the hidden state after the step.
     pub(in crate::cpu) dh: V,
-    /// That of the cell state.
+    /// The gradient of the cell state.
     pub(in crate::cpu) carried: V,
 }
 
-/// What it finds.
+/// The results of a step back.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Found<V> {
     /// δ, by gate.
     pub(in crate::cpu) delta: [V; 4],
     /// δ of the new gate of a GRU's recurrent product.
     pub(in crate::cpu) recurrent: V,
-    /// The gradients of the states before the step, but for what goes through products.
+    /// The gradients of the states before the step, without the parts that go through products.
     pub(in crate::cpu) past: [V; 2],
-    /// The hidden state that an LSTM shows.
+    /// The hidden state that an LSTM outputs.
     pub(in crate::cpu) shown: V,
 }
 
-/// A cell's way back.
+/// The backward pass of a cell.
 pub(in crate::cpu) trait Cell: Copy + Send + Sync {
     /// Gates that a step keeps.
     const KEPT: usize;
     /// Gates of δ.
     const DELTAS: usize;
-    /// How many states of the step it reads.
+    /// How many states of the forward step it reads.
     const STATES: usize;
     /// Whether there is a cell state.
     const CARRIES: bool = false;
-    /// Whether δ of the recurrent product is another one.
+    /// Whether δ of the recurrent product differs from that of the input product.
     const APART: bool = false;
 
     fn back<S: Simd>(self, simd: S, known: Known<S::f32s>) -> Found<S::f32s>;
@@ -92,8 +92,8 @@ impl<F: Curves> Cell for Lstm<F> {
         let (one, zero) = (simd.splat_f32s(1.0), simd.splat_f32s(0.0));
         let mut sums = kept;
         if F::PEEPHOLES {
-            for (gate, memory) in [(INPUT, old), (FORGET, old), (OUTPUT, new)] {
-                sums[gate] = simd.mul_add_e_f32s(peepholes[gate], memory, sums[gate]);
+            for (gate, cell_state) in [(INPUT, old), (FORGET, old), (OUTPUT, new)] {
+                sums[gate] = simd.mul_add_e_f32s(peepholes[gate], cell_state, sums[gate]);
             }
         }
         let [input, input_slope] = self.0.f_at(simd, sums[INPUT]);

@@ -1,5 +1,5 @@
-//! What gates and states go through, with its derivative: a cell's own functions, compiled in, or those that a program
-//! names.
+//! The functions of gates and states with their derivatives: a
+//! cell's own functions, compiled in, or those that a program names.
 //!
 //! Knows no rule and no buffer.
 
@@ -9,7 +9,8 @@ use crate::cell::{Activation, Coupling};
 use crate::cpu::functions::{Functions, General, Plain, Relu, Tanh};
 use crate::cpu::math::{apply, bounded, derivative, relu, sigmoid, tanh};
 
-/// Functions of a cell, each at x with its derivative there. A function that a cell does not have is the identity.
+/// The functions of a cell, each with its value and its derivative
+/// at x. A function that a cell does not have is the identity.
 pub(in crate::cpu) trait Curves: Functions {
     fn f_at<S: Simd>(self, simd: S, x: S::f32s) -> [S::f32s; 2];
 
@@ -23,7 +24,7 @@ pub(in crate::cpu) trait Curves: Functions {
         [x, simd.splat_f32s(1.0)]
     }
 
-    /// Whether the forget gate is what the input gate leaves.
+    /// Whether the forget gate is 1 minus the input gate.
     #[inline(always)]
     fn is_coupled(self) -> bool {
         false
@@ -72,7 +73,7 @@ impl Curves for Plain {
     }
 }
 
-/// A gate's function, which takes nothing that was clipped further.
+/// A gate's function. Its derivative is 0 where the input was clipped.
 #[inline(always)]
 fn gate_at<S: Simd>(simd: S, general: General, f: Activation, x: S::f32s) -> [S::f32s; 2] {
     let Some(clip) = general.0.clip else { return [apply(simd, f, x), derivative(simd, f, x)] };

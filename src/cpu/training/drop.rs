@@ -1,4 +1,4 @@
-//! `drop`: elements dropped at random, the others made larger.
+//! `drop`: elements dropped at random, and the others scaled up.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -8,7 +8,7 @@ use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role};
 use crate::random::threefry;
 
-/// The words that features `first`, `first + 1`, … of the row of `counter` are dropped by.
+/// Returns the words that decide whether features `first`, `first + 1`, … of the row of `counter` are dropped.
 #[inline(always)]
 pub(super) fn draw(key: [u32; 2], counter: u32, first: u32) -> [u32; LANES] {
     let mut features = [first; LANES];
@@ -17,7 +17,7 @@ pub(super) fn draw(key: [u32; 2], counter: u32, first: u32) -> [u32; LANES] {
     bits
 }
 
-/// How long one thread takes for a dispatch: a draw takes some 80 additions and rotations.
+/// Returns how long one thread takes for a dispatch: a draw takes some 80 additions and rotations.
 pub(super) fn ns(p: &Params) -> usize {
     threads::copy_ns(8 * p.rows as usize * p.units as usize * p.directions as usize)
 }
@@ -36,7 +36,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
     });
 }
 
-/// Rows from row `from` of a dispatch on.
+/// Rows of a dispatch, from row `from` on.
 struct Rows<'a> {
     p: Params,
     draws: &'a [u32],

@@ -1,4 +1,4 @@
-//! The way back through a timestep that is in two kernels: a projected state, and a GRU with the reset before its product.
+//! The backward pass of timesteps in two kernels: a projected state, and a GRU with the reset before its product.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -54,7 +54,7 @@ impl Rule for State {
     }
 }
 
-/// The half that comes last.
+/// The second half of the step.
 #[derive(Clone, Copy)]
 struct New<F>(F);
 
@@ -87,7 +87,7 @@ impl<F: Curves> Rule for New<F> {
     }
 }
 
-/// The half that comes first.
+/// The first half of the step.
 #[derive(Clone, Copy)]
 struct Back<F>(F);
 
@@ -134,7 +134,7 @@ fn many_rows(arch: Arch, bound: &mut Bound<'_>, functions: impl Curves) {
     });
 }
 
-/// One row's `r ∘ h`.
+/// `r ∘ h` of one row.
 struct ResetRow<'a, F> {
     functions: F,
     gates: &'a [f32],

@@ -1,6 +1,6 @@
-//! `loss`: what each row of outputs loses, and by which it is to change.
+//! `loss`: the loss of each row of outputs, and its gradient.
 //!
-//! A row is one thread's: its terms are summed in lanes, block by block, whoever computes it.
+//! One thread computes a row. Its terms are summed in lanes, block by block, independent of the thread.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -11,7 +11,7 @@ use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role, RowLoss, RowTargets};
 use crate::platform::parallel::*;
 
-/// How long one thread takes for a dispatch.
+/// Returns how long one thread takes for a dispatch.
 pub(super) fn ns(p: &Params, loss: RowLoss) -> usize {
     let elems = p.rows as usize * p.units as usize * p.directions as usize;
     match loss {
@@ -43,7 +43,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, loss: RowLoss) {
     });
 }
 
-/// A dispatch, but for what it writes. What it has no use for is empty.
+/// A dispatch, without what it writes. Operands that it does not use are empty.
 #[derive(Clone, Copy)]
 struct Job<'a> {
     loss: RowLoss,
@@ -57,7 +57,7 @@ struct Job<'a> {
     scale: &'a [f32],
     classes: &'a [u32],
     values: &'a [f32],
-    /// Of each class.
+    /// The weight of each class.
     weights: &'a [f32],
     /// Their sum.
     weight: f32,
@@ -91,7 +91,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A row: gives its loss.
+/// A row, which gives its loss.
 struct Row<'a> {
     job: Job<'a>,
     m: usize,
@@ -151,7 +151,7 @@ impl WithSimd for Row<'_> {
     }
 }
 
-/// The sum of what `each` gives first of the true elements; what it gives second goes to the target, scaled.
+/// Returns the sum of the first results of `each` over the true elements. The second results, scaled, go to the target.
 #[inline(always)]
 fn elementwise<S: Simd>(
     simd: S,
@@ -175,7 +175,8 @@ fn elementwise<S: Simd>(
     loss
 }
 
-/// The cross-entropy of a row, not scaled. What is smaller than all others is 0 by a softmax, and its logarithm is not.
+/// Returns the cross-entropy of a row, without its scale. A logit
+/// far below the others has softmax 0, but a finite log-softmax.
 #[inline(always)]
 fn cross_entropy<S: Simd>(
     simd: S,
@@ -196,7 +197,7 @@ fn cross_entropy<S: Simd>(
     clear_padding(job.part, target);
     let total = sum(target);
     let log_total = total.ln();
-    // A class that there is not has no share.
+    // A class that does not exist has no share.
     let place = (class < job.features).then(|| class / size.max(1) * padded + class % size.max(1));
     let own = place.map_or(0.0, |_| (1.0 - smoothing) * job.weights.get(class).copied().unwrap_or(1.0));
     let share = smoothing / job.features as f32;
@@ -226,7 +227,7 @@ fn cross_entropy<S: Simd>(
     loss
 }
 
-/// The sum of what `each` gives at so many places, in lanes and block by block.
+/// Returns the sum of `each` at `len` places, in lanes and block by block.
 #[inline(always)]
 fn sum_of(len: usize, each: impl Fn(usize) -> f32) -> f32 {
     let block = |first: usize| {

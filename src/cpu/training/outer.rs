@@ -1,9 +1,10 @@
-//! `outer`: rows of a source times rows of δ, summed over all of them: the gradient of a matrix.
+//! `outer`: rows of a source times rows of δ, summed over all rows: the gradient of a matrix.
 //!
-//! A block of R rows of the target and some groups of 16 columns keeps its sums in registers while it walks down a stretch
-//! of the rows, and goes on from what stands in the target. So each sum adds m = 0, 1, … in order, whoever computes it.
-//! Threads share panels, or rows of the target where there are few panels. Source and δ of a stretch are copied so that a
-//! walk reads them one after the other: rows whose width is a power of two would fall on a few sets of the caches.
+//! A block of R rows of the target and some groups of 16 columns walks down a stretch of the rows.
+//! It keeps its sums in registers, and starts from the values in the target. So each sum adds m =
+//! 0, 1, … in order, on any number of threads. Threads share panels, or rows of the target if
+//! there are few panels. Source and δ of a stretch are copied so that a walk reads them one after
+//! the other. Rows whose width is a power of two would otherwise share a few sets of the caches.
 
 #![allow(clippy::needless_range_loop, reason = "counted loops of constant length are unrolled")]
 
@@ -17,14 +18,14 @@ use crate::cpu::threads;
 use crate::kernel::{LANES, Outer, Params, Role};
 use crate::platform::parallel::*;
 
-/// Most rows of a block, as of a product.
+/// The most rows of a block, as in a product.
 const BLOCK_ROWS: usize = 6;
-/// Rows of source and δ of a stretch: what is copied of them stays in a core's L2.
+/// Rows of source and δ of a stretch: their copies stay in a core's L2.
 const STRETCH: usize = 256;
 /// Groups of 16 columns of δ that are copied together.
 const GROUPS: usize = 8;
 
-/// How long one thread takes for a dispatch.
+/// Returns how long one thread takes for a dispatch.
 pub(super) fn ns(p: &Params) -> usize {
     threads::product_ns(p.rows as usize, (true_rows(p) + 1) * p.units as usize)
 }
@@ -38,7 +39,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, outer: Outer) {
     let p = *bound.params;
     let (width, rows, panels) = (outer.gates as usize * LANES, true_rows(&p) + 1, p.panels as usize);
     let size = (p.depth + outer.after) as usize * width;
-    let copies_of = if outer.apart { outer.gates as usize } else { 1 };
+    let copies_of = if outer.per_gate { outer.gates as usize } else { 1 };
     let threads = threads::worth(ns(&p));
     let mut scratch = std::mem::take(&mut bound.buffers.scratch);
     bound.write(Role::Result, |bound, result| {
@@ -52,9 +53,9 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, outer: Outer) {
             delta: &bound.floats(Role::Delta)[p.target_0 as usize * p.units as usize..],
         };
         let target = &mut result[p.weight_panel as usize * size..][..panels * size];
-        // Where each gate has elements of its own, one gate after the other.
+        // If each gate has its own elements, one gate comes after the other.
         for gate in 0..copies_of {
-            let job = Job { gate: outer.apart.then_some(gate), ..job };
+            let job = Job { gate: outer.per_gate.then_some(gate), ..job };
             if threads == 1 {
                 let copies = scratch.reserve(copies(rows));
                 let target = &mut [&mut *target];
@@ -71,29 +72,29 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, outer: Outer) {
     bound.buffers.scratch = scratch;
 }
 
-/// Whether threads share panels: where as many are left for each, or rows are too few to share.
+/// Whether threads share panels: if each gets equally many or several, or if there are too few rows to share.
 fn is_by_panels(panels: usize, rows: usize, threads: usize) -> bool {
     panels.is_multiple_of(threads) || panels >= 4 * threads || (panels > 1 && rows < 2 * BLOCK_ROWS * threads)
 }
 
-/// Floats of what is copied for so many rows of the target.
+/// Returns the floats of the copies for `rows` rows of the target.
 fn copies(rows: usize) -> usize {
     STRETCH * (rows + GROUPS * LANES).next_multiple_of(LANES)
 }
 
-/// A dispatch, but for its target.
+/// A dispatch, without its target.
 #[derive(Clone, Copy)]
 struct Job<'a> {
     p: &'a Params,
-    /// Whether the target counts as zeros.
+    /// Whether the target is taken for zeros.
     first: bool,
     /// G · 16.
     width: usize,
     /// Floats of a panel of the target.
     size: usize,
-    /// The one gate that is computed, which has elements of the source of its own.
+    /// The single gate that is computed, if each gate has its own elements of the source.
     gate: Option<usize>,
-    /// From the first row on.
+    /// The source from the first row on.
     source: &'a [f32],
     delta: &'a [f32],
 }
@@ -130,7 +131,7 @@ impl Job<'_> {
         });
     }
 
-    /// Where in a panel the j-th row is that is no padding; the last one is the bias.
+    /// Returns the place in a panel of the j-th row that is not padding. The last one is the bias.
     fn place(&self, j: usize) -> usize {
         let (features, parts) = (self.p.features as usize, self.p.source_directions as usize);
         if j == features * parts {
@@ -139,24 +140,24 @@ impl Job<'_> {
         j / features * (self.p.depth as usize / parts) + j % features
     }
 
-    /// Where in a row of the source the elements of a row of the target are.
+    /// Returns the column of the source that a row of the target takes.
     fn column(&self, j: usize) -> usize {
         let k = self.p.source_offset as usize + self.place(j);
         self.gate.map_or(k, |gate| (k / LANES * (self.width / LANES) + gate) * LANES + k % LANES)
     }
 
-    /// Elements from one row of the source to the next.
+    /// Returns the elements from one row of the source to the next.
     fn stride(&self) -> usize {
         self.p.source_units as usize * self.gate.map_or(1, |_| self.width / LANES)
     }
 
-    /// Where the groups of 16 columns are that are computed: how many of each panel, and of them from one to the next and the first.
+    /// Returns the groups of 16 columns that are computed: how many each panel has, their distance, and the first.
     fn groups(&self) -> (usize, usize, usize) {
         let gates = self.width / LANES;
         self.gate.map_or((gates, 1, 0), |gate| (1, gates, gate))
     }
 
-    /// Writes zeros where rows or units are padding.
+    /// Writes zeros to padded rows and units.
     fn clear_padding(&self, target: &mut [f32], after: usize) {
         let Params { depth, features, source_directions: parts, .. } = *self.p;
         let (depth, features) = (depth as usize, features as usize);
@@ -175,16 +176,16 @@ impl Job<'_> {
     }
 }
 
-/// What one thread computes: some rows of some panels.
+/// The share of one thread: some rows of some panels.
 struct Part<'a, 'b> {
     job: Job<'a>,
-    /// Counted without padding.
+    /// Rows, counted without padding.
     rows: Range<usize>,
     panels: Range<usize>,
     /// All panels in one piece, or a piece for each, from row `start` of it on.
     target: &'a mut [&'b mut [f32]],
     start: usize,
-    /// For what is copied.
+    /// Room for copies.
     copies: &'a mut [f32],
 }
 
@@ -200,7 +201,7 @@ impl WithSimd for Part<'_, '_> {
         let one_piece = target.len() == 1;
         if all == 0 && job.first {
             for piece in target.iter_mut() {
-                // The rows after the bias are not its own.
+                // The rows after the bias belong to another kernel.
                 let panels = if one_piece { panels.len() } else { 1 };
                 let len = piece.len() / panels;
                 piece.chunks_exact_mut(len).for_each(|panel| {
@@ -229,7 +230,7 @@ impl WithSimd for Part<'_, '_> {
                         several /= 2;
                     }
                     let delta = &delta_copy[done * len * LANES..][..several * len * LANES];
-                    // Where each group is in its piece, and the piece; a piece of many panels has them all.
+                    // The place of each group in its piece, and the piece: a piece of many panels has them all.
                     let mut at_column = [0; 4];
                     let first = groups.start + done;
                     for (q, at) in at_column.iter_mut().enumerate().take(several) {
@@ -245,7 +246,7 @@ impl WithSimd for Part<'_, '_> {
                         for (at, j) in at_row.iter_mut().zip(block.clone()) {
                             *at = (job.place(j) - start) * job.width;
                         }
-                        // Panels of their own are taken one at a time.
+                        // If panels have their own pieces, they are taken one at a time.
                         let mut taken = 0;
                         while taken < several {
                             let (q, piece) = if one_piece { (several, 0) } else { (1, (first + taken) / gates) };
@@ -268,7 +269,7 @@ impl WithSimd for Part<'_, '_> {
     }
 }
 
-/// Copies columns of the source, `[rows][block]`, the bias's a 1.
+/// Copies columns of the source, `[rows][block]`, with 1 for the bias.
 #[inline(always)]
 fn copy_source(job: &Job<'_>, source: &[f32], block: Range<usize>, to: &mut [f32]) {
     let (bias, stride) = (true_rows(job.p), job.stride());
@@ -303,7 +304,7 @@ fn copy_columns<const R: usize>(source: &[f32], stride: usize, to: &mut [f32]) {
     }
 }
 
-/// Copies groups of columns of δ, every `each`-th one, `[groups][rows][16]`.
+/// Copies groups of columns of δ, every `each`-th one, as `[groups][rows][16]`.
 #[inline(always)]
 fn copy_delta(delta: &[f32], (stride, each): (usize, usize), rows: usize, groups: usize, to: &mut [f32]) {
     let to = to.as_chunks_mut::<LANES>().0;
@@ -321,16 +322,16 @@ struct Work<'a> {
     /// `[Q][rows][16]`.
     delta: &'a [f32],
     target: &'a mut [f32],
-    /// Where each row starts in the target, and each group in a row.
+    /// The place of each row in the target, and of each group in a row.
     at_row: [usize; BLOCK_ROWS],
     at_column: [usize; 4],
-    /// Whether the target counts as zeros.
+    /// Whether the target is taken for zeros.
     is_first: bool,
 }
 
 impl Work<'_> {
-    /// The block's code is chosen here: each choice is a function of its own, with all its sums in registers. It knows no
-    /// instruction set, so that no block is inlined here.
+    /// Chooses the block's code: each choice is a function of its own, with all its sums in
+    /// registers. This function has no instruction set of its own, so that no block is inlined here.
     #[inline(never)]
     fn run<S: Simd>(self, simd: S, rows: usize, groups: usize) {
         match (LANES / S::F32_LANES, groups) {
@@ -355,7 +356,7 @@ impl Work<'_> {
     }
 }
 
-/// R rows, Q groups, of each C registers at a time.
+/// R rows and Q groups, with C registers of each at a time.
 struct Block<'a, const R: usize, const C: usize, const Q: usize>(Work<'a>);
 
 impl<const R: usize, const C: usize, const Q: usize> WithSimd for Block<'_, R, C, Q> {

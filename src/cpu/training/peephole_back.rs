@@ -13,12 +13,12 @@ use crate::platform::parallel::*;
 
 /// Elements of a row of a panel.
 const PANEL: usize = 4 * LANES;
-/// Rows that are added before their sum is.
+/// Rows that are added up before their sum is added to the total.
 const BLOCK: usize = 256;
 
-/// How long one thread takes for a dispatch.
+/// Returns how long one thread takes for a dispatch.
 pub(super) fn ns(params: &Params) -> usize {
-    // Three gates, and a memory before and after.
+    // Three gates, and a cell state before and after.
     threads::copy_ns(params.rows as usize * params.panels as usize * 5 * LANES)
 }
 
@@ -28,14 +28,14 @@ pub(super) fn peephole_back(arch: Arch, bound: &mut Bound<'_>, first: bool) {
     let (depth, panels) = (p.depth as usize, p.panels as usize);
     let panel = (depth + 2) * PANEL;
     bound.write(Role::Result, |bound, result| {
-        let memory = bound.floats(Role::Memory);
+        let cell_state = bound.floats(Role::CellState);
         let gates = &bound.floats(Role::Gates)[p.target_0 as usize * panels * PANEL..];
         let target = &mut result[p.weight_panel as usize * panel..][..panels * panel];
         let make = |(i, target): (usize, &mut [f32])| {
             let gates = Rows { data: &gates[i * PANEL..], stride: panels * PANEL };
             let target = &mut target[(depth + 1) * PANEL..][..PANEL];
             let mut sum = [0.0; PANEL];
-            arch.dispatch(Sum { p: &p, panel: i, gates, memory, sum: &mut sum });
+            arch.dispatch(Sum { p: &p, panel: i, gates, cell_state, sum: &mut sum });
             let units = (p.count as usize).saturating_sub(i * LANES).min(LANES);
             for (target, sum) in target.chunks_exact_mut(LANES).zip(sum.chunks_exact(LANES)) {
                 let (own, padding) = target.split_at_mut(units);
@@ -51,18 +51,18 @@ pub(super) fn peephole_back(arch: Arch, bound: &mut Bound<'_>, first: bool) {
     });
 }
 
-/// The sum of one panel, over the rows in order by blocks.
+/// The sum of one panel, over the rows in order, by blocks.
 struct Sum<'a> {
     p: &'a Params,
     panel: usize,
-    /// From the panel on.
+    /// The gates from the panel on.
     gates: Rows<'a>,
-    memory: &'a [f32],
+    cell_state: &'a [f32],
     sum: &'a mut [f32; PANEL],
 }
 
 impl Sum<'_> {
-    /// The sum of some rows.
+    /// Returns the sum of some rows.
     #[inline(always)]
     fn block(&self, rows: Range<usize>) -> [f32; PANEL] {
         let p = self.p;
@@ -76,12 +76,12 @@ impl Sum<'_> {
                 let row = first.wrapping_add(t.wrapping_mul(p.hidden_step_0)) as usize;
                 (row * batch + b) * width + (direction * panels + self.panel) * LANES
             };
-            let (old, new) = (&self.memory[at(p.memory_in)..][..LANES], &self.memory[at(p.memory_out)..][..LANES]);
+            let (old, new) = (&self.cell_state[at(p.cell_in)..][..LANES], &self.cell_state[at(p.cell_out)..][..LANES]);
             let delta = self.gates.part(m, 0, PANEL);
-            for (gate, memory) in [(INPUT, old), (FORGET, old), (OUTPUT, new)] {
+            for (gate, cell_state) in [(INPUT, old), (FORGET, old), (OUTPUT, new)] {
                 let (sum, delta) = (&mut sum[gate * LANES..][..LANES], &delta[gate * LANES..][..LANES]);
                 for u in 0..LANES {
-                    sum[u] += delta[u] * memory[u];
+                    sum[u] += delta[u] * cell_state[u];
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `softmax_back` and `maximum_back`: gradients of rows from those of what was made of them.
+//! `softmax_back` and `maximum_back`: the gradients of rows, from the gradients of their results.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -8,12 +8,12 @@ use crate::cpu::rows::{by_rows, clear_padding, span, span_mut, sum};
 use crate::cpu::threads;
 use crate::kernel::{Params, Role};
 
-/// How long one thread takes for a dispatch of either.
+/// Returns how long one thread takes for a dispatch of either kernel.
 pub(super) fn ns(p: &Params) -> usize {
     threads::copy_ns(p.rows as usize * p.units as usize * p.directions as usize)
 }
 
-/// The way back through a softmax, or its logarithm.
+/// Computes the backward pass of a softmax, or of its logarithm.
 pub(super) fn softmax(arch: Arch, bound: &mut Bound<'_>, log: bool) {
     each(bound, |_, of_row| {
         let Row { source, delta, target, part, .. } = of_row;
@@ -21,7 +21,7 @@ pub(super) fn softmax(arch: Arch, bound: &mut Bound<'_>, log: bool) {
     });
 }
 
-/// The way back through the larger of two.
+/// Computes the backward pass of the larger of two values.
 pub(super) fn maximum(bound: &mut Bound<'_>) {
     each(bound, |bound, of_row| {
         let Row { place, source, delta, target, part } = of_row;
@@ -39,7 +39,7 @@ pub(super) fn maximum(bound: &mut Bound<'_>) {
 
 /// A row.
 struct Row<'a> {
-    /// Where it is in the source.
+    /// Its place in the source.
     place: usize,
     source: &'a [f32],
     delta: &'a [f32],
@@ -64,7 +64,7 @@ fn each(bound: &mut Bound<'_>, make: impl Fn(&Bound<'_>, Row<'_>) + Sync) {
     });
 }
 
-/// A row's way back.
+/// The backward pass of one row.
 struct Softmax<'a> {
     log: bool,
     source: &'a [f32],

@@ -1,4 +1,4 @@
-//! `spread`, `spread_back`: copies of rows for each gate of a product, each with elements of its own dropped.
+//! `spread`, `spread_back`: copies of rows for each gate of a product, each with its own elements dropped.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -8,7 +8,7 @@ use crate::cpu::rows::{by_rows, span, span_mut};
 use crate::cpu::threads;
 use crate::kernel::{LANES, Params, Role};
 
-/// How long one thread takes for a dispatch, as of `drop`.
+/// Returns how long one thread takes for a dispatch, as in `drop`.
 pub(super) fn ns(p: &Params, gates: u32, sides: usize) -> usize {
     threads::copy_ns(8 * p.rows as usize * p.units as usize * gates as usize * sides)
 }
@@ -23,7 +23,7 @@ pub(super) fn back(arch: Arch, bound: &mut Bound<'_>, (gates, first): (u32, bool
     run(arch, bound, Way { gates: gates as usize, back: Some(first) });
 }
 
-/// Which way rows go: back where there is said whether the target counts as zeros.
+/// The direction: backward if `back` says whether the target is taken for zeros.
 #[derive(Clone, Copy)]
 struct Way {
     gates: usize,
@@ -35,7 +35,7 @@ fn run(arch: Arch, bound: &mut Bound<'_>, way: Way) {
     let sides = bound.sides;
     bound.write(Role::Result, |bound, result| {
         let draws = bound.indices(Role::Draws);
-        // Copies make a part as much longer.
+        // Copies make a part that many times as long.
         let [read, written] =
             if way.back.is_some() { [way.gates, 1] } else { [1, way.gates] }.map(|n| n * p.units as usize);
         let (width, rows) = (p.source_directions as usize * read, p.rows as usize);

@@ -1,6 +1,6 @@
 //! `sum_steps` and `scatter`: rows added up in order, those of all timesteps or those of a token.
 //!
-//! Threads share what is added to, so that each sum is one thread's.
+//! Threads share the targets, so that one thread computes each sum.
 
 use std::ops::Range;
 
@@ -15,12 +15,12 @@ use crate::platform::parallel::*;
 /// Elements that are summed over all steps before the next ones: they stay in L1.
 const NEAR: usize = 2048;
 
-/// How long one thread takes for a dispatch of `sum_steps`.
+/// Returns how long one thread takes for a dispatch of `sum_steps`.
 pub(super) fn steps_ns(p: &Params) -> usize {
     threads::copy_ns((p.steps as usize + 1) * (p.batch * p.units * p.directions) as usize)
 }
 
-/// The rows of all timesteps.
+/// Adds up the rows of all timesteps.
 pub(super) fn steps(arch: Arch, bound: &mut Bound<'_>, first: bool) {
     let p = *bound.params;
     let (steps, width) = (p.steps as usize, p.units as usize * p.directions as usize);
@@ -46,12 +46,12 @@ pub(super) fn steps(arch: Arch, bound: &mut Bound<'_>, first: bool) {
     });
 }
 
-/// How long one thread takes for a dispatch of `scatter`.
+/// Returns how long one thread takes for a dispatch of `scatter`.
 pub(super) fn scatter_ns(p: &Params) -> usize {
     threads::copy_ns((p.tokens as usize + p.count as usize) * p.units as usize)
 }
 
-/// The rows of each token.
+/// Adds up the rows of each token.
 pub(super) fn scatter(arch: Arch, bound: &mut Bound<'_>, first: bool) {
     let (p, width) = (*bound.params, bound.params.units as usize);
     let threads = threads::worth(scatter_ns(&p));
@@ -81,7 +81,7 @@ pub(super) fn scatter(arch: Arch, bound: &mut Bound<'_>, first: bool) {
         if threads == 1 {
             some(0, target);
         } else {
-            // Many small parts: a token that is frequent has more to add than others.
+            // There are many small parts, since a frequent token has more to add than others.
             let each = (p.tokens as usize).div_ceil(LANES * threads);
             target.par_chunks_mut(each * width).enumerate().for_each(|(i, target)| some(i * each, target));
         }

@@ -1,10 +1,10 @@
-//! `to_texture`: numbers of a buffer where plans of a GPU have a texture.
+//! `to_texture`: numbers of a buffer, copied to the slot that a GPU has as a texture.
 
 use crate::cpu::buffers::Bound;
 use crate::cpu::threads;
 use crate::kernel::{Params, Role};
 
-/// How long one thread takes for a dispatch.
+/// Returns how long one thread takes for a dispatch.
 pub(super) fn ns(p: &Params) -> usize {
     threads::copy_ns(p.count as usize)
 }

@@ -1,6 +1,7 @@
 //! `squares`, `total`, `update` and `tie`: gradients become new weights.
 //!
-//! Sums are cut as a GPU's workgroups cut them, and an element's update is its own, so that threads share both.
+//! Sums are cut like a GPU's workgroups cut them, and the update of
+//! an element depends on no other element. So threads share both.
 
 use std::ops::Range;
 
@@ -12,15 +13,15 @@ use crate::kernel::{NO_ROLE, Params, Role, padded};
 use crate::platform::parallel::{self, *};
 use crate::rule::{self, Rule, Scalars};
 
-/// Elements that are worth a turn of another thread.
+/// The fewest elements that are worth another thread's turn.
 const SHARED: usize = 1 << 15;
 
-/// How long one thread takes for a dispatch that goes by `buffers` buffers of so many elements.
+/// Returns how long one thread takes for a dispatch over `buffers` buffers of the dispatch's elements.
 pub(super) fn ns(p: &Params, buffers: usize) -> usize {
     threads::copy_ns(p.rows as usize * p.units as usize * buffers)
 }
 
-/// The rows of a packed buffer that an update goes by, and which class each is of.
+/// The rows of a packed buffer that an update covers, and the class of each.
 #[derive(Clone, Copy)]
 struct Rows {
     /// Elements of a row.
@@ -43,7 +44,7 @@ impl Rows {
         }
     }
 
-    /// Calls `each` with the elements, all of one class, that elements `all`, counted from the start of a panel, are made of.
+    /// Calls `each` for stretches of elements `all` with one class each. Elements count from the start of a panel.
     fn each(&self, all: Range<usize>, mut each: impl FnMut(Range<usize>, usize)) {
         let mut at = all.start;
         while at < all.end {
@@ -66,7 +67,7 @@ fn scalars<'a>(view: View<'a>, rows: &Rows, class: usize) -> Option<&'a Scalars>
     (role != NO_ROLE).then(|| &all[role as usize])
 }
 
-/// Sums of the squares of gradients: each in order, in 64 bits.
+/// Adds up the squares of gradients: each sum in order, in 64 bits.
 pub(super) fn squares(arch: Arch, bound: &mut Bound<'_>) {
     let (p, rows) = (*bound.params, Rows::of(bound.params));
     let (first, all) = (p.source_0 as usize * rows.width, p.rows as usize * rows.width);
@@ -94,7 +95,7 @@ pub(super) fn squares(arch: Arch, bound: &mut Bound<'_>) {
     });
 }
 
-/// The sum of some numbers, in order, in 64 bits.
+/// Adds up numbers in order, in 64 bits.
 pub(super) fn total(bound: &mut Bound<'_>, first: bool) {
     let p = *bound.params;
     bound.write(Role::Result, |bound, result| {
@@ -107,13 +108,13 @@ pub(super) fn total(bound: &mut Bound<'_>, first: bool) {
     });
 }
 
-/// Weights and what is kept of them, element by element.
+/// Weights and their moments, element by element.
 struct Elements<'a> {
-    /// The first, counted from the start of a panel.
+    /// The first element, counted from the start of a panel.
     first: usize,
     w: &'a mut [f32],
     g: &'a [f32],
-    /// Empty where the rule keeps none.
+    /// Empty if the rule keeps none.
     moments: [&'a mut [f32]; 3],
 }
 
@@ -130,7 +131,7 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// New weights in place of the old.
+/// Replaces weights by new ones.
 pub(super) fn update(arch: Arch, bound: &mut Bound<'_>, rule: Rule) {
     let (p, rows) = (*bound.params, Rows::of(bound.params));
     let (first, all) = (p.source_0 as usize * rows.width, p.rows as usize * rows.width);
@@ -172,7 +173,7 @@ fn share(elements: Elements<'_>, most: usize, one: &(impl Fn(Elements<'_>) + Syn
     parallel::join(|| share(before, most, one), || share(after, most, one));
 }
 
-/// Where a tensor is in a packed buffer: see `TIE`.
+/// The place of a tensor in a packed buffer: see `TIE`.
 struct Layout {
     first: usize,
     panel: usize,
@@ -187,7 +188,7 @@ impl Layout {
         Self { first, panel, gates, units, features }
     }
 
-    /// The element in row `n` and column `c`.
+    /// Returns the place of the element in row `n` and column `c`.
     fn place(&self, n: usize, c: usize) -> usize {
         let Self { first, panel, gates, units, features } = *self;
         if panel == 0 {
@@ -199,7 +200,7 @@ impl Layout {
     }
 }
 
-/// One tensor in two packed buffers.
+/// Adds or copies one tensor between two packed buffers.
 pub(super) fn tie(bound: &mut Bound<'_>, set: bool) {
     let p = *bound.params;
     let read = Layout::of([p.source_0, p.source_1, p.gates_0, p.source_units, p.source_features]);

@@ -5,7 +5,7 @@ use crate::cpu::rows::{by_rows, span_mut};
 use crate::cpu::threads;
 use crate::kernel::{Params, Role};
 
-/// How long one thread takes for a dispatch.
+/// Returns how long one thread takes for a dispatch.
 pub(super) fn ns(p: &Params) -> usize {
     threads::copy_ns(p.rows as usize * p.units as usize)
 }

@@ -1,4 +1,4 @@
-//! A text ⇄ tokens of a model that foresees the next one, as a training settled them.
+//! A text ⇄ tokens of a model that predicts the next one, as a training fixed them.
 
 use super::windows::Windows;
 use super::{Corpus, Part};
@@ -13,47 +13,52 @@ use crate::named::{Examples, NamedTensors};
 /// The most tokens that are laid out at once: 2 GiB of 64-bit integers.
 const MOST_TOKENS: usize = 1 << 28;
 
-/// How a text is to become tokens.
+/// How a text becomes tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CorpusOptions {
-    /// What a token stands for.
+    /// What a token represents.
     pub unit: Unit,
-    /// The most tokens of the vocabulary, padding, start and unknown among them: the model's number where none is said, and of a
-    /// [`CorpusSummary`](super::CorpusSummary) several usual ones.
+    /// The most tokens of the vocabulary, including padding, start and unknown. If not set, it is
+    /// the model's number; a [`CorpusSummary`](super::CorpusSummary) then tries several usual ones.
     pub num_tokens: Option<usize>,
 }
 
 impl Default for CorpusOptions {
-    /// Characters, as many as the model has tokens.
+    /// Returns options for characters, as many as the model has tokens.
     fn default() -> Self {
         Self { unit: Unit::Characters, num_tokens: None }
     }
 }
 
-/// Which token each character or word of a text is, of a model that foresees the next one.
+/// The token of each character or word of a text, for a model that predicts the next one.
 ///
-/// It is made from the text that a model is trained on, and kept in the model's file: [`to_json`](Self::to_json) and
-/// [`of_model`](Self::of_model). Of a model whose description has a `vocabulary` it is that: a character for each token, in their
-/// order.
+/// It is made from the text that a model is trained on, and kept in the model's file:
+/// [`to_json`](Self::to_json) and [`of_model`](Self::of_model). If the model's description
+/// has a `vocabulary`, it is that: a character for each token, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CorpusSpec(pub(super) Vocabulary);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Vocabulary {
-    /// That of a text: padding, start, unknown, and the most frequent characters or words.
+    /// Learned from a text: padding, start, unknown, and the most frequent characters or words.
     Learned(Tokenizer),
-    /// That of the model's description.
+    /// Given by the model's description.
     Described(Vec<char>),
 }
 
 impl CorpusSpec {
-    /// The vocabulary of `training`, for `model`. A description that has one is not asked.
+    /// Learns the vocabulary of `training`, for `model`. The vocabulary of the model's description is ignored.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the model does not take tokens and give a number for each of them at each step; `Training`, where the
-    /// vocabulary would be larger than the model's or has no room for a word, or there is no word in the text.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if the model does
+    ///   not take tokens and give a number for each of them at each step;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if the vocabulary would be
+    ///   larger than the model's or has no room for a word, or the text has no word.
     pub fn learn(model: &Model, training: &Corpus, options: &CorpusOptions) -> Result<Self> {
         let (tokens, _) = heads(model)?;
         let num_tokens = options.num_tokens.unwrap_or(tokens);
@@ -65,11 +70,12 @@ impl CorpusSpec {
         Ok(Self(Vocabulary::Learned(tokenizer.map_err(|e| e.at(training.source()))?)))
     }
 
-    /// Of this tokenizer.
+    /// Makes a spec of this tokenizer.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where its texts begin with a start token: what goes on is no beginning.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training)
+    /// if its texts begin with a start token: a continuation is no beginning.
     pub fn new(tokenizer: Tokenizer) -> Result<Self> {
         match tokenizer.start() {
             true => Err(wrong("start: expected texts without a start token, got one")),
@@ -77,18 +83,18 @@ impl CorpusSpec {
         }
     }
 
-    /// What `metadata`, those of the model's file, say of a text, or else the vocabulary in the model's description; none where there is
-    /// neither.
+    /// Reads the spec from `metadata`, those of the model's file, or else from the
+    /// vocabulary in the model's description. Returns none if there is neither.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where what the metadata say is damaged.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the entry in the metadata is damaged.
     pub fn of_model(model: &Model, metadata: &Metadata) -> Result<Option<Self>> {
         let described = || model.vocabulary.clone().map(|all| Self(Vocabulary::Described(all)));
         Ok(Self::of_metadata(metadata)?.or_else(described))
     }
 
-    /// What a token stands for.
+    /// Returns what a token represents.
     pub fn unit(&self) -> Unit {
         match &self.0 {
             Vocabulary::Learned(tokenizer) => tokenizer.unit(),
@@ -96,7 +102,7 @@ impl CorpusSpec {
         }
     }
 
-    /// How many tokens there are, those that are no word among them.
+    /// Returns the number of tokens, including those that are no word.
     pub fn num_tokens(&self) -> usize {
         match &self.0 {
             Vocabulary::Learned(tokenizer) => tokenizer.num_tokens(),
@@ -104,7 +110,7 @@ impl CorpusSpec {
         }
     }
 
-    /// The tokenizer that was made from a text; none, where the vocabulary is that of the model's description.
+    /// Returns the tokenizer that was made from a text; none if the vocabulary is that of the model's description.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         match &self.0 {
             Vocabulary::Learned(tokenizer) => Some(tokenizer),
@@ -112,11 +118,12 @@ impl CorpusSpec {
         }
     }
 
-    /// Whether it is one of `model`: it takes tokens and gives a number for each of them at each step, and all tokens are the model's.
+    /// Checks that it fits `model`: the model takes tokens and gives
+    /// a number for each of them at each step, and knows all tokens.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where it is not.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if it does not fit.
     pub fn check(&self, model: &Model) -> Result<()> {
         self.ends(model).map(drop)
     }
@@ -130,24 +137,26 @@ impl CorpusSpec {
         Ok(ends)
     }
 
-    /// The loss that fits: a cross-entropy.
+    /// Returns the loss that fits: a cross-entropy.
     pub fn objective(&self) -> Objective {
         CrossEntropy::default().into()
     }
 
-    /// The tokens of a text. What a learned vocabulary lacks is [`UNKNOWN`](Tokenizer::UNKNOWN).
+    /// Returns the tokens of a text. Characters or words outside a
+    /// learned vocabulary are [`UNKNOWN`](Tokenizer::UNKNOWN).
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where there is no character or word in the text, or the vocabulary of a description lacks one of its characters.
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the text has
+    /// no character or word, or the vocabulary of a description lacks one of its characters.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>> {
         let mut tokens = Vec::new();
         self.go_on(text, |_, token| tokens.push(token)).map_err(|(_, error)| error)?;
         if tokens.is_empty() { Err(self.none()) } else { Ok(tokens) }
     }
 
-    /// Calls `each` with the tokens of a text that goes on from another, and the bytes at which they begin. An error comes with the byte of
-    /// a character that the vocabulary lacks.
+    /// Calls `each` with the tokens of a text that continues another, and the bytes at which
+    /// they begin. An error comes with the byte of a character outside the vocabulary.
     pub(super) fn go_on(&self, text: &str, mut each: impl FnMut(usize, i64)) -> Result<(), (usize, Error)> {
         let all = match &self.0 {
             Vocabulary::Learned(tokenizer) => {
@@ -172,8 +181,8 @@ impl CorpusSpec {
         Error::new(ErrorKind::Shape, format!("expected at least one {unit}, got none"))
     }
 
-    /// The text of tokens that go on from others: words each behind a space, `�` for what is unknown or no token of the
-    /// vocabulary.
+    /// Returns the text of tokens that continue others. Each word follows a
+    /// space; `�` replaces unknown tokens and those outside the vocabulary.
     pub fn continued(&self, tokens: &[i64]) -> String {
         let mut text = String::new();
         for token in tokens {
@@ -194,22 +203,23 @@ impl CorpusSpec {
         text
     }
 
-    /// The tokens of a whole text.
+    /// Returns the tokens of a whole text.
     ///
     /// # Errors
     ///
-    /// As [`encode`](Self::encode), with the line; kind `Io`, where the text can no longer be read.
+    /// Returns the same errors as [`encode`](Self::encode), with the line, or one of
+    /// kind [`ErrorKind::Io`](crate::ErrorKind::Io) if the text can no longer be read.
     pub fn tokens(&self, corpus: &Corpus) -> Result<Vec<i64>> {
         let mut tokens = Vec::new();
         self.each_token(corpus, |_, token| tokens.push(token))?;
         Ok(tokens)
     }
 
-    /// How many tokens a whole text has, and how many of them the vocabulary lacks.
+    /// Returns how many tokens a whole text has, and how many of them are outside the vocabulary.
     ///
     /// # Errors
     ///
-    /// As [`tokens`](Self::tokens).
+    /// Returns the same errors as [`tokens`](Self::tokens).
     pub fn count(&self, corpus: &Corpus) -> Result<[usize; 2]> {
         let (mut all, mut unknown) = (0, 0);
         let is_unknown = |token| self.tokenizer().is_some() && token == Tokenizer::UNKNOWN;
@@ -232,21 +242,26 @@ impl CorpusSpec {
         if is_empty { Err(self.none().at(corpus.source())) } else { Ok(()) }
     }
 
-    /// Windows of a text as a [`Dataset`](crate::Dataset) takes them, under the names of `model`'s ports: of each step the token is
-    /// taken, and the next one is foreseen.
+    /// Lays out windows of a text for a [`Dataset`](crate::train::Dataset), under the names
+    /// of `model`'s ports: at each step the model reads a token and predicts the next one.
     ///
-    /// Without `streams` the windows stand one behind the other. With so many streams the text is cut into as many parts of equal length,
-    /// and row `k · streams + b` is window k of part b: in batches of so many rows each row goes on where it ended in the batch before,
-    /// as [`Trainer::carry`](crate::Trainer::carry) has it. What is left at the end of the text or of a part is left out.
+    /// Without `streams` the windows follow each other. With streams the text is cut into that many
+    /// parts of equal length. Row `k · streams + b` is window k of part b. In batches of `streams` rows
+    /// each row goes on where it ended in the batch before, as [`Trainer::carry`](crate::Trainer::carry)
+    /// needs it. The rest at the end of the text or of a part is left out.
     ///
     /// # Shapes
     ///
-    /// Tokens and targets `[N, window]` (`[window, N]` where the model is time-major).
+    /// Tokens and targets `[N, window]` (`[window, N]` if the model is time-major).
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check); kind `Training`, where a number is 0 or the text too short for a window of each stream; `Shape` as of
-    /// [`tokens`](Self::tokens); `Limits`, where they are more than can be laid out.
+    /// Returns the same errors as [`check`](Self::check), or one of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if a number
+    ///   is 0, or the text is too short for a window of each stream;
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) as [`tokens`](Self::tokens) does;
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits) if there are more windows than can be laid out.
     pub fn tensors(
         &self,
         model: &Model,
@@ -263,11 +278,12 @@ impl CorpusSpec {
         windows.tensors(&rows)
     }
 
-    /// The same windows, cut out when a batch takes them. Of a text that [stays in its file](Corpus::open) each is read there.
+    /// Makes examples of the same windows, which are cut when a batch takes
+    /// them. If the text [stays in its file](Corpus::open), each is read there.
     ///
     /// # Errors
     ///
-    /// As [`tensors`](Self::tensors), without a bound of what is laid out.
+    /// Returns the same errors as [`tensors`](Self::tensors), without a limit of what is laid out.
     pub fn examples(
         &self,
         model: &Model,
@@ -279,7 +295,7 @@ impl CorpusSpec {
     }
 }
 
-/// How many tokens `model` has, and its ends.
+/// Returns the number of tokens of `model`, and its ends.
 fn heads(model: &Model) -> Result<(usize, Ends)> {
     let wrong = |text: String| Error::new(ErrorKind::Model, text);
     let ends = Ends::of(model)?;

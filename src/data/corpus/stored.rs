@@ -1,4 +1,4 @@
-//! A [`CorpusSpec`] ⇄ JSON, as it stands in the metadata of a model's file.
+//! A [`CorpusSpec`] ⇄ JSON, as it is in the metadata of a model's file.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,32 +15,34 @@ struct Stored {
 }
 
 impl CorpusSpec {
-    /// The key under which it stands in the metadata of a model's file.
+    /// The key of the spec in the metadata of a model's file.
     pub const KEY: &'static str = "gatewave.corpus";
 
-    /// The text of it, in JSON: the same of the same, on every machine. None where the vocabulary stands in the model's
-    /// description. [`formats::write_with`](crate::formats::write_with) keeps it in a model's file, under [`KEY`](Self::KEY).
+    /// Writes the spec as JSON; equal specs give equal texts on every machine. Returns none if the
+    /// vocabulary is in the model's description. [`formats::write_with`](crate::formats::write_with)
+    /// keeps it in a model's file, under [`KEY`](Self::KEY).
     pub fn to_json(&self) -> Option<String> {
         let Vocabulary::Learned(tokenizer) = &self.0 else { return None };
         let stored = Stored { version: VERSION, tokenizer: StoredTokenizer::of(tokenizer) };
         Some(serde_json::to_string(&stored).expect("plain data"))
     }
 
-    /// What [`to_json`](Self::to_json) wrote.
+    /// Reads what [`to_json`](Self::to_json) wrote.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the text is of another version, or is none of it.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model)
+    /// if the text is of another version, or is no spec.
     pub fn from_json(json: &str) -> Result<Self> {
         let stored: Stored = plain(json)?;
         stored.tokenizer.read().and_then(Self::new).map_err(|e: Error| damaged(e.to_string()))
     }
 
-    /// What a file's metadata says of a text; none where it says nothing.
+    /// Reads the spec from a file's metadata; returns none if they hold none.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where what it says is damaged.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the entry is damaged.
     pub fn of_metadata(metadata: &Metadata) -> Result<Option<Self>> {
         kept(metadata, Self::KEY, Self::from_json)
     }

@@ -1,5 +1,5 @@
-//! What a text as a whole holds, before anything is trained on it: characters or words, vocabularies, and how many windows there
-//! would be.
+//! The contents of a text before anything is trained on it: characters
+//! or words, vocabularies, and how many windows there would be.
 
 use std::fmt;
 
@@ -11,22 +11,24 @@ use crate::data::summary::{Unknown, bar, counted, in_words, percent, share, unkn
 use crate::data::tokenizer::Unit;
 use crate::error::Result;
 
-/// The most characters or words that are told one by one.
+/// The most characters or words that are listed one by one.
 const FREQUENT: usize = 20;
 
-/// How often a character or word is there.
+/// How often a character or word occurs.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct UnitCount {
     /// The character or word.
     pub unit: String,
-    /// How often it is there.
+    /// How often it occurs.
     pub count: u64,
-    /// The share of all that this is.
+    /// Its share of all occurrences.
     pub share: f64,
 }
 
-/// What is in a text as a whole. `Display` prints it in 100 columns.
+/// The contents of a whole text. `Display` prints it in 100 columns.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CorpusSummary {
     /// What is counted.
     pub unit: Unit,
@@ -34,25 +36,29 @@ pub struct CorpusSummary {
     pub units: u64,
     /// How many of them are different.
     pub distinct: usize,
-    /// The most frequent ones, at most 20; of equally frequent ones the first that was seen.
+    /// The most frequent ones, at most 20; equally frequent ones in the order in which they were first seen.
     pub frequent: Vec<UnitCount>,
     /// What vocabularies lack.
     pub unknown: Vec<Unknown>,
-    /// The steps of a window, where they were said.
+    /// The steps of a window, if given.
     pub window: Option<usize>,
-    /// How many windows of so many steps there are, one behind the other.
+    /// How many windows of that length there are, one behind the other.
     pub windows: Option<usize>,
 }
 
 impl CorpusSummary {
-    /// What `corpus` holds: as `options` count it, and cut into windows of `window` steps, of which each foresees the next token.
+    /// Summarises `corpus`: counts the units of `options`, and the
+    /// windows of `window` steps that each predict the next token.
     ///
-    /// Goes over the text once. Beside what the text itself takes, memory holds each character or word once.
+    /// Goes over the text once. Beside the text itself, memory holds each character or word once.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where there is no word in the text, the vocabulary has no room for one, or `window` is 0; `Io`, where the text
-    /// can no longer be read.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if the text
+    ///   has no word, the vocabulary has no room for one, or `window` is 0;
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if the text can no longer be read.
     pub fn of(corpus: &Corpus, options: &CorpusOptions, window: Option<usize>) -> Result<Self> {
         let counted = counted(corpus.counter(options.unit)?, corpus.source())?;
         let units: u64 = counted.iter().map(|(_, count)| count).sum();
@@ -76,7 +82,7 @@ impl CorpusSummary {
         })
     }
 
-    /// All of it as an object of JSON, for programs.
+    /// Returns all of it as a JSON object, for programs.
     pub fn to_json(&self) -> String {
         let frequent =
             self.frequent.iter().map(|row| json!({"unit": row.unit, "count": row.count, "share": row.share}));
@@ -100,7 +106,7 @@ impl fmt::Display for CorpusSummary {
         writeln!(f, "{} {what}, {} different", self.units, self.distinct)?;
         let most = self.frequent.first().map_or(1, |row| row.count);
         for UnitCount { unit, count, share } in &self.frequent {
-            // In quotes, so that a space and the end of a line can be seen.
+            // In quotes, so that a space and the end of a line are visible.
             let unit: String = format!("{unit:?}").chars().take(24).collect();
             writeln!(f, "  {unit:24} {count:>9} {:>7}  {}", percent(*share), bar(*count, most))?;
         }
@@ -124,12 +130,12 @@ mod tests {
 
     use super::*;
     use crate::data::scratch::Scratch;
-    use crate::data::{CorpusSpec, Place};
+    use crate::data::{CorpusSpec, SourceLocation};
     use crate::model::{Embedding, Gru, Linear, Model};
     use crate::named::Examples;
 
     fn corpus(text: &str) -> Result<Corpus> {
-        Corpus::new(text, Place::of_file(Path::new("text.txt")))
+        Corpus::new(text, SourceLocation::of_file(Path::new("text.txt")))
     }
 
     fn options(unit: Unit, num_tokens: Option<usize>) -> CorpusOptions {
@@ -149,7 +155,7 @@ mod tests {
         let words = |window| CorpusSummary::of(&text, &options(Unit::Words, None), window).unwrap();
         assert_eq!((words(None).units, words(None).distinct, words(None).windows), (6, 4, None));
         assert_eq!(words(None).unknown, [Unknown { num_tokens: 7, share: 0.0 }]);
-        // The last word is foreseen and not taken.
+        // The last word is predicted and not read.
         assert_eq!([1, 2, 5, 6].map(|window| words(Some(window)).windows), [5, 2, 1, 0].map(Some));
     }
 
@@ -173,7 +179,7 @@ mod tests {
         // Longer than a piece.
         let text: String =
             (0..20_000).map(|n| format!("{n} é–{}{}", n % 13, if n % 5 == 0 { "\n" } else { " " })).collect();
-        let stored = Corpus::open(&scratch.write("text.txt", format!("\u{feff}{text}"))).unwrap();
+        let stored = Corpus::open(scratch.write("text.txt", format!("\u{feff}{text}"))).unwrap();
         for unit in [Unit::Characters, Unit::Words] {
             let [held, stored] = [&corpus(&text).unwrap(), &stored]
                 .map(|text| CorpusSummary::of(text, &options(unit, None), Some(50)).unwrap());

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result, zeros};
 use crate::model::Dim;
 use crate::named::{Examples, NamedTensors};
 
-/// Where windows begin: in each of so many parts of equal length one behind the other.
+/// Where windows begin: one behind the other in each of `parts` parts of equal length.
 ///
 /// Row `k · parts + b` is window k of part b.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +25,12 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// That of a text of so many tokens.
+    /// Cuts a text of `tokens` tokens.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a number is 0 or the text too short.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training)
+    /// if a number is 0 or the text is too short.
     pub(super) fn of(tokens: usize, window: usize, streams: Option<usize>) -> Result<Self> {
         let cut = Self::or_none(tokens, window, streams)?;
         if cut.windows == 0 {
@@ -42,16 +43,16 @@ impl Cut {
         Ok(cut)
     }
 
-    /// The same, without windows where the text is too short.
+    /// Does the same, but has no windows if the text is too short.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a number is 0.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if a number is 0.
     pub(super) fn or_none(tokens: usize, window: usize, streams: Option<usize>) -> Result<Self> {
         if let Some((what, _)) = [("window", window), ("streams", streams.unwrap_or(1))].iter().find(|(_, n)| *n == 0) {
             return Err(wrong(format!("{what}: expected 1 or more, got 0")));
         }
-        // The last token is foreseen and not taken.
+        // The last token is predicted and not read.
         let parts = streams.unwrap_or(1);
         let part = tokens.saturating_sub(1) / parts;
         Ok(Self { parts, part, window, windows: part / window })
@@ -61,12 +62,12 @@ impl Cut {
         self.parts * self.windows
     }
 
-    /// The token at which a row begins.
+    /// Returns the token at which a row begins.
     pub(super) fn begin(&self, row: usize) -> usize {
         row % self.parts * self.part + row / self.parts * self.window
     }
 
-    /// The row that begins at a token.
+    /// Returns the row that begins at a token.
     fn row_at(&self, token: usize) -> Option<usize> {
         let (part, within) = (token / self.part, token % self.part);
         let begins = part < self.parts && within.is_multiple_of(self.window) && within / self.window < self.windows;
@@ -74,7 +75,7 @@ impl Cut {
     }
 }
 
-/// Windows of a text, of a model.
+/// Windows of a text for a model.
 #[derive(Debug)]
 pub(super) struct Windows {
     ends: Ends,
@@ -85,7 +86,7 @@ pub(super) struct Windows {
 /// Where the tokens of a row come from.
 #[derive(Debug)]
 enum Text {
-    /// All tokens.
+    /// All tokens, in memory.
     Held(Vec<i64>),
     /// The bytes of each row, with the token behind it, in the file of the text.
     Stored { spec: CorpusSpec, corpus: Corpus, rows: Vec<Range<u64>> },
@@ -111,7 +112,7 @@ impl Windows {
             if let Some(row) = cut.row_at(token) {
                 rows[row].start = at;
             }
-            // The token behind a row is its last target, and the one behind that is none of its.
+            // The token behind a row is its last target; the one after that is past its end.
             if let Some(row) = token.checked_sub(window + 1).and_then(|begin| cut.row_at(begin)) {
                 rows[row].end = at;
             }
@@ -120,7 +121,7 @@ impl Windows {
         Ok(Self { ends, cut, text: Text::Stored { spec: spec.clone(), corpus: corpus.clone(), rows } })
     }
 
-    /// Fills in the tokens of a row: those that are taken, and those that are foreseen.
+    /// Fills in the tokens of a row: those that are read, and those that are predicted.
     fn fill(&self, row: usize, x: &mut [i64], y: &mut [i64]) -> Result<()> {
         let window = self.cut.window;
         let mut copy = |tokens: &[i64]| {

@@ -1,13 +1,14 @@
-//! Which columns hold the text and the label, by the names that stand above them.
+//! Which columns hold the text and the label, by the names above them.
 
 use super::{ReadOptions, wrong};
 use crate::error::{Result, some_of};
 
-/// The places of the label and of the text among the columns `names`.
+/// Returns the indices of the label and of the text among the columns `names`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where one of them is not among the names, or both are the same.
+/// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io)
+/// if one of them is not among the names, or both are the same.
 pub(super) fn places(names: &[&str], options: &ReadOptions) -> Result<[usize; 2]> {
     let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
     let place = |what: &str, wanted: &str| {
@@ -26,7 +27,7 @@ pub(super) fn places(names: &[&str], options: &ReadOptions) -> Result<[usize; 2]
     Ok([label, text])
 }
 
-/// Some names, in a line that can be read.
+/// Lists some names in a readable line.
 pub(super) fn listed<T: AsRef<str>>(names: &[T]) -> String {
     const FEW: usize = 10;
     if names.is_empty() {
@@ -35,7 +36,7 @@ pub(super) fn listed<T: AsRef<str>>(names: &[T]) -> String {
     some_of(names.iter().map(|name| shortened(name.as_ref())), FEW)
 }
 
-/// A name in quotes, cut where it is no name but a text.
+/// Returns a name in quotes, shortened if it looks like a text.
 pub(super) fn shortened(name: &str) -> String {
     const MOST: usize = 40;
     match name.char_indices().nth(MOST) {

@@ -4,17 +4,19 @@ use std::path::Path;
 
 use super::text;
 use crate::data::corpus::Corpus;
-use crate::data::labelled::Place;
+use crate::data::labelled::SourceLocation;
 use crate::error::Result;
 
 impl Corpus {
-    /// Reads a text in UTF-8, whole.
+    /// Reads a whole text in UTF-8.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the file cannot be read or is no regular file, is larger than `max_bytes` or no UTF-8, or is empty.
-    pub fn read(path: &Path, max_bytes: u64) -> Result<Self> {
-        Self::new(text(path, max_bytes)?, Place::of_file(path))
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if the file
+    /// cannot be read, is no regular file, is larger than `max_bytes`, no UTF-8 or empty.
+    pub fn read(path: impl AsRef<Path>, max_bytes: u64) -> Result<Self> {
+        let path = path.as_ref();
+        Self::new(text(path, max_bytes)?, SourceLocation::of_file(path))
     }
 }
 
@@ -30,8 +32,8 @@ mod tests {
         assert_eq!(Corpus::read(&path, 100).unwrap().text().unwrap(), "To be,\nor not.\n");
         let error = Corpus::read(&path, 10).unwrap_err().to_string();
         assert!(error.contains("text.txt: expected at most 10 bytes, got more; "), "{error}");
-        let error = Corpus::read(&scratch.write("latin.txt", b"caf\xe9"), 100).unwrap_err().to_string();
+        let error = Corpus::read(scratch.write("latin.txt", b"caf\xe9"), 100).unwrap_err().to_string();
         assert!(error.contains("latin.txt: line 1: expected UTF-8, got the byte 0xe9; "), "{error}");
-        assert!(Corpus::read(&scratch.write("empty.txt", ""), 100).is_err());
+        assert!(Corpus::read(scratch.write("empty.txt", ""), 100).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `.csv`: comma-separated values below a line of column names, as RFC 4180 has them.
+//! `.csv`: comma-separated values below a line of column names, by RFC 4180.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,15 +8,16 @@ use csv::{ReaderBuilder, StringRecord};
 use super::bytes::open_quote;
 use super::columns::places;
 use super::{Ends, Piece, ReadOptions, again, wrong};
-use crate::data::labelled::{Example, Place, ReadAgain};
+use crate::data::labelled::{Example, ReadAgain, SourceLocation};
 use crate::error::Result;
 
-/// The rows of the file `source`.
+/// Reads the rows of the file `source`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, with the line at which a row begins.
-pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>> {
+/// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io)if the file
+/// cannot be read or a row does not fit. It has the line at which the row begins.
+pub(super) fn read(source: &SourceLocation, options: &ReadOptions) -> Result<Vec<Example>> {
     let mut rows = Vec::new();
     let mut records = Records::new(source, "a text with a comma stands in double quotes");
     let mut columns: Option<([usize; 2], Arc<ReadAgain>)> = None;
@@ -35,7 +36,7 @@ pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>
     Ok(rows)
 }
 
-/// A cell of a record that stands by itself.
+/// Returns a cell of a single record.
 fn cell(record: &str, place: usize) -> Result<String> {
     let mut reader = ReaderBuilder::new().has_headers(false).from_reader(record.as_bytes());
     let record = reader.records().next().transpose().map_err(|e| wrong(e.to_string()).because(e))?;
@@ -46,29 +47,30 @@ fn cell(record: &str, place: usize) -> Result<String> {
     })
 }
 
-/// The records of a file, all of which have as many cells.
+/// The records of a file, which all have the same number of cells.
 pub(super) struct Records<'a> {
-    source: &'a Place,
-    /// What to do where they have not.
+    source: &'a SourceLocation,
+    /// The hint of the error if they do not.
     hint: &'a str,
-    /// How many the first one has.
+    /// The number of cells of the first record.
     cells: Option<usize>,
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(source: &'a Place, hint: &'a str) -> Self {
+    pub(super) fn new(source: &'a SourceLocation, hint: &'a str) -> Self {
         Self { source, hint, cells: None }
     }
 
-    /// Calls `each` with the cells of every record of a piece, where it begins, and its bytes in the file.
+    /// Calls `each` with the cells of every record of a piece, where the record begins, and its bytes in the file.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, with the line, where a record has more or fewer cells than the first one, or a quote is not closed.
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io)if a record has
+    /// more or fewer cells than the first one, or a quote is not closed. It has the line.
     pub(super) fn each(
         &mut self,
         piece: &Piece,
-        mut each: impl FnMut(&[&str], Place, Range<u64>) -> Result<()>,
+        mut each: impl FnMut(&[&str], SourceLocation, Range<u64>) -> Result<()>,
     ) -> Result<()> {
         let (text, source) = (piece.text.as_str(), self.source);
         // The reader would take the rest of the file for one field.
@@ -77,7 +79,7 @@ impl<'a> Records<'a> {
             let text = "expected a closing double quote, got the end of the file";
             return Err(wrong(text).hint(hint).at(source.line(piece.line - 1 + line)));
         }
-        // Rows of other lengths are told here, by what to do.
+        // Rows of other lengths are reported here, with a hint.
         let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
         let mut records = reader.records();
         while let Some(record) = records.next() {
@@ -96,7 +98,8 @@ impl<'a> Records<'a> {
     }
 }
 
-/// The line at which a record of `text` begins, counted from 1. The reader's place is before the empty lines in front of it.
+/// Returns the line at which a record of `text` begins, counted from
+/// 1. The reader's position is before any empty lines in front of it.
 fn line(text: &str, record: &StringRecord) -> usize {
     let Some(position) = record.position() else { return 1 };
     let [from, line] = [position.byte(), position.line()].map(|place| usize::try_from(place).unwrap_or(usize::MAX));

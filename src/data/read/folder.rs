@@ -1,18 +1,19 @@
-//! A folder with a folder for each label, in which each `.txt` file is a text, as IMDB's reviews come.
+//! A folder with a folder for each label, in which each `.txt` file is a text, like IMDB's reviews.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{ReadOptions, text, unreadable, wrong};
-use crate::data::labelled::{Example, Place, ReadAgain};
+use crate::data::labelled::{Example, ReadAgain, SourceLocation};
 use crate::error::Result;
 
-/// The rows of the folder at `path`, the labels in turns.
+/// Reads the rows of the folder at `path`; the labels take turns.
 ///
 /// # Errors
 ///
-/// Kind `Io`, with the file.
+/// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io),
+/// with the file, if something cannot be read or does not fit.
 pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Example>> {
     if options.names_columns() {
         let text = "expected no name of a column, got one; the folders in it are the labels";
@@ -42,7 +43,7 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Example>> {
             if left < all { e.hint(format!("all files together may have {all} bytes")) } else { e }
         })?;
         let bytes = text.len() as u64;
-        let row = Example::new(text, label, Place::of_file(file))?;
+        let row = Example::new(text, label, SourceLocation::of_file(file))?;
         if options.stream {
             rows.push(row.stored(0..bytes, &again));
         } else {
@@ -53,7 +54,7 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Example>> {
     Ok(rows)
 }
 
-/// What stands in a folder, by name; hidden files left out.
+/// Returns the entries of a folder, sorted by name, without hidden files.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let at = |e: std::io::Error| unreadable(&e).at(folder.display());
     let mut paths = Vec::new();
@@ -67,14 +68,15 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The label that a folder's name is.
+/// Returns the label, which is the folder's name.
 fn label(folder: &Path) -> Result<String> {
     let name = folder.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| wrong("expected a name in UTF-8, as it is a label").at(folder.display()))?;
     Ok(name.to_owned())
 }
 
-/// Each file with its label: file i of n stands at (i + ½) / n of the whole, so that no part lacks a label.
+/// Orders the files, each with its label. File i of n is placed
+/// at (i + ½) / n of the whole, so that no part lacks a label.
 fn in_turns(files: &[(String, Vec<PathBuf>)]) -> Vec<(&str, &Path)> {
     let mut placed = Vec::new();
     for (label, texts) in files {
@@ -82,7 +84,7 @@ fn in_turns(files: &[(String, Vec<PathBuf>)]) -> Vec<(&str, &Path)> {
         let place = |(at, file)| ((2 * at as u128 + 1, all), label.as_str(), PathBuf::as_path(file));
         placed.extend(texts.iter().enumerate().map(place));
     }
-    // Fractions are compared by their products: no two machines round them apart. The sort keeps equal ones in their order.
+    // Fractions are compared by their products, so all machines agree. The sort keeps equal ones in their order.
     placed.sort_by(|((a, n), ..), ((b, m), ..)| (a * m).cmp(&(b * n)));
     placed.into_iter().map(|(_, label, file)| (label, file)).collect()
 }

@@ -1,18 +1,19 @@
-//! `.jsonl` and `.ndjson`: an object of JSON a line.
+//! `.jsonl` and `.ndjson`: a JSON object a line.
 
 use serde_json::{Map, Value};
 
 use super::columns::{listed, shortened};
 use super::{Ends, ReadOptions, again, wrong};
-use crate::data::labelled::{Example, Place};
+use crate::data::labelled::{Example, SourceLocation};
 use crate::error::Result;
 
-/// The rows of the file `source`.
+/// Reads the rows of the file `source`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, with the line.
-pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>> {
+/// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io),
+/// with the line, if the file cannot be read or a line does not fit.
+pub(super) fn read(source: &SourceLocation, options: &ReadOptions) -> Result<Vec<Example>> {
     let own = options.clone();
     let again = again(move |line| Ok(fields(line, &own)?[1].clone()));
     let mut rows = Vec::new();
@@ -27,7 +28,7 @@ pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>
     Ok(rows)
 }
 
-/// The label and the text of a line.
+/// Returns the label and the text of a line.
 fn fields(line: &str, options: &ReadOptions) -> Result<[String; 2]> {
     let object: Map<String, Value> = serde_json::from_str(line).map_err(|e| {
         let text = format!("expected an object of JSON, got {}: {e}", shortened(line));

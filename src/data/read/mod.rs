@@ -1,7 +1,8 @@
-//! Files of labelled text → [`Labelled`]: `.tsv`, `.csv`, `.jsonl` and `.ndjson`, and a folder with a folder for each label.
+//! Files of labelled text → [`Labelled`]: `.tsv`, `.csv`, `.jsonl`
+//! and `.ndjson`, and a folder with a folder for each label.
 //!
-//! A file is read up to a bound, and must be UTF-8. Texts may stay in their files, whose size nothing bounds then. Knows no tokens
-//! and no model.
+//! A file is read up to a bound, and must be UTF-8. If texts stay in their
+//! files, the size of these has no bound. Knows no tokens and no model.
 
 mod columns;
 mod corpus;
@@ -17,35 +18,35 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bytes::{self, Ends, Piece, Pieces, unreadable, wrong};
-use super::labelled::{Labelled, Place, ReadAgain};
-#[cfg(not(feature = "csv"))]
-use crate::error::Error;
+use super::labelled::{Labelled, ReadAgain, SourceLocation};
 use crate::error::Result;
+#[cfg(not(feature = "csv"))]
+use crate::error::not_built;
 
 /// How labelled text is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadOptions {
-    /// The name of the column, or the key, of the text: `text` where none is said.
+    /// The name of the column, or the key, of the text; `text` by default.
     pub text_column: Option<String>,
-    /// The name of the column, or the key, of the label: `label` where none is said.
+    /// The name of the column, or the key, of the label; `label` by default.
     pub label_column: Option<String>,
     /// The most bytes that are read, of all files of a folder together.
     pub max_bytes: u64,
-    /// Whether texts stay in their files, and are read again when they are taken: for files that are larger than memory. Nothing
-    /// bounds their size then, and `max_bytes` bounds a row.
+    /// Whether texts stay in their files, and are read again when they are used: for files that
+    /// are larger than memory. Their size then has no bound, and `max_bytes` bounds a row.
     pub stream: bool,
 }
 
 impl Default for ReadOptions {
-    /// `text`, `label`, and [`MAX_BYTES`](ReadOptions::MAX_BYTES).
+    /// Returns `text`, `label`, and [`MAX_BYTES`](ReadOptions::MAX_BYTES).
     fn default() -> Self {
         Self { text_column: None, label_column: None, max_bytes: Self::MAX_BYTES, stream: false }
     }
 }
 
 impl ReadOptions {
-    /// The most bytes that are read where nothing else is said: 1 GiB. What is read stays in memory.
+    /// The most bytes that are read by default: 1 GiB. All of them stay in memory.
     pub const MAX_BYTES: u64 = 1 << 30;
 
     /// Sets the name of the column, or the key, of the text.
@@ -76,30 +77,34 @@ impl ReadOptions {
         self
     }
 
-    /// The pieces of a file, by these bounds.
-    fn pieces<'a>(&self, source: &'a Place, ends: Ends) -> Result<impl Iterator<Item = Result<Piece>> + use<'a>> {
+    /// Opens the pieces of a file, by these bounds.
+    fn pieces<'a>(
+        &self,
+        source: &'a SourceLocation,
+        ends: Ends,
+    ) -> Result<impl Iterator<Item = Result<Piece>> + use<'a>> {
         let all = if self.stream { u64::MAX } else { self.max_bytes };
         let pieces = Pieces::open(source.path(), ends, all, self.max_bytes).map_err(|e| e.at(source))?;
         Ok(pieces.map(move |piece| piece.map_err(|e| e.at(source))))
     }
 
-    /// The name of the text's column.
+    /// Returns the name of the text's column.
     fn text(&self) -> &str {
         self.text_column.as_deref().unwrap_or("text")
     }
 
-    /// The name of the label's column.
+    /// Returns the name of the label's column.
     fn label(&self) -> &str {
         self.label_column.as_deref().unwrap_or("label")
     }
 
-    /// Whether a column was named.
+    /// Returns whether a column was named.
     fn names_columns(&self) -> bool {
         self.text_column.is_some() || self.label_column.is_some()
     }
 }
 
-/// What holds labelled text.
+/// A source of labelled text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Tsv,
@@ -122,31 +127,37 @@ impl Kind {
     }
 }
 
-/// Whether [`Labelled::read`] would read a file of this name: a folder, or a name that ends in `.tsv`, `.csv`, `.jsonl` or
-/// `.ndjson`.
-pub fn is_labelled_text(path: &Path) -> bool {
-    Kind::of(path).is_some()
+/// Returns whether [`Labelled::read`] would read a file of this name: a
+/// folder, or a name that ends in `.tsv`, `.csv`, `.jsonl` or `.ndjson`.
+pub fn is_labelled_text(path: impl AsRef<Path>) -> bool {
+    Kind::of(path.as_ref()).is_some()
 }
 
 impl Labelled {
-    /// Reads labelled text in UTF-8. Empty lines are passed over.
+    /// Reads labelled text in UTF-8. Empty lines are skipped.
     ///
     /// | file | rows |
     /// | --- | --- |
-    /// | `.tsv` | `label TAB text`; or a first line of column names, where it holds the names of both columns |
-    /// | `.csv` | comma-separated values as RFC 4180 has them, below a line of column names; needs the feature `csv` |
+    /// | `.tsv` | `label TAB text`; or a first line of column names, if it holds the names of both columns |
+    /// | `.csv` | comma-separated values by RFC 4180, below a line of column names; needs the feature `csv` |
     /// | `.jsonl`, `.ndjson` | a JSON object a line; the label may be a string, a number or a boolean |
-    /// | a folder | `LABEL/NAME.txt`, a text a file; hidden files and other endings are passed over |
+    /// | a folder | `LABEL/NAME.txt`, a text a file; hidden files and other endings are skipped |
     ///
-    /// The files of a folder have no order of their own. Those of a label come by name, and the labels take turns, so that
-    /// every stretch of the rows is balanced as the whole is.
+    /// The files of a folder have no order of their own. Those of a label come by name,
+    /// and the labels take turns. So every range of the rows is as balanced as the whole.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, with file and line: where a file cannot be read or is no regular file, is larger than the bound or no UTF-8,
-    /// lacks a column, or has a row without label or text, or no row at all.
-    pub fn read(path: &Path, options: &ReadOptions) -> Result<Self> {
-        let source = Place::of_file(path);
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io), with file and line:
+    ///
+    /// - if a file cannot be read, is no regular file, is larger than the bound or is no UTF-8;
+    /// - if it lacks a column, has a row without label or text, or has no row at all.
+    pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self> {
+        Self::read_at(path.as_ref(), options)
+    }
+
+    fn read_at(path: &Path, options: &ReadOptions) -> Result<Self> {
+        let source = SourceLocation::of_file(path);
         let Some(kind) = Kind::of(path) else {
             fs::metadata(path).map_err(|e| unreadable(&e).at(path.display()))?;
             let text = "expected labelled text: a folder, or a name that ends in .tsv, .csv, .jsonl or .ndjson";
@@ -158,21 +169,27 @@ impl Labelled {
             #[cfg(feature = "csv")]
             Kind::Csv => csv::read(&source, options)?,
             #[cfg(not(feature = "csv"))]
-            Kind::Csv => return Err(not_built().at(source)),
+            Kind::Csv => return Err(not_built("csv").at(source)),
             Kind::JsonLines => json_lines::read(&source, options)?,
         };
         Self::new(rows, source)
     }
 }
 
-/// The lines of a file of text in UTF-8, each with its place; empty lines at the end are left off.
+/// Reads the lines of a text file in UTF-8, each with its place. Empty lines at the end are left out.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where the file cannot be read or is no regular file, is larger than `max_bytes` or no UTF-8, holds no line, or
-/// has a line of white space alone before its last one.
-pub fn read_lines(path: &Path, max_bytes: u64) -> Result<Vec<(String, Place)>> {
-    let (all, file) = (text(path, max_bytes)?, Place::of_file(path));
+/// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io):
+///
+/// - if the file cannot be read, is no regular file, is larger than `max_bytes` or is no UTF-8;
+/// - if it holds no line, or a line before its last one is white space alone.
+pub fn read_lines(path: impl AsRef<Path>, max_bytes: u64) -> Result<Vec<(String, SourceLocation)>> {
+    let path = path.as_ref();
+    lines_of(&text(path, max_bytes)?, &SourceLocation::of_file(path))
+}
+
+fn lines_of(all: &str, file: &SourceLocation) -> Result<Vec<(String, SourceLocation)>> {
     let lines = all.trim_end().lines().enumerate();
     let lines: Vec<_> = lines.map(|(index, line)| (line.to_owned(), file.line(index + 1))).collect();
     match lines.iter().find(|(line, _)| line.trim().is_empty()) {
@@ -182,24 +199,17 @@ pub fn read_lines(path: &Path, max_bytes: u64) -> Result<Vec<(String, Place)>> {
     }
 }
 
-/// The text of a file of at most so many bytes, without a byte order mark.
+/// Reads the text of a file of at most `max_bytes` bytes, without a byte order mark.
 fn text(path: &Path, max_bytes: u64) -> Result<String> {
     bytes::text(path, max_bytes).map_err(|e| e.at(path.display()))
 }
 
-/// Reads the text of a row again, whose record `text` makes it of.
+/// Makes a function that reads the text of a row again; `text` takes it from the row's record.
 fn again(text: impl Fn(&str) -> Result<String> + Send + Sync + 'static) -> Arc<ReadAgain> {
     Arc::new(move |place, bytes| {
         let read = || text(&bytes::stretch(place.path(), bytes)?);
         read().map_err(|e| e.at(place))
     })
-}
-
-/// The error of a format whose reader is left out of this build.
-#[cfg(not(feature = "csv"))]
-fn not_built() -> Error {
-    let text = "this format is not read: gatewave was built without the feature `csv`";
-    wrong(text).hint("in Cargo.toml, add it to the features of gatewave")
 }
 
 #[cfg(test)]

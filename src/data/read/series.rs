@@ -5,24 +5,28 @@ use std::path::Path;
 #[cfg(feature = "csv")]
 use super::{bytes::Piece, columns::shortened, csv::Records, text};
 use super::{unreadable, wrong};
-use crate::data::labelled::Place;
+use crate::data::labelled::SourceLocation;
 #[cfg(feature = "csv")]
 use crate::data::series::Column;
 use crate::data::series::{Series, is_series};
 use crate::error::Result;
 
 impl Series {
-    /// Reads a series from a file of comma-separated values (`.csv`) in UTF-8: a line of column names, and below it a row for each
-    /// time, in the order of time. Needs the feature `csv`.
+    /// Reads a series from a file of comma-separated values (`.csv`) in UTF-8: a line of
+    /// column names, then a row for each time, in the order of time. Needs the feature `csv`.
     ///
-    /// A column is one of numbers where at least as many of its cells hold a finite number as hold a word. What is wrong with its cells
-    /// is told where it is used. So a column of dates, or of gaps, that nobody takes does no harm.
+    /// A column is one of numbers if at least as many of its cells hold a finite number as hold a word. Errors in its
+    /// cells are reported when the column is used. So a column of dates, or of gaps, does no harm if it is not used.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, with file and line: where the file cannot be read or is no regular file, has another ending, is larger than
-    /// `max_bytes` or no UTF-8, has no line of names, or no rows, or rows of more or fewer cells; or two columns have one name.
-    pub fn read(path: &Path, max_bytes: u64) -> Result<Self> {
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io), with file and line:
+    ///
+    /// - if the file cannot be read, is no regular file, has another ending, is larger than `max_bytes` or is no UTF-8;
+    /// - if it has no line of names or no rows, or rows with more or fewer cells;
+    /// - if two columns have one name.
+    pub fn read(path: impl AsRef<Path>, max_bytes: u64) -> Result<Self> {
+        let path = path.as_ref();
         if !is_series(path) {
             std::fs::metadata(path).map_err(|e| unreadable(&e).at(path.display()))?;
             return Err(wrong("expected a series of numbers: a name that ends in .csv").at(path.display()));
@@ -33,7 +37,7 @@ impl Series {
 
 #[cfg(feature = "csv")]
 fn read(path: &Path, max_bytes: u64) -> Result<Series> {
-    let source = Place::of_file(path);
+    let source = SourceLocation::of_file(path);
     let (mut columns, mut lines) = (Vec::<Column>::new(), Vec::new());
     let hint = "numbers have a point before their fractions, and columns are set apart by commas";
     let whole = Piece::whole(text(path, max_bytes)?);
@@ -61,7 +65,7 @@ fn read(path: &Path, max_bytes: u64) -> Result<Series> {
 
 #[cfg(not(feature = "csv"))]
 fn read(path: &Path, _: u64) -> Result<Series> {
-    Err(super::not_built().at(Place::of_file(path)))
+    Err(crate::error::not_built("csv").at(SourceLocation::of_file(path)))
 }
 
 #[cfg(test)]
@@ -72,7 +76,7 @@ mod tests {
 
     fn read(test: &str, text: &str) -> Result<Series> {
         let scratch = Scratch::new(test);
-        Series::read(&scratch.write("s.csv", text), 1000)
+        Series::read(scratch.write("s.csv", text), 1000)
     }
 
     fn refused(test: &str, text: &str) -> String {
@@ -117,7 +121,7 @@ mod tests {
         let long = refused("bytes", &format!("a\n{}", "1\n".repeat(600)));
         assert!(long.starts_with("expected at most 1000 bytes, got more"), "{long}");
         let scratch = Scratch::new("ending");
-        let error = Series::read(&scratch.write("s.txt", "a\n1\n"), 1000).unwrap_err().to_string();
+        let error = Series::read(scratch.write("s.txt", "a\n1\n"), 1000).unwrap_err().to_string();
         assert!(error.ends_with("expected a series of numbers: a name that ends in .csv"), "{error}");
         assert!(Series::read(Path::new("none/s.csv"), 1000).unwrap_err().to_string().contains("cannot be read"));
     }

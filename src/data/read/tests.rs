@@ -1,16 +1,16 @@
-//! Each format as people have it, and what is wrong with files, told by line.
+//! Each format as people write it, and errors of files, with their lines.
 
 use super::*;
 use crate::data::scratch::Scratch;
 use crate::error::ErrorKind;
 
 impl Scratch {
-    /// What is read of a file of these bytes: labels and texts.
+    /// Returns the labels and texts of a file of these bytes.
     fn read(&self, name: &str, bytes: impl AsRef<[u8]>, options: &ReadOptions) -> Vec<(String, String)> {
-        pairs(&Labelled::read(&self.write(name, bytes), options).unwrap())
+        pairs(&Labelled::read(self.write(name, bytes), options).unwrap())
     }
 
-    /// What is wrong with a file of these bytes, after its name.
+    /// Returns the error of a file of these bytes, after its name.
     fn refused(&self, name: &str, bytes: impl AsRef<[u8]>, options: &ReadOptions) -> String {
         let path = self.write(name, bytes);
         let error = Labelled::read(&path, options).unwrap_err();
@@ -55,7 +55,7 @@ fn a_csv_has_names_and_quotes() {
     let text = "id,stars,review\n1,5,\"Fine, he said: \"\"go\"\".\nTwice.\"\n\n2, 1 ,Bad \"film\"\n";
     let wanted = own(&[("5", "Fine, he said: \"go\".\nTwice."), ("1", "Bad \"film\"")]);
     assert_eq!(scratch.read("a.csv", text, &named()), wanted);
-    let rows = Labelled::read(&scratch.write("a.csv", text), &named()).unwrap();
+    let rows = Labelled::read(scratch.write("a.csv", text), &named()).unwrap();
     assert!(rows.rows()[1].place.to_string().ends_with("a.csv: line 5"), "{}", rows.rows()[1].place);
 }
 
@@ -80,13 +80,13 @@ fn a_folder_has_a_folder_for_each_label_and_they_take_turns() {
     scratch.write("all/neg/.hidden.txt", [0xff]);
     scratch.write("all/neg/notes.md", [0xff]);
     scratch.write("all/vocabulary.txt", "good\nbad\n");
-    let rows = Labelled::read(&scratch.0.join("all"), &plain()).unwrap();
+    let rows = Labelled::read(scratch.0.join("all"), &plain()).unwrap();
     let labels: Vec<_> = rows.rows().iter().map(|row| row.label.as_str()).collect();
     assert_eq!(labels, ["pos", "neg", "pos", "pos", "pos", "neg", "pos", "pos"]);
     let texts: Vec<_> = rows.texts().map(Result::unwrap).collect();
     assert_eq!((&*texts[0], &*texts[1], &*texts[7]), ("good 0\nfilm", "bad 0", "good 5\nfilm"));
-    // All files together may have so many bytes.
-    let error = Labelled::read(&scratch.0.join("all"), &plain().max_bytes(50)).unwrap_err().to_string();
+    // The bound is for all files together.
+    let error = Labelled::read(scratch.0.join("all"), &plain().max_bytes(50)).unwrap_err().to_string();
     assert!(error.contains(".txt: expected at most ") && error.contains("all files together may have 50"), "{error}");
 }
 
@@ -175,16 +175,17 @@ fn what_is_no_file_of_labelled_text_is_refused() {
 #[test]
 fn lines_of_text_have_their_places() {
     let scratch = Scratch::new("lines");
-    let lines = read_lines(&scratch.write("a.txt", "one\r\ntwo\n\n"), 100).unwrap();
+    let lines = read_lines(scratch.write("a.txt", "one\r\ntwo\n\n"), 100).unwrap();
     let lines: Vec<_> = lines.iter().map(|(line, place)| (line.as_str(), place.to_string())).collect();
     assert_eq!((lines.len(), lines[0].0, lines[1].0), (2, "one", "two"));
     assert!(lines[1].1.ends_with("a.txt: line 2"));
-    let refused = |bytes: &str| read_lines(&scratch.write("a.txt", bytes), 100).unwrap_err().to_string();
+    let refused = |bytes: &str| read_lines(scratch.write("a.txt", bytes), 100).unwrap_err().to_string();
     assert!(refused("one\n\ntwo\n").ends_with("a.txt: line 2: expected a text, got an empty line; take it out"));
     assert!(refused(" \n").ends_with("a.txt: expected a text a line, got an empty file"));
 }
 
-/// Labels and texts of a file, which are the same whether texts stay in it or not; and how many rows there are.
+/// Returns the labels and texts of a file. Checks that they and
+/// their places are the same whether texts stay in the file or not.
 fn both_ways(path: &Path, options: &ReadOptions) -> Vec<(String, String)> {
     let held = Labelled::read(path, options).unwrap();
     let stored = Labelled::read(path, &options.clone().stream(true)).unwrap();
@@ -198,7 +199,7 @@ fn both_ways(path: &Path, options: &ReadOptions) -> Vec<(String, String)> {
 fn texts_that_stay_in_their_files_are_the_same() {
     let scratch = Scratch::new("stream");
     let number = |n: usize| if n.is_multiple_of(3) { "many" } else { "few" };
-    // Enough that a piece ends in the midst of them, at whichever row; and one row that is longer than a piece.
+    // Enough that pieces end between them, at any row; and one row is longer than a piece.
     let text = |n: usize| format!("é{n} {}", "word ".repeat(if n == 700 { 40_000 } else { n * 7 % 23 }).trim_end());
     let wanted: Vec<_> = (0..3000).map(|n| (number(n).to_owned(), text(n).trim_end().to_owned())).collect();
     let lines = |row: &dyn Fn(&str, &str) -> String, end: &str| -> String {
@@ -240,7 +241,7 @@ fn quoted_texts_of_several_lines_stay_in_their_file() {
     let last = Labelled::read(&path, &plain().stream(true)).unwrap().rows()[3999].place.to_string();
     let line = 1 + file.trim_end().rfind("\n\"a ").map_or(0, |at| file[..=at].matches('\n').count());
     assert!(last.ends_with(&format!("quoted.csv: line {line}")), "{last}, not {line}");
-    // The line of a quote that is not closed, behind the first piece.
+    // The line of a quote that is not closed, after the first piece.
     let open = scratch.write("open.csv", file.clone() + "\"open,yes\nb,no\n");
     let error = Labelled::read(&open, &plain().stream(true)).unwrap_err().to_string();
     let line = 1 + file.matches('\n').count();
@@ -270,7 +271,7 @@ fn a_bound_is_that_of_a_row_where_texts_stay() {
     assert!(error.ends_with("--stream leaves texts on disk"), "{error}");
     let error = Labelled::read(&path, &plain().max_bytes(5).stream(true)).unwrap_err().to_string();
     assert!(error.contains("line 1: expected a row of at most 5 bytes, got more"), "{error}");
-    // Many rows that are short, of which one is not.
+    // Many short rows, and one long row.
     let rows = "yes\tone\n".repeat(20_000);
     let path = scratch.write("many.tsv", &rows);
     assert_eq!(Labelled::read(&path, &plain().max_bytes(8).stream(true)).unwrap().rows().len(), 20_000);

@@ -2,7 +2,7 @@
 
 use super::columns::places;
 use super::{Ends, ReadOptions, again, wrong};
-use crate::data::labelled::{Example, Place};
+use crate::data::labelled::{Example, SourceLocation};
 use crate::error::Result;
 
 /// How the fields of a line are told apart.
@@ -10,16 +10,17 @@ use crate::error::Result;
 enum Columns {
     /// A label and a text.
     Bare,
-    /// So many, with the places of the label and of the text.
+    /// The number of columns, with the indices of the label and of the text.
     Named(usize, [usize; 2]),
 }
 
-/// The rows of the file `source`.
+/// Reads the rows of the file `source`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, with the line.
-pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>> {
+/// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io),
+/// with the line, if the file cannot be read or a line does not fit.
+pub(super) fn read(source: &SourceLocation, options: &ReadOptions) -> Result<Vec<Example>> {
     let mut rows = Vec::new();
     let mut columns = None;
     for piece in options.pieces(source, Ends::Lines)? {
@@ -42,7 +43,7 @@ pub(super) fn read(source: &Place, options: &ReadOptions) -> Result<Vec<Example>
 }
 
 impl Columns {
-    /// Those of a file whose first line is `names`, or is a row.
+    /// Returns the columns of a file whose first line, `names`, holds their names or is a row.
     fn of(names: &str, options: &ReadOptions) -> Result<Self> {
         let names: Vec<&str> = names.split('\t').collect();
         match places(&names, options) {
@@ -52,7 +53,7 @@ impl Columns {
         }
     }
 
-    /// The label and the text of a line.
+    /// Returns the label and the text of a line.
     fn fields(self, line: &str) -> Result<[&str; 2]> {
         let fields: Vec<&str> = line.split('\t').collect();
         match (self, &fields[..]) {

@@ -1,4 +1,4 @@
-//! What a model foresees of a series, in the columns' own units, and how far it is off.
+//! A model's forecasts of a series, in the columns' own units, and their errors.
 
 use std::ops::Range;
 
@@ -16,49 +16,55 @@ use crate::named::NamedTensors;
 /// The most windows of a call.
 const WINDOWS: usize = 64;
 
-/// What a model foresees of one step.
+/// A model's forecast of one step.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Forecast {
-    /// How many steps behind the last row, counted from 1.
+    /// How many steps behind the last row it is, counted from 1.
     pub step: usize,
     /// Each target, in its own unit.
     pub values: Vec<f64>,
 }
 
-/// How far forecasts of a column are off: the means of `|y − t|`, in the column's own unit.
+/// The errors of forecasts of a column: means of `|y − t|`, in the column's own unit.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TargetError {
     /// The column.
     pub column: String,
-    /// That of the model.
+    /// The error of the model.
     pub model: f64,
-    /// That of a forecast which says that the last value stays: for a window the value of its last row, for a step its own.
+    /// The error of a forecast that repeats the last value: that of the window's last row, or for a step its own.
     pub last_value: f64,
 }
 
 impl SeriesSpec {
-    /// The call of `model` on the last window of `series`.
+    /// Makes the input of `model` for the last window of `series`.
     ///
     /// # Shapes
     ///
-    /// As of [`tensors`](Self::tensors), of one window and without targets.
+    /// Those of [`tensors`](Self::tensors), with one window and without targets.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check); kind `Shape`, where the series has fewer rows than a window; `Io`, with the line, where a column is
-    /// missing or a cell holds no finite number.
-    pub fn input(&self, model: &Model, series: &Series) -> Result<Input> {
+    /// Returns the same errors as [`check`](Self::check), or one of kind:
+    ///
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the series has fewer rows than a window;
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io), with the line, if
+    ///   a column is missing or a cell holds no finite number.
+    pub fn input(&self, model: &Model, series: &Series) -> Result<Input<'static>> {
         let heads = self.heads(model)?;
         let Some(begin) = series.rows().checked_sub(self.window()) else {
             let text = format!("expected {} rows or more, the model's window, got {}", self.window(), series.rows());
             return Err(Error::new(ErrorKind::Shape, text).at(series.source()));
         };
         let (name, x) = taken(&heads, (&self.seen_inputs(series)?, self.inputs().count()), &[begin], self.window())?;
-        model.named_input(&NamedTensors::from([(name, x.into())]))
+        Ok(model.named_input(&NamedTensors::from([(name, x.into())]))?.into_owned())
     }
 
-    /// What `model` gave for the last window of a series, as forecasts of the steps behind it. They are `horizon` many; of a model
-    /// with an output for each step no more than the window has steps, the last ones that it foresees.
+    /// Turns the output of `model` for the last window of a series into forecasts of the
+    /// steps behind it. There are `horizon` of them. A model with an output for each
+    /// step gives at most as many as the window has steps: the last ones of the horizon.
     ///
     /// # Shapes
     ///
@@ -66,12 +72,13 @@ impl SeriesSpec {
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check); kind `Shape`, where the output is not that of the model.
+    /// Returns the same errors as [`check`](Self::check), or one of kind
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the output is not that of the model.
     pub fn forecasts(&self, model: &Model, output: &Output) -> Result<Vec<Forecast>> {
         let heads = self.heads(model)?;
         let given = self.given(model, &heads, output, 1)?;
         let steps = heads.steps.min(self.horizon());
-        // Of an output for each step, those whose targets are behind the last row.
+        // With an output for each step, only the last ones have targets behind the last row.
         let first = heads.steps - steps;
         let forecast = |at: usize| {
             let values = self.targets().zip(given.slice(s![0, first + at, ..]));
@@ -81,12 +88,12 @@ impl SeriesSpec {
         Ok((0..steps).map(forecast).collect())
     }
 
-    /// How far `model` is off on the windows whose targets stand in the rows `targets`, and how far the last values are, by every number
-    /// that it is compared with. `run` runs the model.
+    /// Computes the errors of `model` on the windows whose targets are in the rows
+    /// `targets`, and those of repeating the last value. `run` runs the model.
     ///
     /// # Errors
     ///
-    /// As [`tensors`](Self::tensors), and what `run` gives.
+    /// Returns the same errors as [`tensors`](Self::tensors), and those of `run`.
     pub fn errors(
         &self,
         model: &Model,
@@ -120,12 +127,12 @@ impl SeriesSpec {
         Ok(self.targets().zip(off.into_iter().zip(last_values)).map(error).collect())
     }
 
-    /// The mean absolute error of a forecast which says that the last value stays, of each target in its own unit, on the windows whose
-    /// targets stand in the rows `targets`.
+    /// Computes the mean absolute error of a forecast that repeats the last value, for each
+    /// target in its own unit. The windows are those whose targets are in the rows `targets`.
     ///
     /// # Errors
     ///
-    /// As [`tensors`](Self::tensors).
+    /// Returns the same errors as [`tensors`](Self::tensors).
     pub fn last_value(&self, model: &Model, series: &Series, targets: Range<usize>) -> Result<Vec<f64>> {
         let heads = self.heads(model)?;
         let targets = targets.start..targets.end.min(series.rows());
@@ -141,12 +148,12 @@ impl SeriesSpec {
         self.targets().map(error).collect()
     }
 
-    /// The last row that a model has seen, of a window that begins at `begin`, where it gives its output `step`.
+    /// Returns the last row that a model has seen when it gives its output `step`, for a window that begins at `begin`.
     fn last_seen(&self, heads: &Heads, begin: usize, step: usize) -> usize {
         begin + if heads.has_steps { step } else { self.window() - 1 }
     }
 
-    /// What a model gave for so many windows, `[N, steps, targets]`.
+    /// Returns a model's output for `windows` windows as `[N, steps, targets]`.
     fn given<'a>(
         &self,
         model: &Model,

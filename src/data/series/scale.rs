@@ -1,38 +1,40 @@
-//! The mean and the standard deviation of a column, by which a model sees its numbers.
+//! The mean and the standard deviation of a column, which scale its numbers for a model.
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// A column of a series, and the scale of its numbers: a model sees `(x − mean) / std`.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Scale {
     /// The name of the column.
     pub column: String,
-    /// The mean of what was trained on, in the column's own unit.
+    /// The mean of the training rows, in the column's own unit.
     pub mean: f64,
-    /// The population's standard deviation of that; 1 of a constant column.
+    /// The population standard deviation of the training rows; 1 for a constant column.
     pub std: f64,
 }
 
 impl Scale {
-    /// The scale of some numbers.
+    /// Computes the scale of some numbers.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where they are so large that they have no finite deviation.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training)
+    /// if they are so large that their deviation is not finite.
     pub(super) fn of(column: &str, numbers: &[f64]) -> Result<Self> {
         let Moments { min, max, mean, std } = Moments::of(numbers);
-        // Rounding leaves the mean of equal numbers a deviation.
+        // Rounding can give equal numbers a small deviation.
         let std = if min == max { 1.0 } else { std };
         let scale = Self { column: column.to_owned(), mean, std };
         scale.check()?;
         Ok(scale)
     }
 
-    /// Whether numbers can be seen by it.
+    /// Checks that numbers can be scaled by it.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where they cannot.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if they cannot.
     pub(super) fn check(&self) -> Result<()> {
         if self.mean.is_finite() && self.std.is_normal() && self.std > 0.0 {
             return Ok(());
@@ -42,19 +44,19 @@ impl Scale {
         Err(Error::new(ErrorKind::Training, text).hint("give the column a larger or a smaller unit"))
     }
 
-    /// A number as a model sees it.
+    /// Returns a number as a model sees it.
     #[expect(clippy::cast_possible_truncation, reason = "models compute in 32 bits")]
     pub(super) fn seen(&self, number: f64) -> f32 {
         ((number - self.mean) / self.std) as f32
     }
 
-    /// What a model says, in the column's own unit.
+    /// Returns a model's output in the column's own unit.
     pub(super) fn own(&self, seen: f32) -> f64 {
         f64::from(seen) * self.std + self.mean
     }
 }
 
-/// What is told of some numbers.
+/// Statistics of some numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Moments {
     pub(super) min: f64,
@@ -64,7 +66,7 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    /// Those of `numbers`; NaN of none.
+    /// Computes the statistics of `numbers`; NaN if there are none.
     #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
     pub(super) fn of(numbers: &[f64]) -> Self {
         let count = numbers.len() as f64;

@@ -1,4 +1,4 @@
-//! A series ⇄ tensors of a model: columns, scales, and windows in time, as a training settled them.
+//! A series ⇄ tensors of a model: columns, scales, and windows in time, as a training fixed them.
 
 use std::ops::Range;
 
@@ -10,62 +10,62 @@ use crate::error::{Error, ErrorKind, Result, zeros};
 use crate::model::{Flow, Model};
 use crate::named::{Examples, NamedTensors};
 
-/// How a series is to become windows.
+/// How a series is cut into windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeriesOptions {
-    /// The steps that a model takes.
+    /// The steps that a model reads.
     pub window: usize,
-    /// The steps that it foresees: as many behind the window, or for a model with an output for each step how far ahead each of
-    /// these is.
+    /// How many steps a model predicts behind the window. For a model
+    /// with an output for each step, it is how far ahead each output is.
     pub horizon: usize,
-    /// How many rows a window begins behind the one before it.
+    /// How many rows each window begins after the one before it.
     pub stride: usize,
-    /// The columns that the model takes, in this order: all columns of numbers where none are said.
+    /// The columns that the model reads, in this order; if not set, all columns of numbers.
     pub columns: Option<Vec<String>>,
-    /// The columns that it foresees: the first one that it takes where none are said.
+    /// The columns that the model predicts; if not set, the first one that it reads.
     pub targets: Option<Vec<String>>,
 }
 
 impl SeriesOptions {
-    /// Windows of so many steps, the next step of the first column ahead, one row after the other.
+    /// Makes options for windows of `steps` steps, one step ahead, of the first column, with a window at every row.
     pub fn window(steps: usize) -> Self {
         Self { window: steps, horizon: 1, stride: 1, columns: None, targets: None }
     }
 
-    /// Sets the steps that are foreseen.
+    /// Sets how many steps are predicted.
     #[must_use]
     pub fn horizon(mut self, steps: usize) -> Self {
         self.horizon = steps;
         self
     }
 
-    /// Sets how many rows a window begins behind the one before it.
+    /// Sets how many rows each window begins after the one before it.
     #[must_use]
     pub fn stride(mut self, rows: usize) -> Self {
         self.stride = rows;
         self
     }
 
-    /// Sets the columns that the model takes.
+    /// Sets the columns that the model reads.
     #[must_use]
     pub fn columns<C: Into<String>>(mut self, names: impl IntoIterator<Item = C>) -> Self {
         self.columns = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets the columns that it foresees.
+    /// Sets the columns that the model predicts.
     #[must_use]
     pub fn targets<C: Into<String>>(mut self, names: impl IntoIterator<Item = C>) -> Self {
         self.targets = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// How many windows there are in so many rows.
+    /// Returns how many windows `rows` rows hold.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a number is 0.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if a number is 0.
     pub fn windows(&self, rows: usize) -> Result<usize> {
         check(self.window, self.horizon, self.stride)?;
         let begins = rows.checked_sub(self.window.saturating_add(self.horizon));
@@ -73,19 +73,20 @@ impl SeriesOptions {
     }
 }
 
-/// What a model takes of a series and what it foresees: the columns, the scale of each, and the steps of a window.
+/// What a model reads of a series and what it predicts: the columns, the scale of each, and the steps of a window.
 ///
-/// It is made from the rows that a model is trained on, and kept in the model's file: [`to_json`](Self::to_json) and
-/// [`of_metadata`](Self::of_metadata).
+/// It is made from the rows that a model is trained on, and kept in the model's
+/// file: [`to_json`](Self::to_json) and [`of_metadata`](Self::of_metadata).
 ///
-/// Two kinds of models have an output that fits. One gives a row for each window, `[N, horizon × targets]`: of the step behind
-/// the window every target, then of the step after it, and so on. The other gives an output for each step, `[N, window, targets]`:
-/// every target, `horizon` steps after the step itself. Its stacks go forward, since it would else have read what it foresees.
+/// Two kinds of models have an output that fits. One gives a row for each window,
+/// `[N, horizon × targets]`: every target of the step behind the window, then of the step after it,
+/// and so on. The other gives an output for each step, `[N, window, targets]`: every target, `horizon`
+/// steps after the step itself. Its stacks must go forward, or they would have read what they predict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesSpec {
-    /// Of every column that is taken or foreseen.
+    /// The scales of every column that is read or predicted.
     scales: Vec<Scale>,
-    /// Places among the scales.
+    /// Indices into the scales.
     inputs: Vec<usize>,
     targets: Vec<usize>,
     window: usize,
@@ -93,26 +94,32 @@ pub struct SeriesSpec {
     stride: usize,
 }
 
-/// Where windows go through a model.
+/// The input and the output of a model for windows.
 #[derive(Clone, Debug)]
 pub(super) struct Heads {
     pub(super) ends: Ends,
     /// Whether the model gives an output for each step.
     pub(super) has_steps: bool,
-    /// How many rows after its beginning the first target of a window stands.
+    /// How many rows after the beginning of a window its first target is.
     pub(super) lead: usize,
     /// How many rows of targets a window has.
     pub(super) steps: usize,
 }
 
 impl SeriesSpec {
-    /// The columns that `options` say, and their scales in the first `training` rows of `series`, for `model`.
+    /// Takes the columns of `options` for `model`, and learns their scales from the first `training` rows of `series`.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the model does not take as many features or does not foresee as many numbers; `Training`, where a number of
-    /// the options is 0, a column stands twice or has no finite deviation, or there are fewer rows than a window needs; `Io`,
-    /// where there is no such column, or a cell of it holds no finite number.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if the model reads
+    ///   another number of features or predicts another count of numbers;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if a number
+    ///   of the options is 0, or there are fewer rows than a window needs;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training), too,
+    ///   if a column is given twice or has no finite deviation;
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if there is no such column, or a cell of it holds no finite number.
     pub fn learn(model: &Model, series: &Series, training: usize, options: &SeriesOptions) -> Result<Self> {
         let own = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let inputs = options.columns.clone().unwrap_or_else(|| own(series.numeric()));
@@ -139,13 +146,13 @@ impl SeriesSpec {
         Ok(spec)
     }
 
-    /// Of these parts: `scales` are those of each column that stands in `inputs` or `targets`. Of `options` the window, the
-    /// horizon and the stride are taken.
+    /// Makes a spec of these parts. `scales` are those of all columns in `inputs`
+    /// and `targets`. The window, the horizon and the stride of `options` are used.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a number is 0, a column stands twice in a list or has no scale, a list is empty, or a scale is not
-    /// finite.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if a number is 0, a list
+    /// is empty, or a scale is not finite. It is the same if a column is twice in a list or has no scale.
     pub fn new(scales: Vec<Scale>, inputs: &[String], targets: &[String], options: &SeriesOptions) -> Result<Self> {
         let &SeriesOptions { window, horizon, stride, .. } = options;
         check(window, horizon, stride)?;
@@ -170,41 +177,41 @@ impl SeriesSpec {
         Ok(Self { scales, inputs, targets, window, horizon, stride })
     }
 
-    /// The scales of all columns that it knows.
+    /// Returns the scales of all its columns.
     pub fn scales(&self) -> &[Scale] {
         &self.scales
     }
 
-    /// The columns that a model takes, in the order of its features.
+    /// Returns the columns that a model reads, in the order of its features.
     pub fn inputs(&self) -> impl Iterator<Item = &Scale> + Clone {
         self.inputs.iter().map(|place| &self.scales[*place])
     }
 
-    /// The columns that a model foresees, in their order.
+    /// Returns the columns that a model predicts, in their order.
     pub fn targets(&self) -> impl Iterator<Item = &Scale> + Clone {
         self.targets.iter().map(|place| &self.scales[*place])
     }
 
-    /// The steps that a model takes.
+    /// Returns the steps that a model reads.
     pub fn window(&self) -> usize {
         self.window
     }
 
-    /// The steps that it foresees.
+    /// Returns how many steps it predicts.
     pub fn horizon(&self) -> usize {
         self.horizon
     }
 
-    /// How many rows a window begins behind the one before it.
+    /// Returns how many rows each window begins after the one before it.
     pub fn stride(&self) -> usize {
         self.stride
     }
 
-    /// Whether it is one of `model`: each column has its feature, and each number that is foreseen its output.
+    /// Checks that it fits `model`: each column has its feature, and each predicted number its output.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where it is not.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if it does not fit.
     pub fn check(&self, model: &Model) -> Result<()> {
         self.heads(model).map(drop)
     }
@@ -242,11 +249,12 @@ impl SeriesSpec {
         Ok(Heads { ends, has_steps, lead, steps })
     }
 
-    /// The rows at which windows begin whose targets all stand in these rows. What they take may stand before.
+    /// Returns the rows at which windows begin, for windows whose targets are
+    /// all in the rows `targets`. Their inputs may come from earlier rows.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where there is none.
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if there is none.
     pub(super) fn begins(&self, heads: &Heads, targets: &Range<usize>) -> Result<Vec<usize>> {
         let first = targets.start.saturating_sub(heads.lead);
         let needed = self.window.saturating_add(self.horizon).saturating_sub(targets.start - first);
@@ -257,46 +265,51 @@ impl SeriesSpec {
         Ok((first..=last).step_by(self.stride).collect())
     }
 
-    /// Windows of a series as a [`Dataset`](crate::Dataset) takes them, under the names of `model`'s ports: those whose targets
-    /// all stand in the rows `targets`. What a window takes may stand before them.
+    /// Lays out windows of a series for a [`Dataset`](crate::train::Dataset), under the names of `model`'s ports.
+    /// They are the windows whose targets are all in the rows `targets`; their inputs may come from earlier rows.
     ///
-    /// So `0..n` are windows of the first n rows, and behind them `n..rows` those that validate, whose first target is row n.
+    /// So `0..n` gives the windows of the first n rows. `n..rows`
+    /// gives the windows for validation, whose first target is row n.
     ///
     /// # Shapes
     ///
-    /// Features `[N, window, F]` (`[window, N, F]` where the model is time-major), and targets `[N, horizon × targets]` or, where it
-    /// gives an output for each step, `[N, window, targets]`. All of them are seen by their scales.
+    /// Features `[N, window, F]` (`[window, N, F]` if the model is time-major). Targets `[N, horizon × targets]`,
+    /// or `[N, window, targets]` if the model gives an output for each step. All of them are scaled.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check); kind `Training`, where there is no window; `Io`, with the line, where a column is missing or a
-    /// cell holds no finite number; `Limits`, where they are more than can be laid out.
+    /// Returns the same errors as [`check`](Self::check), or one of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if there is no window;
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io), with the line, if
+    ///   a column is missing or a cell holds no finite number;
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits) if there are more windows than can be laid out.
     pub fn tensors(&self, model: &Model, series: &Series, targets: Range<usize>) -> Result<NamedTensors> {
         let windows = SeriesWindows::new(self, self.heads(model)?, series, targets)?;
         windows.tensors(&(0..windows.rows()).collect::<Vec<_>>()).map_err(|e| e.at(series.source()))
     }
 
-    /// The same windows, cut out when a batch takes them. So each row of the series is in memory once, however many windows it
-    /// stands in.
+    /// Makes examples of the same windows, which are cut when a batch takes them.
+    /// So each row of the series is in memory once, however many windows hold it.
     ///
     /// # Errors
     ///
-    /// As [`tensors`](Self::tensors), without a bound of what is laid out.
+    /// Returns the same errors as [`tensors`](Self::tensors), without a limit of what is laid out.
     pub fn examples(&self, model: &Model, series: &Series, targets: Range<usize>) -> Result<impl Examples + use<>> {
         SeriesWindows::new(self, self.heads(model)?, series, targets)
     }
 
-    /// The columns of the inputs, by their scales: `[rows, F]`.
+    /// Returns the scaled columns of the inputs: `[rows, F]`.
     pub(super) fn seen_inputs(&self, series: &Series) -> Result<Vec<f32>> {
         self.seen(series, &self.inputs)
     }
 
-    /// Those of the targets: `[rows, targets]`.
+    /// Returns the scaled columns of the targets: `[rows, targets]`.
     pub(super) fn seen_targets(&self, series: &Series) -> Result<Vec<f32>> {
         self.seen(series, &self.targets)
     }
 
-    /// Some columns by their scales: `[rows, columns]`.
+    /// Returns some scaled columns: `[rows, columns]`.
     fn seen(&self, series: &Series, places: &[usize]) -> Result<Vec<f32>> {
         let mut seen = zeros("a series", &[series.rows(), places.len()], "try fewer columns (--columns)")?;
         for (at, place) in places.iter().enumerate() {
@@ -322,7 +335,7 @@ fn too_short(window: usize, horizon: usize, needed: usize, got: usize) -> Error 
     wrong(text).hint("try a smaller window or horizon, or a longer series")
 }
 
-/// Whether the numbers of a window can be.
+/// Checks the numbers of a window.
 fn check(window: usize, horizon: usize, stride: usize) -> Result<()> {
     match [("window", window), ("horizon", horizon), ("stride", stride)].into_iter().find(|(_, number)| *number == 0) {
         Some((what, _)) => Err(wrong(format!("{what}: expected 1 or more, got 0"))),

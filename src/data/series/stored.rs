@@ -1,4 +1,4 @@
-//! A [`SeriesSpec`] ⇄ JSON, as it stands in the metadata of a model's file.
+//! A [`SeriesSpec`] ⇄ JSON, as it is in the metadata of a model's file.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::formats::Metadata;
 #[serde(deny_unknown_fields)]
 struct Stored {
     version: u64,
-    /// Of every column that is taken or foreseen.
+    /// The scales of every column that is read or predicted.
     scales: Vec<StoredScale>,
     columns: Vec<String>,
     targets: Vec<String>,
@@ -31,10 +31,10 @@ struct StoredScale {
 }
 
 impl SeriesSpec {
-    /// The key under which it stands in the metadata of a model's file.
+    /// The key of the spec in the metadata of a model's file.
     pub const KEY: &'static str = "gatewave.series";
 
-    /// The text of it, in JSON: the same of the same, on every machine.
+    /// Writes the spec as JSON; equal specs give equal texts on every machine.
     /// [`formats::write_with`](crate::formats::write_with) keeps it in a model's file, under [`KEY`](Self::KEY).
     pub fn to_json(&self) -> String {
         let scale =
@@ -51,11 +51,12 @@ impl SeriesSpec {
         serde_json::to_string(&stored).expect("plain data")
     }
 
-    /// What [`to_json`](Self::to_json) wrote.
+    /// Reads what [`to_json`](Self::to_json) wrote.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where the text is of another version, or is none of it.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model)
+    /// if the text is of another version, or is no spec.
     pub fn from_json(json: &str) -> Result<Self> {
         let Stored { scales, columns, targets, window, horizon, stride, .. } = plain(json)?;
         let scales = scales.into_iter().map(|StoredScale { column, mean, std }| Scale { column, mean, std });
@@ -63,11 +64,11 @@ impl SeriesSpec {
         Self::new(scales.collect(), &columns, &targets, &options).map_err(|e| damaged(e.to_string()))
     }
 
-    /// What a file's metadata says of a series; none where it says nothing.
+    /// Reads the spec from a file's metadata; returns none if they hold none.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where what it says is damaged.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the entry is damaged.
     pub fn of_metadata(metadata: &Metadata) -> Result<Option<Self>> {
         kept(metadata, Self::KEY, Self::from_json)
     }

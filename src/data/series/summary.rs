@@ -1,52 +1,57 @@
-//! What a series holds, before anything is trained on it: rows, columns, and how many windows there would be.
+//! The contents of a series before anything is trained on it: rows, columns, and how many windows there would be.
 
 use std::fmt;
 
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::Series;
 use super::scale::Moments;
 use super::spec::SeriesOptions;
 use crate::error::Result;
+use crate::table::{CONDENSED, Table};
 
-/// What is told of a column, in its own unit.
+/// Statistics of a column, in its own unit.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ColumnSummary {
     /// Its name.
     pub column: String,
     /// Its smallest number.
     pub min: f64,
-    /// The mean.
+    /// Its mean.
     pub mean: f64,
     /// Its largest number.
     pub max: f64,
-    /// The population's standard deviation.
+    /// Its population standard deviation.
     pub std: f64,
 }
 
-/// What is in a series. `Display` prints it as a table.
+/// The contents of a series. `Display` prints it as a table.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SeriesSummary {
     /// How many rows it has.
     pub rows: usize,
     /// The columns of numbers.
     pub columns: Vec<ColumnSummary>,
-    /// The columns that are none of numbers.
+    /// The columns that hold no numbers.
     pub others: Vec<String>,
     /// How many windows there are.
     pub windows: usize,
-    /// The steps of a window, the steps that are foreseen behind it, and how far apart windows begin.
+    /// The steps of a window, the steps predicted behind it, and how far apart windows begin.
     pub options: SeriesOptions,
 }
 
 impl SeriesSummary {
-    /// What `series` holds: the columns that `options` say, or all columns of numbers.
+    /// Summarises `series`: the columns of `options`, or all columns of numbers.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a number of the options is 0; `Io`, where there is no such column, or with the line of a cell that holds
-    /// no finite number.
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if a number of the options is 0;
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if there is no such
+    ///   column, or, with the line, if a cell holds no finite number.
     pub fn of(series: &Series, options: &SeriesOptions) -> Result<Self> {
         let own = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let names = options.columns.clone().unwrap_or_else(|| own(series.numeric()));
@@ -63,7 +68,7 @@ impl SeriesSummary {
         })
     }
 
-    /// All of it as an object of JSON, for programs.
+    /// Returns all of it as a JSON object, for programs.
     pub fn to_json(&self) -> String {
         let column = |ColumnSummary { column, min, mean, max, std }: &ColumnSummary| json!({"column": column, "min": min, "mean": mean, "max": max, "std": std});
         json!({
@@ -81,15 +86,15 @@ impl SeriesSummary {
 
 impl fmt::Display for SeriesSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["column", "min", "mean", "max", "std"]);
-        for ColumnSummary { column, min, mean, max, std } in &self.columns {
-            let numbers = [min, mean, max, std].map(|number| brief(*number));
-            table.add_row([column.clone()].into_iter().chain(numbers));
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        let row = |ColumnSummary { column, min, mean, max, std }: &ColumnSummary| {
+            vec![column.clone(), brief(*min), brief(*mean), brief(*max), brief(*std)]
+        };
+        let table = Table {
+            style: &CONDENSED,
+            header: &["column", "min", "mean", "max", "std"],
+            rows: self.columns.iter().map(row).collect(),
+            right: 1..5,
+        };
         let columns = if self.columns.len() == 1 { "column" } else { "columns" };
         writeln!(f, "{} rows, {} {columns} of numbers", self.rows, self.columns.len())?;
         writeln!(f, "{table}")?;
@@ -102,7 +107,7 @@ impl fmt::Display for SeriesSummary {
     }
 }
 
-/// A number in a few characters.
+/// Writes a number in a few characters.
 fn brief(number: f64) -> String {
     let size = number.abs();
     if number == 0.0 || (1e-3..1e6).contains(&size) { format!("{number:.4}") } else { format!("{number:.4e}") }
@@ -113,11 +118,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data::Place;
+    use crate::data::SourceLocation;
 
     fn series() -> Series {
         let columns = [("a", vec![1.0, 2.0, 3.0, 2.0, 2.0]), ("b", vec![1e9, 0.0, -1e9, 0.0, 0.0])];
-        Series::new(columns, Place::of_file(Path::new("s.csv"))).unwrap()
+        Series::new(columns, SourceLocation::of_file(Path::new("s.csv"))).unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Windows of a series, with what is foreseen of each.
+//! Windows of a series, with the targets of each.
 
 use std::ops::Range;
 
@@ -13,14 +13,14 @@ use crate::named::{Examples, NamedTensors};
 /// The most numbers that are laid out at once: 1 GiB.
 const MOST_NUMBERS: usize = 1 << 28;
 
-/// Windows of a series, of a model.
+/// Windows of a series for a model.
 #[derive(Debug)]
 pub(super) struct SeriesWindows {
     heads: Heads,
-    /// The steps of a window, and the columns that are taken and foreseen.
+    /// The steps of a window, and the columns that are read and predicted.
     window: usize,
     columns: [usize; 2],
-    /// All rows by their scales: `[rows, columns]`.
+    /// All rows, scaled: `[rows, columns]`.
     x: Vec<f32>,
     y: Vec<f32>,
     /// The row at which each window begins.
@@ -28,7 +28,7 @@ pub(super) struct SeriesWindows {
 }
 
 impl SeriesWindows {
-    /// Those whose targets all stand in the rows `targets` of `series`.
+    /// Makes the windows whose targets are all in the rows `targets` of `series`.
     pub(super) fn new(spec: &SeriesSpec, heads: Heads, series: &Series, targets: Range<usize>) -> Result<Self> {
         let targets = targets.start..targets.end.min(series.rows());
         let begins = spec.begins(&heads, &targets).map_err(|e| e.at(series.source()))?;
@@ -60,7 +60,7 @@ impl Examples for SeriesWindows {
     }
 }
 
-/// What a model takes for the windows that begin at these rows of a series `[rows, width]`.
+/// Returns a model's input for the windows that begin at these rows of a series `[rows, width]`.
 pub(super) fn taken(
     heads: &Heads,
     series: (&[f32], usize),
@@ -71,7 +71,7 @@ pub(super) fn taken(
     Ok(heads.ends.taken(windows, &[Dim::Batch, Dim::Time, Dim::Features]))
 }
 
-/// Windows of `steps` rows of `numbers`, which are `[rows, width]`, at these places: `[N, steps, width]`.
+/// Cuts windows of `steps` rows from `numbers`, which are `[rows, width]`, at these places: `[N, steps, width]`.
 fn cut((numbers, width): (&[f32], usize), places: impl Iterator<Item = usize>, steps: usize) -> Result<ArrayD<f32>> {
     let places: Vec<usize> = places.collect();
     let shape = [places.len(), steps, width];
@@ -89,7 +89,7 @@ fn cut((numbers, width): (&[f32], usize), places: impl Iterator<Item = usize>, s
     reshaped(Array1::from(windows).into_dyn(), &shape)
 }
 
-/// The same numbers in another shape.
+/// Returns the same numbers in another shape.
 fn reshaped(array: ArrayD<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
     array.into_shape_with_order(IxDyn(shape)).map_err(|e| Error::internal(format_args!("windows: {e}")))
 }

@@ -8,14 +8,14 @@ use crate::data::labelled::Labelled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::named::{Examples, NamedTensors};
 
-/// Rows of texts, of a model.
+/// Rows of texts for a model.
 #[derive(Debug)]
 pub(super) struct TextRows {
     spec: TextSpec,
     heads: Heads,
     rows: Labelled,
     classes: Vec<i64>,
-    /// The tokens of each row, of which no batch has more.
+    /// How many tokens each row has.
     lengths: Vec<usize>,
     longest: usize,
 }

@@ -1,16 +1,16 @@
-//! What a training settles, held against what can be worked out by hand.
+//! What a training fixes, compared with values worked out by hand.
 
 use std::path::Path;
 
 use super::*;
-use crate::data::{Example, Place};
+use crate::data::{Example, SourceLocation};
 use crate::model::{Direction, Embedding, Gru, Linear, Padding, Select, SliceSteps};
 use crate::named::Values;
 use crate::weights::Weights;
 use crate::{Activation, Device, Engine};
 
 fn rows(all: &[(&str, &str)]) -> Labelled {
-    let file = Place::of_file(Path::new("rows.tsv"));
+    let file = SourceLocation::of_file(Path::new("rows.tsv"));
     let row = |(at, (label, text)): (usize, &(&str, &str))| Example::new(*text, label, file.line(at + 1)).unwrap();
     Labelled::new(all.iter().enumerate().map(row).collect(), file.clone()).unwrap()
 }
@@ -25,14 +25,14 @@ fn model(tokens: usize, outputs: usize) -> Model {
 }
 
 fn whole(values: &Values) -> Vec<i64> {
-    let Values::Whole(array) = values else { panic!("expected whole numbers, got {values:?}") };
+    let Values::I64(array) = values else { panic!("expected whole numbers, got {values:?}") };
     array.iter().copied().collect()
 }
 
 #[test]
 fn rows_become_padded_tokens_their_lengths_and_classes() {
     let spec = TextSpec::learn(&model(100, 1), &reviews(), &TextOptions::default()).unwrap();
-    // a, good, film, bad are there twice, and come in the order in which they were seen.
+    // a, good, film and bad occur twice, and come in the order in which they were first seen.
     assert_eq!(spec.tokenizer().units(), ["a", "good", "film", "bad", "in", "all"]);
     let tensors = spec.tensors(&model(100, 1), &reviews()).unwrap();
     assert_eq!(tensors["x"].shape(), [3, 7]);
@@ -116,7 +116,7 @@ fn what_pads_a_text_changes_no_answer() {
             }
         }
     }
-    // What reads the end at which padding stands: of stacks that give zeros there, and of directions that begin there.
+    // Refused are models that read the padded end: stacks that give zeros there, and directions that begin there.
     assert_eq!(refused.len(), 11, "{refused:?}");
 }
 
@@ -146,7 +146,7 @@ fn what_would_read_padding_is_refused() {
 }
 
 fn padding_changes_nothing(model: &Model, spec: &TextSpec, what: &str) {
-    let engine = Engine::new(model.clone(), &Weights::random(model, 1).unwrap(), Device::Cpu).unwrap();
+    let engine = Engine::new(model, &Weights::random(model, 1).unwrap(), Device::Cpu).unwrap();
     let answers = |texts: &[&'static str]| {
         let input = spec.input(model, texts.iter().copied()).unwrap();
         spec.answers(model, &engine.run(&input).unwrap()).unwrap()

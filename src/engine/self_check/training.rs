@@ -1,4 +1,4 @@
-//! The call that checks what trains: every kernel of a way back, and what forward keeps for it.
+//! The call that checks training: every kernel of the backward pass, and what the forward pass keeps for it.
 
 use ndarray::Array2;
 
@@ -6,7 +6,7 @@ use super::{BATCH, FEW, HIDDEN as MANY, INPUT, KnownAnswer, TIME, numbers, with_
 use crate::call::Input;
 use crate::cell::{Activation, Cell, Reset};
 use crate::dropout::Dropping;
-use crate::engine::lesson::{Lesson, Sorted, loss_term};
+use crate::engine::training_io::{Sorted, TrainingIo, loss_term};
 use crate::error::Result;
 use crate::kernel::Mask;
 use crate::layout::Layout;
@@ -23,19 +23,21 @@ const WORDS: usize = 4;
 const CLASSES: usize = 3;
 
 impl KnownAnswer {
-    /// The call that checks training on a device of this kind: the losses of one model that has every layer with a way back
-    /// of its own, and all gradients. Rows end early, states are not zero, and time is cut into two chunks.
+    /// Makes the call that checks training on a device of this kind: the losses and all
+    /// gradients of one model. The model has every layer with a backward pass of its own. Rows
+    /// end early, states are not zero, and time is cut into two chunks.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where the device takes not even this.
+    /// Returns an error of kind `ErrorKind::Limits` if the device cannot run even this.
     pub(in crate::engine) fn of_training(target: Target, limits: &Limits) -> Result<Self> {
         let model = model()?;
         let input = input(&model);
         Self::of_gradients((model, input), objective(), Strategy::Step, target, limits)
     }
 
-    /// The call that checks training by scans: every cell that can go so, with weights that are held and some that are not.
+    /// Makes the call that checks training by scans: every cell that can scan,
+    /// with weights that are held and some that are not.
     ///
     /// # Errors
     ///
@@ -72,22 +74,22 @@ impl KnownAnswer {
         let shape = Shape::new(TIME, BATCH, Mask::Live);
         let plan = lower::lower_gradients(&model, &layout, shape, limits, &tuning, &gradients)?;
         let mut sorted = Sorted::default();
-        let mut lesson = Lesson::new((&call, &model, &layout), (&aims, &gradients), &mut sorted)?;
-        lesson.dropping = Some(Dropping::new(1, 1));
-        lesson.rows = 0..BATCH;
-        let give = |write, words: &mut [u32]| crate::plan::Caller::give(&mut lesson, write, words);
+        let mut io = TrainingIo::new((&call, &model, &layout), (&aims, &gradients), &mut sorted)?;
+        io.dropping = Some(Dropping::new(1, 1));
+        io.rows = 0..BATCH;
+        let give = |write, words: &mut [u32]| crate::plan::HostIo::write(&mut io, write, words);
         Self::of_plan(layout.clone(), packed, plan, give)
     }
 }
 
-/// A model of every layer whose way back has a kernel of its own.
+/// A model with every layer whose backward pass has a kernel of its own.
 fn model() -> Result<Model> {
     let mut graph = Model::graph();
     let x = graph.sequence("x", INPUT);
     let tokens = graph.tokens("tokens", WORDS);
     let row = graph.row("row", INPUT);
     let embedded = graph.add("embedded", Embedding::new(WORDS, INPUT), tokens);
-    // Each step takes the row, whose gradient is the sum of theirs.
+    // Each step takes the row, so its gradient is the sum over all steps.
     let together = graph.add("together", Join::Add, [x, embedded.y(), row]);
     let rnn = graph.add("rnn", Rnn::new(INPUT, HIDDEN), together);
     let lstm = graph.add("lstm", Lstm::new(HIDDEN, HIDDEN).peepholes().bidirectional(), rnn);
@@ -110,14 +112,14 @@ fn model() -> Result<Model> {
 }
 
 /// Rows that end early, and the first token again and again.
-fn input(model: &Model) -> Input {
+fn input(model: &Model) -> Input<'static> {
     let live = Array2::from_shape_fn((BATCH, TIME), |(b, t)| t + 2 * b < TIME);
     let tokens = Array2::from_shape_fn((BATCH, TIME), |(b, t)| i64::from((b + t) % 2 == 1));
     let input = Input::features(numbers((BATCH, TIME, INPUT))).mask(live);
     with_states(model, input.with_tokens("tokens", tokens).with_features("row", numbers((BATCH, INPUT))))
 }
 
-/// A loss for each output, so heavy that gradients are numbers around 1.
+/// A loss for each output, with a weight so large that gradients are numbers around 1.
 fn objective() -> (Objective, Vec<Targets>) {
     let classes = Array2::from_shape_fn((BATCH, TIME), |(b, t)| if b == t { -100 } else { (b + t) as i64 % 3 });
     let yes = Targets::values(numbers((BATCH, TIME, CLASSES)).mapv(|x: f32| x.max(0.0)));
@@ -174,7 +176,7 @@ mod tests {
             let answers = ANSWERS.map(|of| of(target, &Limits::WEBGPU).unwrap());
             let programs = answers.iter().flat_map(|answer| &answer.plan.programs);
             let has: BTreeSet<_> = programs.map(|program| program.kernel()).collect();
-            // Textures are a software GPU's.
+            // Only plans for a software GPU use textures.
             let is_its = |kernel: &&Kernel| target == Target::Software || **kernel != Kernel::ToTexture;
             let missing: Vec<_> = wanted.difference(&has).filter(is_its).collect();
             assert!(missing.is_empty(), "{missing:?}");
@@ -191,7 +193,7 @@ mod tests {
             let name = &answer.plan.slots[got[slot].0].name;
             let largest = got[slot].1.iter_mut().filter(|x| x.is_finite()).max_by(|a, b| a.abs().total_cmp(&b.abs()));
             let largest = largest.unwrap_or_else(|| panic!("nobody writes {name}"));
-            // What a step hands to the one before it may be nothing at the end.
+            // What a step hands to the one before it may be zero at the end.
             assert!(largest.abs() > *LARGEST.start() || *largest == 0.0, "{name} is at most {largest}");
             *largest = if *largest == 0.0 { 0.01 } else { *largest * 1.01 };
             let fault = answer.fault(&got).unwrap_or_else(|| panic!("{name} is not compared"));

@@ -2,12 +2,12 @@
 
 use super::{KnownAnswer, numbers};
 use crate::error::Result;
-use crate::kernel::Storage;
 use crate::layout::Layout;
 use crate::model::{Embedding, Linear, Lstm, Model};
 use crate::pack::Packed;
 use crate::plan::tune::{Target, Tuning};
-use crate::plan::{Feed, Limits, Moves, SlotKind, Write, kept, lower};
+use crate::plan::{Feed, Limits, SlotKind, UpdateRule, Write, lower, train_state};
+use crate::precision::Precision;
 use crate::rule::{Method, Rule};
 
 const WORDS: usize = 5;
@@ -15,24 +15,24 @@ const WORDS: usize = 5;
 const HIDDEN: usize = 17;
 
 impl KnownAnswer {
-    /// The call that checks updates on a device of this kind: `amsgrad`, which keeps most of each weight, with gradients clipped in
-    /// both ways, of a model with every class of weights and a tensor that two layers lay out each in its way. What a training
-    /// would keep is written by the host.
+    /// Makes the call that checks updates on a device of this kind. The rule is `amsgrad`, which keeps the most numbers
+    /// for each weight, with gradients clipped in both ways. The model has every class of weights, and a tensor that
+    /// two layers lay out in different ways. What a training would keep is written by the host.
     ///
     /// # Errors
     ///
-    /// Kind `Limits`, where the device takes not even this.
+    /// Returns an error of kind `ErrorKind::Limits` if the device cannot run even this.
     pub(in crate::engine) fn of_update(target: Target, limits: &Limits) -> Result<Self> {
         let model = model();
         let layout = Layout::for_training(&model)?;
         let rule = Rule { method: Method::Adam { amsgrad: true }, momentum: false, clips_value: true };
-        let moves = Moves { rule, by_tensor: true };
-        let mut plan = lower::lower_update(&model, &layout, limits, &Tuning::of(target), moves)?;
+        let update_rule = UpdateRule { rule, by_tensor: true };
+        let mut plan = lower::lower_update(&model, &layout, limits, &Tuning::of(target), update_rule)?;
         let mut writes = Vec::new();
         let mut are_means = Vec::new();
         for (slot, held) in plan.slots.iter_mut().enumerate() {
-            let before_moments = kept::moment(layout.buffers.len(), 0, 0);
-            are_means.push(matches!(held.kind, SlotKind::Kept(index) if index >= before_moments));
+            let before_moments = train_state::moment(layout.buffers.len(), 0, 0);
+            are_means.push(matches!(held.kind, SlotKind::TrainState(index) if index >= before_moments));
             if !held.kind.is_own() {
                 held.kind = SlotKind::Scratch;
                 writes.push(Write { feed: Feed::Features, slot, offset: 0, bytes: held.bytes });
@@ -40,7 +40,7 @@ impl KnownAnswer {
         }
         plan.writes.splice(0..0, writes);
         let give = |write: Write, words: &mut [u32]| {
-            // Numbers of an update, and means of squares, are more than zero.
+            // The numbers of an update and means of squares are positive.
             let is_positive = write.feed != Feed::Features || are_means[write.slot];
             let all = numbers(words.len());
             for (word, x) in
@@ -50,15 +50,15 @@ impl KnownAnswer {
             }
             Ok(())
         };
-        Self::of_plan(layout, Packed { storage: Storage::F32, buffers: Vec::new() }, plan, give)
+        Self::of_plan(layout, Packed { storage: Precision::F32, buffers: Vec::new() }, plan, give)
     }
 }
 
-/// Weights of every class: rows of a product, biases, peepholes, a table, which the last layer has too.
+/// A model with weights of every class: rows of a product, biases, peepholes, and a table that the last layer shares.
 fn model() -> Model {
     let lstm = Lstm::new(HIDDEN, HIDDEN).peepholes();
     let mut model =
         Model::new().layer(Embedding::new(WORDS, HIDDEN)).layer(lstm).layer(Linear::new(HIDDEN, WORDS).no_bias());
-    model.layers[2].weights = model.layers[0].weights.clone();
+    model.layers[2].prefix = model.layers[0].prefix.clone();
     model
 }

@@ -1,5 +1,5 @@
-//! A device so narrow that weights, tables, sequences, time and batch are cut, against the host, which cuts nothing:
-//! both give the same.
+//! A device so narrow that weights, tables, sequences, time and batch are cut, compared with
+//! the host, which cuts nothing. Both give the same results.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ fn cuts(case: &Case, plan: &Plan) -> BTreeSet<Cut> {
     };
     let cut = |kind: fn(SlotKind) -> bool| (0..plan.slots.len()).any(|slot| windows(kind, slot).len() > 1);
     let tokens = kernel(Kernel::Gather).map(|step| plan.params[step.params].token).collect::<BTreeSet<_>>();
-    let times = kernel(Kernel::Project).map(|step| plan.params[step.params].rows).collect::<BTreeSet<_>>();
+    let times = kernel(Kernel::Gemm).map(|step| plan.params[step.params].rows).collect::<BTreeSet<_>>();
     let mut cuts = BTreeSet::new();
     cuts.extend(cut(|kind| matches!(kind, SlotKind::Weights(_))).then_some(Cut::Weights));
     cuts.extend((tokens.len() > 1).then_some(Cut::Table));
@@ -43,9 +43,9 @@ fn cuts(case: &Case, plan: &Plan) -> BTreeSet<Cut> {
 }
 
 fn engine(case: &Case, limits: Limits) -> Engine {
-    let options = Options::default().device(Device::Cpu).precision(case.storage.into());
-    let mut engine = Engine::with_options(case.model.clone(), &case.weights(), options).unwrap();
-    engine.planner.limits = limits;
+    let options = Engine::builder().device(Device::Cpu).precision(case.precision);
+    let mut engine = options.build(&case.model, &case.weights()).unwrap();
+    Arc::get_mut(&mut engine.planner).unwrap().limits = limits;
     engine
 }
 
@@ -59,7 +59,8 @@ fn what_is_cut_to_fit_a_narrow_device_gives_what_it_gives_whole() {
         let whole = engine(&case, Limits::HOST).run(&input).unwrap();
         for binding_bytes in [8 << 10, 32 << 10, 64 << 10] {
             let narrow = engine(&case, Limits { binding_bytes, ..Limits::WEBGPU });
-            let tiles: Result<Vec<_>> = narrow.tiles(&call).collect();
+            let mut tiles = Tiles::of(&narrow.planner, &call);
+            let tiles: Result<Vec<_>> = std::iter::from_fn(|| block_on(tiles.next()).transpose()).collect();
             let tiles = match tiles {
                 Err(error) if error.kind() == ErrorKind::Limits => {
                     refused += 1;

@@ -1,7 +1,8 @@
-//! The edges of a description: what layers, inputs and outputs call each other; from JSON to values and back.
+//! The edges of a description: the names by which layers, inputs
+//! and outputs refer to values; from JSON to values and back.
 //!
-//! A value goes by the name of an input or a layer, and a result of a stack by the layer's name and a word after a dot. A
-//! layer without a name goes by its number: `#3`.
+//! A value has the name of an input or a layer. A result of a stack has the layer's
+//! name and a word after a dot. A layer without a name has its number: `#3`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +15,7 @@ use crate::error::Result;
 use crate::formats::keys::{Keys, wrong};
 use crate::model::{InputKind, Layer, LayerKind, Model, ModelInput, ModelOutput, Pin, State, Value, check_names};
 
-/// What the one input of a model that names none is called.
+/// The name of the only input of a model that names none.
 const USUAL_INPUT: &str = "x";
 
 /// The most names that an error lists.
@@ -23,18 +24,18 @@ const LISTED: usize = 20;
 const FROM: &str = "from";
 const STATES: [State; 2] = [State::Hidden, State::Cell];
 
-/// What a layer says of its edges, by names.
+/// The edges of a layer, by names.
 pub(super) struct Edges {
     pub(super) name: Option<String>,
     from: Option<Vec<String>>,
     initial: [Option<String>; 2],
 }
 
-/// An input, and the stack that it begins, by name.
+/// An input, and the name of the stack that begins at it.
 pub(super) type NamedInput = (ModelInput, Option<String>);
 
 impl Edges {
-    /// What `keys` say of a layer: one that is a stack may say what begins it.
+    /// Takes the edges of a layer from `keys`. A stack may also have initial states.
     pub(super) fn take(keys: &mut Keys, is_stack: bool) -> Result<Self> {
         let name = keys.text("name")?;
         let from = match keys.take(FROM) {
@@ -52,15 +53,15 @@ impl Edges {
         Ok(Self { name, from, initial })
     }
 
-    /// The layer of `kind` that stands after those of `model`.
-    pub(super) fn layer(self, model: &Model, names: &Names, kind: LayerKind, weights: String) -> Result<Layer> {
+    /// Creates the layer of `kind` that comes after those of `model`.
+    pub(super) fn layer(self, model: &Model, names: &Names, kind: LayerKind, prefix: String) -> Result<Layer> {
         let at = model.layers.len();
         let from = match self.from {
             None => vec![model.usual_source(&kind)],
             Some(list) => {
                 let value = |name: &String| {
                     let value = names.value(name, at).map_err(|e| e.at(FROM))?;
-                    // What a selection takes of a stack its own `what` says.
+                    // The selection's own `what` says which result of a stack it takes.
                     if let (LayerKind::Select(_), Value::Layer(stack, pin)) = (&kind, value)
                         && pin != Pin::Output
                     {
@@ -77,7 +78,7 @@ impl Edges {
         for ((state, slot), name) in STATES.into_iter().zip(&mut initial).zip(self.initial) {
             *slot = name.map(|name| names.value(&name, at).map_err(|e| e.at(state.key()))).transpose()?;
         }
-        Ok(Layer { kind, weights, name: self.name, from, initial })
+        Ok(Layer { kind, prefix, name: self.name, from, initial })
     }
 }
 
@@ -88,22 +89,23 @@ fn text(value: Raw) -> Result<String> {
     }
 }
 
-/// What everything in a description is called.
+/// The names in a description.
 pub(super) struct Names {
     inputs: Vec<String>,
     layers: Vec<Option<String>>,
-    /// The places of those names: of inputs, and of layers.
+    /// The indices of inputs and layers by name.
     places: [HashMap<String, usize>; 2],
-    /// What each layer takes, as far as it says so.
+    /// The names that each layer takes, if it has any.
     takes: Vec<Option<Vec<String>>>,
 }
 
 impl Names {
-    /// Those of a description.
+    /// Collects the names of a description.
     ///
     /// # Errors
     ///
-    /// Kind `Model`, where they do not tell inputs and layers apart.
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model)
+    /// if they are not unique among inputs and layers.
     pub(super) fn of_json(inputs: &[NamedInput], layers: &[Raw]) -> Result<Self> {
         let layer_names =
             layers.iter().enumerate().filter_map(|(index, layer)| Some((index, layer.get("name")?.as_str()?)));
@@ -119,7 +121,7 @@ impl Names {
         Ok(Self::new(inputs.collect(), layers.iter().map(name).collect(), layers.iter().map(takes).collect()))
     }
 
-    /// Those of a model.
+    /// Collects the names of a model.
     pub(super) fn of_model(model: &Model) -> Self {
         let inputs = model.inputs.iter().map(|input| input.name.clone()).collect();
         Self::new(inputs, model.layers.iter().map(|layer| layer.name.clone()).collect(), Vec::new())
@@ -139,21 +141,21 @@ impl Names {
         Self { inputs, layers, places, takes }
     }
 
-    /// The layer that is called `name`, or has that number.
+    /// Returns the layer with the name or the number `name`.
     fn layer(&self, name: &str) -> Option<usize> {
         let named = self.places[1].get(name).copied();
-        // A number has one way to be written: #0, and neither #00 nor #+0.
+        // A number is written in only one way: #0, and neither #00 nor #+0.
         let is_plain = |layer: &usize| *layer < self.layers.len() && name == format!("#{layer}");
         named.or_else(|| name.strip_prefix('#')?.parse().ok().filter(is_plain))
     }
 
-    /// The name of layer `layer`, or its number.
+    /// Returns the name of layer `layer`, or its number.
     fn called(&self, layer: usize) -> String {
         let named = self.layers.get(layer).cloned().flatten();
         named.unwrap_or_else(|| format!("#{layer}"))
     }
 
-    /// The value that is called `name`.
+    /// Returns the value with the name `name`.
     fn find(&self, name: &str) -> Option<Value> {
         if let Some(&input) = self.places[0].get(name) {
             return Some(Value::Input(input));
@@ -166,7 +168,8 @@ impl Names {
         Some(Value::Layer(self.layer(layer)?, pin))
     }
 
-    /// The value that is called `name`, for whom stands at `at` in the list of layers: those before it are there.
+    /// Returns the value with the name `name`, for the layer at index
+    /// `at`. It must be an input or a result of an earlier layer.
     fn value(&self, name: &str, at: usize) -> Result<Value> {
         match self.find(name) {
             None => {
@@ -191,7 +194,7 @@ impl Names {
         }
     }
 
-    /// Whether layer `layer` takes what layer `other` gives, or what comes of it.
+    /// Whether layer `layer` depends on layer `other`, directly or through other layers.
     fn needs(&self, layer: usize, other: usize) -> bool {
         let (mut seen, mut left) = (HashSet::from([layer]), vec![layer]);
         while let Some(layer) = left.pop() {
@@ -214,7 +217,7 @@ impl Names {
         false
     }
 
-    /// The names that there are.
+    /// Returns a list of the known names.
     fn known(&self) -> String {
         let mut names: Vec<_> = self.inputs.iter().chain(self.layers.iter().flatten()).map(String::as_str).collect();
         if names.len() > LISTED {
@@ -224,7 +227,7 @@ impl Names {
         names.join(", ")
     }
 
-    /// The word that means `value`: its name, or its number where it has none of its own.
+    /// Returns the word for `value`: its name, or its number if it has no name.
     fn word(&self, value: Value) -> Json {
         let (layer, pin) = match value {
             Value::Input(input) => return Json::from(self.inputs.get(input).map_or(USUAL_INPUT, |name| name)),
@@ -239,7 +242,7 @@ impl Names {
     }
 }
 
-/// The inputs that a description names.
+/// Reads the inputs that a description names.
 pub(super) fn read_inputs(list: Vec<Raw>) -> Result<Vec<NamedInput>> {
     let one = |(index, value): (usize, Raw)| {
         let place = value.get("name").and_then(Raw::as_str).map_or(index.to_string(), str::to_owned);
@@ -294,7 +297,7 @@ pub(super) fn begin(model: &mut Model, names: &Names, stacks: Vec<Option<String>
     Ok(())
 }
 
-/// The outputs that a description names.
+/// Reads the outputs that a description names.
 pub(super) fn read_outputs(list: Vec<Raw>, names: &Names) -> Result<Vec<ModelOutput>> {
     let one = |(index, value): (usize, Raw)| {
         let place = value.get("name").and_then(Raw::as_str).map_or(index.to_string(), str::to_owned);
@@ -309,7 +312,7 @@ pub(super) fn read_outputs(list: Vec<Raw>, names: &Names) -> Result<Vec<ModelOut
     list.into_iter().enumerate().map(one).collect()
 }
 
-/// Fills in the sizes of inputs that are [`UNTOLD`], by the first layer that takes each.
+/// Fills in the sizes of inputs that are [`UNTOLD`], from the first layer that takes each.
 pub(super) fn tell_inputs(model: &mut Model) -> Result<()> {
     for index in 0..model.inputs.len() {
         let told = taken_size(model, Value::Input(index));
@@ -326,7 +329,7 @@ pub(super) fn tell_inputs(model: &mut Model) -> Result<()> {
     Ok(())
 }
 
-/// The size that the first layer says which takes `value` and says one.
+/// Returns the size of `value` from the first layer that takes it and has one.
 pub(super) fn taken_size(model: &Model, value: Value) -> Option<usize> {
     let size = |layer: &Layer| match &layer.kind {
         LayerKind::Recurrent(stack) => Some(stack.input_size),
@@ -336,15 +339,15 @@ pub(super) fn taken_size(model: &Model, value: Value) -> Option<usize> {
         LayerKind::Masking(masking) => Some(masking.features),
         _ => None,
     };
-    let takers = model.layers.iter().filter(|layer| layer.from.contains(&value));
-    takers.filter_map(size).find(|&size| size != UNTOLD)
+    let consumers = model.layers.iter().filter(|layer| layer.from.contains(&value));
+    consumers.filter_map(size).find(|&size| size != UNTOLD)
 }
 
-/// The keys of a layer's name and edges that [`Edges::take`] reads; none of a chain's.
+/// Returns the keys of a layer's name and edges that [`Edges::take`] reads. A chain's layer has none.
 pub(super) fn layer_json(model: &Model, names: &Names, index: usize) -> [Vec<(&'static str, Json)>; 2] {
     let layer = &model.layers[index];
     let mut first: Vec<_> = layer.name.iter().map(|name| ("name", Json::from(name.as_str()))).collect();
-    // What a selection takes of a stack its own `what` says.
+    // The selection's own `what` says which result of a stack it takes.
     let said = |value: Value| match value {
         Value::Layer(stack, _) if matches!(layer.kind, LayerKind::Select(_)) => Value::Layer(stack, Pin::Output),
         _ => value,
@@ -361,19 +364,19 @@ pub(super) fn layer_json(model: &Model, names: &Names, index: usize) -> [Vec<(&'
     [first, STATES.into_iter().zip(layer.initial).filter_map(begun).collect()]
 }
 
-/// The first layer that begins at `value`.
+/// Returns the first stack that begins at `value`.
 fn begun_by(model: &Model, value: Value) -> Option<usize> {
     model.layers.iter().position(|layer| layer.initial.contains(&Some(value)))
 }
 
-/// Whether the input itself says that it begins layer `index`.
+/// Whether the input itself says that layer `index` begins at it.
 fn is_told_by_input(model: &Model, value: Value, index: usize) -> bool {
     let Value::Input(input) = value else { return false };
     let state = model.inputs.get(input).is_some_and(|input| matches!(input.kind, InputKind::State(_)));
     state && begun_by(model, value) == Some(index)
 }
 
-/// What [`read_inputs`] reads.
+/// Returns the JSON that [`read_inputs`] reads.
 pub(super) fn inputs_json(model: &Model, names: &Names) -> Json {
     Json::list(model.inputs.iter().enumerate(), |(index, input)| {
         let (word, size) = match input.kind {
@@ -395,7 +398,7 @@ pub(super) fn inputs_json(model: &Model, names: &Names) -> Json {
     })
 }
 
-/// What [`read_outputs`] reads.
+/// Returns the JSON that [`read_outputs`] reads.
 pub(super) fn outputs_json(model: &Model, names: &Names) -> Json {
     Json::list(&model.outputs, |output| {
         Json::Object(vec![("name", Json::from(output.name.as_str())), (FROM, names.word(output.from))])

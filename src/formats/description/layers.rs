@@ -1,4 +1,4 @@
-//! The layers of a description but the recurrent ones: an object of JSON → `Layer`, and back.
+//! The layers of a description, except the recurrent ones: a JSON object → `Layer`, and back.
 
 use serde_json::Value;
 
@@ -12,23 +12,23 @@ use crate::error::Result;
 use crate::formats::infer::{Under, agree};
 use crate::formats::keys::{Keys, wrong};
 use crate::model::{
-    ACTIVATION, Bias, Dropout, Drops, Embedding, Join, Layer, LayerKind, Linear, Masking, OneHot, Select, Slice,
+    ACTIVATION, Bias, Dropout, DropoutUnit, Embedding, Join, Layer, LayerKind, Linear, Masking, OneHot, Select, Slice,
     SliceSteps,
 };
 use crate::weights::Tensors;
 use crate::weights::dialect::WEIGHT;
 
-/// What PyTorch's `nn.Dropout` drops where nothing is said.
+/// The default rate of PyTorch's `nn.Dropout`.
 const USUAL_DROPOUT: f32 = 0.5;
 
-/// The layer that `value` describes, the prefix of its tensors and its edges; sizes that it leaves out are those of
-/// `tensors`.
+/// Reads the layer that `value` describes, the prefix of its tensors,
+/// and its edges. Sizes that are left out are inferred from `tensors`.
 pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String, Edges)> {
     let mut keys = Keys::of(value)?;
     let name = keys.needed_word("type", &LayerKind::NAMES.iter().map(|&name| (name, name)).collect::<Vec<_>>())?;
-    let weights = keys.text("weights")?.unwrap_or_default();
+    let prefix = keys.text("weights")?.unwrap_or_default();
     let edges = Edges::take(&mut keys, ["rnn", "lstm", "gru"].contains(&name))?;
-    let under = Under { tensors, prefix: &weights };
+    let under = Under { tensors, prefix: &prefix };
     let join = Join::WORDS.into_iter().find(|(word, _)| *word == name);
     let kind = match name {
         "embedding" => embedding(keys, &under)?,
@@ -45,7 +45,7 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String
             None => recurrent::read(cell, keys, &under)?.into(),
         },
     };
-    Ok((kind, weights, edges))
+    Ok((kind, prefix, edges))
 }
 
 fn embedding(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
@@ -111,7 +111,7 @@ fn activation(mut keys: Keys) -> Result<LayerKind> {
 fn dropout(mut keys: Keys) -> Result<LayerKind> {
     let [rate, drops] = Dropout::KEYS;
     let rate = share(&mut keys, rate)?.unwrap_or(Constant::new(USUAL_DROPOUT));
-    let drops = keys.word(drops, &Drops::WORDS)?.unwrap_or_default();
+    let drops = keys.word(drops, &DropoutUnit::WORDS)?.unwrap_or_default();
     keys.finish()?;
     Ok(LayerKind::Dropout(Dropout { rate, drops }))
 }
@@ -133,7 +133,8 @@ fn linear(mut keys: Keys, under: &Under<'_>) -> Result<LayerKind> {
     }))
 }
 
-/// What [`read`] reads; of the keys of its edges, `first` stand first, and `last` before the tensors' prefix.
+/// Returns the JSON that [`read`] reads. The keys in `first`
+/// come first; those in `last` come before the tensors' prefix.
 pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2]) -> Json {
     let mut keys = vec![("type", Json::from(layer.kind.name()))];
     keys.extend(first);
@@ -169,10 +170,12 @@ pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2])
         LayerKind::Dropout(dropout) => {
             let [rate, drops] = Dropout::KEYS;
             keys.push((rate, Json::number(dropout.rate)));
-            keys.extend((dropout.drops != Drops::Elements).then(|| (drops, word(&Drops::WORDS, &dropout.drops))));
+            keys.extend(
+                (dropout.drops != DropoutUnit::Elements).then(|| (drops, word(&DropoutUnit::WORDS, &dropout.drops))),
+            );
         }
     }
     keys.extend(last);
-    keys.push(("weights", Json::from(layer.weights.as_str())));
+    keys.push(("weights", Json::from(layer.prefix.as_str())));
     Json::Object(keys)
 }

@@ -1,7 +1,8 @@
 //! The description of a model as JSON, in PyTorch's words: JSON and the tensors' shapes → `Model`, and back.
 //!
-//! Sizes may be left out where the tensors tell them. `layers` has the plain layers, `recurrent` the stacks, `edges` what
-//! they call each other, `ports` the named tensors of a call, `words` what each word means. Knows no element of a tensor.
+//! Sizes may be left out if they can be inferred from tensors. `layers` has the plain
+//! layers, `recurrent` the stacks, and `edges` their names for each other. `ports` has the
+//! named tensors of a call, and `words` the meaning of each word. Knows no element of a tensor.
 
 mod edges;
 mod layers;
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use super::encoder;
 use super::keys::{Keys, parse, wrong};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Axes, InputKind, LayerKind, Model, Pin, Ports, Value as Source};
 use crate::weights::Tensors;
 
@@ -25,15 +26,16 @@ use ordered::Json;
 /// The version of the format.
 const VERSION: usize = 1;
 
-/// A size that is left out, until the vocabulary or the next layer tells it.
+/// A size that is left out, until the vocabulary or the next layer gives it.
 const UNTOLD: usize = 0;
 
-/// The model that `json` describes; sizes that it leaves out are those of `tensors`.
+/// Reads the model that `json` describes. Sizes that are left out are inferred from `tensors`.
 ///
 /// # Errors
 ///
-/// Kind `Model` where the description is wrong or contradicts itself or the tensors; `Weights` where a size is left
-/// out and the tensor that would tell it is not there.
+/// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the description is
+/// wrong, or contradicts itself or the tensors. Returns an error of kind
+/// [`ErrorKind::Weights`](crate::ErrorKind::Weights) if a size is left out and its tensor is missing.
 pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
     let mut keys = Keys::of(parse(json)?)?;
     match keys.take("gatewave") {
@@ -48,8 +50,12 @@ pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
     Ok(model)
 }
 
-/// The model of a description, or of the encoder in one, the standard names of whose inputs begin with `prefix`.
+/// Reads the model of a description, or its encoder. The usual names of its inputs begin with `prefix`.
 fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
+    let name = keys.text("name")?;
+    let input_layer = keys.text("input_layer")?;
+    let batch_size = keys.size("batch_size")?;
+    let steps = steps(&mut keys)?;
     let axes = if keys.flag("batch_first")?.unwrap_or(false) { Axes::BatchFirst } else { Axes::TimeMajor };
     let vocabulary: Option<Vec<char>> = keys.text("vocabulary")?.map(|text| text.chars().collect());
     let inputs = edges::read_inputs(named(&mut keys, "inputs")?)?;
@@ -57,26 +63,26 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
     let outputs = named(&mut keys, "outputs")?;
     let names = Names::of_json(&inputs, &layers)?;
     let (inputs, begun) = inputs.into_iter().unzip();
-    let mut model = Model { axes, vocabulary, inputs, ..Model::new() };
+    let mut model = Model { name, axes, vocabulary, inputs, input_layer, batch_size, steps, ..Model::new() };
     let main = model.main_input();
     model.ports = ports::take(&mut keys, main)?;
     let encoder = keys.take("encoder");
     keys.finish()?;
     let none = Tensors::new();
     for (index, value) in layers.into_iter().enumerate() {
-        let place = match value.get("type").and_then(Value::as_str) {
-            Some(kind) => match value.get("name").and_then(Value::as_str) {
-                Some(name) => format!("layer {index} {name} ({kind})"),
-                None => format!("layer {index} {kind}"),
-            },
-            None => format!("layer {index}"),
+        let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
+        let place = match (value.get("type").and_then(Value::as_str), &name) {
+            (Some(kind), Some(name)) => format!("layer {index} {name} ({kind})"),
+            (Some(kind), None) => format!("layer {index} {kind}"),
+            (None, _) => format!("layer {index}"),
         };
-        // Tensors that the caller brings are missing here, which says nothing of the layer.
+        let at_layer = |e: Error| e.of_layer(name.unwrap_or_else(|| index.to_string())).at(place);
+        // Tensors that the caller supplies are missing here, which does not make the layer wrong.
         let supplied = model.ports.supplies(index);
         let told_by = if supplied { &none } else { tensors };
         let layer = layers::read(value, told_by);
-        let layer = layer.and_then(|(kind, weights, edges)| edges.layer(&model, &names, kind, weights));
-        model.layers.push(layer.map_err(|e| e.at(place))?);
+        let layer = layer.and_then(|(kind, prefix, edges)| edges.layer(&model, &names, kind, prefix));
+        model.layers.push(layer.map_err(at_layer)?);
     }
     edges::begin(&mut model, &names, begun)?;
     model.outputs = edges::read_outputs(outputs, &names)?;
@@ -88,7 +94,24 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
     }
 }
 
-/// What `keys` list under `key`: at least one, where they list any.
+/// Takes the steps that the model was made for: a number, or a list with an entry for each input.
+fn steps(keys: &mut Keys) -> Result<Vec<Option<usize>>> {
+    const KEY: &str = "steps";
+    let number = |value: &Value| match value {
+        Value::Null => Ok(None),
+        value => match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
+            Some(steps) => Ok(Some(steps)),
+            None => Err(wrong(format!("{KEY}: expected a whole number or a list of them, got {value}"))),
+        },
+    };
+    match keys.take(KEY) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(list)) => list.iter().map(number).collect(),
+        Some(value) => Ok(vec![number(&value)?]),
+    }
+}
+
+/// Takes the list `key`. It may be left out, but not be empty.
 fn named(keys: &mut Keys, key: &'static str) -> Result<Vec<Value>> {
     match keys.list(key)? {
         Some(list) if list.is_empty() => {
@@ -98,8 +121,8 @@ fn named(keys: &mut Keys, key: &'static str) -> Result<Vec<Value>> {
     }
 }
 
-/// `decoder` and the encoder that `value` describes, as one model: what descriptions had before there were graphs. Its
-/// `states` are pairs of stacks, the encoder's and the decoder's.
+/// Joins `decoder` and the encoder that `value` describes into one model. Descriptions had this
+/// before there were graphs. `states` are pairs of stacks, the encoder's and the decoder's.
 fn begun_by(decoder: Model, value: Value, tensors: &Tensors, prefix: &str) -> Result<Model> {
     let read = || {
         let mut keys = Keys::of(value)?;
@@ -156,18 +179,56 @@ fn tell_sizes(model: &mut Model) -> Result<()> {
     Ok(())
 }
 
-/// The description of `model`: [`from_json`] makes the same model of it.
+/// Returns the description of `model`: [`from_json`] reads the same model from it.
 ///
-/// What a model leaves at its usual value and older descriptions had no word for is left out.
+/// Options at their defaults are left out if older descriptions had no word for them.
 pub fn to_json(model: &Model) -> String {
     let mut keys = vec![("gatewave", Json::from(VERSION))];
     keys.extend(model_keys(model));
     serde_json::to_string(&Json::Object(keys)).expect("strings, numbers and lists are JSON")
 }
 
-/// What [`model`] reads.
+/// Returns the same description for people to read: one key, layer, input or output on each line.
+pub fn to_json_by_lines(model: &Model) -> String {
+    let text = |json: &Json| serde_json::to_string(json).expect("strings, numbers and lists are JSON");
+    let version = [("gatewave", Json::from(VERSION))];
+    let keys = version.into_iter().chain(model_keys(model)).map(|(key, value)| match &value {
+        Json::List(items) if items.iter().any(|item| matches!(item, Json::Object(_))) => {
+            let items: Vec<_> = items.iter().map(|item| format!("    {}", text(item))).collect();
+            format!("  \"{key}\": [\n{}\n  ]", items.join(",\n"))
+        }
+        value => format!("  \"{key}\": {}", text(value)),
+    });
+    format!("{{\n{}\n}}\n", keys.collect::<Vec<_>>().join(",\n"))
+}
+
+/// Returns the layer of type `kind` with its sizes inferred from the
+/// tensors under `prefix`. For a stack, `direction` may be given.
+///
+/// # Errors
+///
+/// Returns an error of kind [`ErrorKind::Weights`](crate::ErrorKind::Weights)
+/// if the tensors are not those of such a layer.
+pub(super) fn layer_of(kind: &str, prefix: &str, direction: Option<&str>, tensors: &Tensors) -> Result<LayerKind> {
+    let mut value = serde_json::json!({"type": kind, "weights": prefix});
+    if let Some(direction) = direction {
+        value["direction"] = direction.into();
+    }
+    layers::read(value, tensors).map(|(kind, ..)| kind)
+}
+
+/// Returns the keys that [`model`] reads.
 fn model_keys(model: &Model) -> Vec<(&'static str, Json)> {
-    let mut keys = vec![("batch_first", Json::from(model.axes == Axes::BatchFirst))];
+    let mut keys = Vec::new();
+    keys.extend(model.name.as_deref().map(|name| ("name", Json::from(name))));
+    keys.push(("batch_first", Json::from(model.axes == Axes::BatchFirst)));
+    keys.extend(model.input_layer.as_deref().map(|name| ("input_layer", Json::from(name))));
+    keys.extend(model.batch_size.map(|rows| ("batch_size", Json::from(rows))));
+    match model.steps[..] {
+        [] => {}
+        [steps] => keys.push(("steps", Json::from(steps))),
+        _ => keys.push(("steps", Json::list(model.steps.iter(), |steps| Json::from(*steps)))),
+    }
     if let Some(vocabulary) = &model.vocabulary {
         keys.push(("vocabulary", Json::from(vocabulary.iter().collect::<String>())));
     }

@@ -1,4 +1,4 @@
-//! JSON whose keys stay in the order in which one reads them. Knows no model.
+//! JSON whose keys are in an order for readers. Knows no model.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::cell::Constant;
 
 /// A JSON value.
 pub(super) enum Json {
-    /// One without an object in it.
+    /// A value that contains no object.
     Value(Value),
     /// A list.
     List(Vec<Self>),
@@ -16,12 +16,12 @@ pub(super) enum Json {
 }
 
 impl Json {
-    /// The list of what `json` makes of each item.
+    /// Returns the list of `json` of each item.
     pub(super) fn list<T>(items: impl IntoIterator<Item = T>, json: impl Fn(T) -> Self) -> Self {
         Self::List(items.into_iter().map(json).collect())
     }
 
-    /// A number, as short as it can be written: as Rust prints an f32, where that is read as the same f32.
+    /// Returns a number in its shortest form: as Rust prints an f32, if that is read back as the same f32.
     pub(super) fn number(constant: Constant) -> Self {
         let number = constant.get();
         if number.is_infinite() {

@@ -1,4 +1,4 @@
-//! The ports of a description: the names of what goes in and out, and how their axes stand; from JSON and back.
+//! The ports of a description: the names of inputs and outputs, and the order of their axes; from JSON and back.
 
 use serde_json::Value;
 
@@ -11,13 +11,13 @@ use crate::model::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, R
 const INPUTS: [&str; 7] = ["sequence", "input", "lengths", "mask", "hidden", "cell", "weights"];
 const OUTPUTS: [&str; 6] = ["output", "another", "direction", "largest", "hidden", "cell"];
 
-/// The key that they stand under.
+/// The key of the ports.
 pub(super) const KEY: &str = "ports";
 
-/// The key that they had before.
+/// The key in older descriptions.
 const OLD_KEY: &str = "interface";
 
-/// The ports among `keys`; `main` is the main input of the model. Left out, they are the usual ones.
+/// Takes the ports from `keys`; `main` is the main input of the model. Ports that are left out are the usual ones.
 pub(super) fn take(keys: &mut Keys, main: usize) -> Result<Ports> {
     match (keys.take(KEY), keys.take(OLD_KEY)) {
         (None, None) => Ok(Ports::default()),
@@ -92,7 +92,7 @@ fn axes(keys: &mut Keys) -> Result<Vec<Dim>> {
     words.iter().map(|value| word_of(value, &DIMS).map_err(|e| e.at("axes"))).collect()
 }
 
-/// What [`take`] reads under [`KEY`].
+/// Returns the JSON that [`take`] reads under [`KEY`].
 pub(super) fn json(own: &Ports, main: usize) -> Json {
     let mut keys = Vec::new();
     if !own.inputs.is_empty() {

@@ -1,4 +1,4 @@
-//! The recurrent stacks of a description: an object of JSON → `Recurrent`, and back.
+//! The recurrent stacks of a description: a JSON object → `Recurrent`, and back.
 
 use serde_json::Value;
 
@@ -9,17 +9,17 @@ use crate::cell::{Cell, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
 use crate::formats::infer::{Under, agree};
 use crate::formats::keys::{Keys, wrong};
-use crate::model::{Bias, Direction, Initial, Memory, Merge, Padding, Recurrent};
+use crate::model::{Bias, Direction, Initial, Merge, Padding, Recurrent, StateLifetime};
 use crate::weights::dialect::{Part, Way};
 
-/// The keys of the functions of both directions, and of the reverse one where it has its own.
+/// The keys of the functions: for both directions, and for the reverse one if it has its own.
 const NONLINEARITIES: [&str; 2] = ["nonlinearity", "reverse_nonlinearity"];
 const ACTIVATIONS: [&str; 2] = ["activations", "reverse_activations"];
 
-/// What training drops.
+/// The keys of dropout rates.
 const DROPOUTS: [&str; 3] = ["dropout", "input_dropout", "recurrent_dropout"];
 
-/// What the keys say, where they say it.
+/// The values of the keys that are there.
 struct Said {
     input_size: Option<usize>,
     hidden_size: Option<usize>,
@@ -33,7 +33,7 @@ struct Said {
     initial: Option<Initial>,
 }
 
-/// The stack of cell `name` that `keys` describe; sizes that they leave out are those of the tensors.
+/// Reads the stack of cell `name` that `keys` describe. Sizes that are left out are inferred from the tensors.
 pub(super) fn read(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<Recurrent> {
     let cell = match name {
         "lstm" => Cell::Lstm,
@@ -65,7 +65,8 @@ pub(super) fn read(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<Recu
     }
     plain.clip = keys.number("clip")?;
     plain.padding = keys.word("padding", &Padding::WORDS)?.unwrap_or_default();
-    plain.memory = keys.word("stateful", &[(true, Memory::Engine), (false, Memory::Call)])?.unwrap_or_default();
+    plain.state_lifetime =
+        keys.word("stateful", &[(true, StateLifetime::Engine), (false, StateLifetime::Call)])?.unwrap_or_default();
     let Recurrent { dropout, input_dropout, recurrent_dropout, .. } = &mut plain;
     for (key, rate) in DROPOUTS.into_iter().zip([dropout, input_dropout, recurrent_dropout]) {
         *rate = share(&mut keys, key)?.unwrap_or(*rate);
@@ -74,7 +75,7 @@ pub(super) fn read(name: &str, mut keys: Keys, under: &Under<'_>) -> Result<Recu
     complete(plain, said, under)
 }
 
-/// `plain` with what is said, or else what the tensors tell.
+/// Completes `plain` with the values in `said`, or else those inferred from the tensors.
 fn complete(plain: Recurrent, said: Said, under: &Under<'_>) -> Result<Recurrent> {
     let seen = under.stack(said.direction)?;
     let seen = seen.as_ref();
@@ -119,7 +120,7 @@ fn complete(plain: Recurrent, said: Said, under: &Under<'_>) -> Result<Recurrent
     })
 }
 
-/// The direction that `bidirectional` and `direction` say, which must not contradict each other.
+/// Takes the direction from `bidirectional` and `direction`, which must not contradict each other.
 fn direction(keys: &mut Keys) -> Result<Option<Direction>> {
     let bidirectional = keys.word("bidirectional", &[(false, Direction::Forward), (true, Direction::Both)])?;
     let direction = keys.word("direction", &Direction::WORDS)?;
@@ -131,7 +132,7 @@ fn direction(keys: &mut Keys) -> Result<Option<Direction>> {
     }
 }
 
-/// The functions of both directions, and of the reverse one where it has its own.
+/// Takes the functions of both directions, and of the reverse one if it has its own.
 fn functions(cell: Cell, keys: &mut Keys) -> Result<[Option<Functions>; 2]> {
     let mut of = |rnn, other| match cell {
         Cell::Rnn => Ok(function_of(keys, rnn)?.map(|f| Functions { f, ..Functions::NONE })),
@@ -142,7 +143,7 @@ fn functions(cell: Cell, keys: &mut Keys) -> Result<[Option<Functions>; 2]> {
     Ok([of(NONLINEARITIES[0], ACTIVATIONS[0])?, of(NONLINEARITIES[1], ACTIVATIONS[1])?])
 }
 
-/// The functions of a list: as many as the cell has, in the order f, g, h.
+/// Reads a list of functions: as many as the cell has, in the order f, g, h.
 fn each(cell: Cell, list: Vec<Value>) -> Result<Functions> {
     let (wanted, got) = (cell.function_count(), list.len());
     if wanted != got {
@@ -166,7 +167,7 @@ fn reverse_key(cell: Cell) -> &'static str {
     if cell == Cell::Rnn { NONLINEARITIES[1] } else { ACTIVATIONS[1] }
 }
 
-/// The biases of a recurrent layer, as descriptions write them.
+/// Returns the biases of a recurrent layer with their words.
 fn biases() -> [(Value, Bias); 3] {
     [Bias::Two, Bias::None, Bias::One].map(|bias| (bias_json(bias), bias))
 }
@@ -179,7 +180,8 @@ fn bias_json(bias: Bias) -> Value {
     }
 }
 
-/// What [`read`] reads. What is as in a plain stack, and has no word in every description, is left out.
+/// Returns the JSON that [`read`] reads. Options at their defaults
+/// are left out, unless every description has a word for them.
 pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
     let mut keys = vec![
         match stack.cell {
@@ -210,7 +212,7 @@ pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
     if stack.padding != Padding::Zero {
         keys.push(("padding", word(&Padding::WORDS, &stack.padding)));
     }
-    if stack.memory != Memory::Call {
+    if stack.state_lifetime != StateLifetime::Call {
         keys.push(("stateful", Json::from(true)));
     }
     if stack.initial != Initial::Zero {
@@ -222,7 +224,7 @@ pub(super) fn json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
     keys
 }
 
-/// The functions that are not the cell's own; an RNN's first stands with the cell.
+/// Returns the functions that are not the cell's defaults. An RNN's first is written with the cell.
 fn functions_json(stack: &Recurrent) -> Vec<(&'static str, Json)> {
     let cell = stack.cell;
     let list =

@@ -1,5 +1,5 @@
-//! The words of descriptions and what they mean: one table each, for reading and for writing. Those of a layer stand in
-//! its own file.
+//! The words of descriptions and their meanings: one table for each,
+//! for reading and writing. The words of a layer are in its own file.
 
 use serde_json::Value;
 
@@ -27,13 +27,13 @@ pub(super) const PARTS: [(&str, WeightPart); 4] = [
     ("peepholes", WeightPart::Peepholes),
 ];
 
-/// The word of `table` that means `meaning`.
+/// Returns the word in `table` for `meaning`.
 pub(super) fn word<T: PartialEq>(table: &[(&'static str, T)], meaning: &T) -> Json {
     let (word, _) = table.iter().find(|(_, m)| m == meaning).expect("the table holds every variant");
     Json::from(*word)
 }
 
-/// The function that `value` names: a name, or an object with the name and constants.
+/// Reads the function that `value` names: a name, or an object with the name and constants.
 pub(super) fn function(value: Value) -> Result<Activation> {
     let named = |name: &Value| word_of(name, &Activation::ALL.map(|function| (function.name(), function)));
     if !value.is_object() {
@@ -48,12 +48,12 @@ pub(super) fn function(value: Value) -> Result<Activation> {
     Ok(function.with_constants(&constants))
 }
 
-/// The function under `key`.
+/// Takes the function under `key`.
 pub(super) fn function_of(keys: &mut Keys, key: &'static str) -> Result<Option<Activation>> {
     keys.take(key).map(|value| function(value).map_err(|e| e.at(key))).transpose()
 }
 
-/// What [`function`] reads: the name alone, where the constants are those that it is known by.
+/// Returns the JSON that [`function`] reads: only the name if the constants are the usual ones.
 pub(super) fn function_json(function: Activation) -> Json {
     if Activation::ALL.contains(&function) {
         return Json::from(function.name());

@@ -1,7 +1,7 @@
 //! Activations by the names and the objects that Keras writes → ours.
 //!
-//! Keras 2 and 3 give one name two meanings (`hard_sigmoid`), so the version is asked for. Knows no layer but those that
-//! are nothing but an activation.
+//! Keras 2 and 3 give one name two meanings (`hard_sigmoid`), so the
+//! version is needed. Knows only layers that are just an activation.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::config::{Config, short, word, wrong};
 use crate::cell::{Activation, Constant};
 use crate::error::Result;
 
-/// Which Keras wrote a file.
+/// The version of Keras that wrote a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Two,
@@ -87,9 +87,9 @@ fn named(name: &str, version: Version) -> Option<Activation> {
     })
 }
 
-/// The activation under `key`: a name, an object, or nothing, which is the identity.
+/// Takes the activation under `key`: a name, an object, or nothing, which is the identity.
 pub(super) fn take(config: &mut Config, key: &str, default: Activation, version: Version) -> Result<Activation> {
-    // Null is the identity; a key that is not there is what Keras puts there.
+    // Null is the identity. A missing key means Keras' default.
     match config.take_even_null(key) {
         None => Ok(default),
         Some(value) => of(&value, version).map_err(|e| e.at(key)),
@@ -104,7 +104,7 @@ fn of(value: &Value, version: Version) -> Result<Activation> {
     match value {
         Value::Null => Ok(Activation::Linear),
         Value::String(name) => by_name(name),
-        // Functions of Keras are names.
+        // Keras' own functions are names.
         Value::Object(keys) if word(keys, "class_name")? == "function" => Err(wrong(format!(
             "expected a function of Keras, got {}, which is Python code that no file holds",
             short(keys.get("config").unwrap_or(&Value::Null))
@@ -118,7 +118,7 @@ fn of(value: &Value, version: Version) -> Result<Activation> {
     }
 }
 
-/// A layer that stands where a function is expected.
+/// Reads a layer as a function.
 fn object(mut config: Config, version: Version) -> Result<Activation> {
     config.dtype()?;
     let activation = layer(&mut config, version)?;
@@ -126,7 +126,7 @@ fn object(mut config: Config, version: Version) -> Result<Activation> {
     activation.ok_or_else(|| wrong("expected a layer that is an activation".into()))
 }
 
-/// What a layer computes that is nothing but an activation; none, where it is another layer.
+/// Reads a layer that is just an activation; `None` if it is another layer.
 pub(super) fn layer(config: &mut Config, version: Version) -> Result<Option<Activation>> {
     Ok(Some(match config.class() {
         "Activation" => match config.take("activation") {

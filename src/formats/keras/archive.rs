@@ -1,8 +1,8 @@
-//! `.keras` archives: a zip → the description's text, Keras' version, and where the weights lie.
+//! `.keras` archives: a zip → the description's text, Keras' version, and the file of weights.
 //!
-//! Three members are looked up by name, and nothing is unpacked: no path of the archive is ever a path of the system.
-//! Keras stores members as they are, so the weights are read in place; a member that somebody compressed is unpacked
-//! into memory, up to a bound. Knows no JSON and no HDF5.
+//! Three members are looked up by name, and no file is unpacked: no path in the archive is ever
+//! used as a path of the system. Keras stores members uncompressed, so the weights are read in
+//! place. A compressed member is unpacked into memory, up to a bound. Knows no JSON and no HDF5.
 
 use std::io::{BufReader, Read};
 
@@ -12,17 +12,18 @@ use zip::{CompressionMethod, ZipArchive};
 use super::source::{Reader, Source};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many bytes a compressed one may become. Deflate could make 1032; weights hardly shrink at all.
+/// The largest factor by which a compressed member may grow.
+/// Deflate could reach 1032, but weights hardly shrink at all.
 const EXPANSION: u64 = 256;
 
 /// The longest description that is read.
 const LONGEST_TEXT: u64 = 16 << 20;
 
-/// What an archive holds.
+/// The contents of an archive.
 pub(super) struct Archive {
     /// The model's description.
     pub(super) config: String,
-    /// What wrote it, as JSON.
+    /// The Keras version that wrote it, as JSON.
     pub(super) metadata: String,
     /// The HDF5 file of its weights.
     pub(super) weights: Source,
@@ -49,7 +50,7 @@ fn text(source: &Source, zip: &mut ZipArchive<BufReader<Reader>>, name: &str) ->
     Ok(text)
 }
 
-/// The bytes of a member: a part of the archive where it is stored as it is.
+/// Returns the bytes of a member: a part of the archive if it is stored uncompressed.
 fn member(source: &Source, zip: &mut ZipArchive<BufReader<Reader>>, name: &str, longest: u64) -> Result<Source> {
     let missing = |e: ZipError| match e {
         ZipError::FileNotFound => damaged(format!("{name}: expected it in the archive, got none")),
@@ -76,7 +77,7 @@ fn unpack(file: impl Read, size: u64, packed: u64) -> Result<Source> {
     if size > most {
         return Err(damaged(format!("expected at most {most} bytes of {packed} compressed ones, got {size}")));
     }
-    // The header may lie; memory grows with what really comes.
+    // The header may be wrong, so memory grows only with the bytes that arrive.
     let mut bytes = Vec::new();
     let read = file.take(size + 1).read_to_end(&mut bytes);
     read.map_err(|e| damaged(format!("expected compressed bytes, got {e}")).because(e))?;

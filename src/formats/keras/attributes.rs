@@ -1,7 +1,7 @@
-//! The table of what becomes of each layer of Keras and each key of its configuration. The reader obeys it, and
-//! docs/formats.md prints it.
+//! The table of how each layer of Keras and each key of its configuration
+//! is treated. The reader obeys it, and docs/formats.md prints it.
 //!
-//! `Layer` stands for the keys that every layer has. Plain data.
+//! The row `Layer` has the keys of every layer. Plain data.
 
 use crate::formats::support::{Attribute, Treatment};
 
@@ -163,18 +163,18 @@ pub const ATTRIBUTES: &[Attribute] = {
     ]
 };
 
-/// The row of key `name` of layer `class`.
+/// Returns the row of key `name` of layer `class`.
 pub(super) fn of(class: &str, name: &str) -> Option<&'static Attribute> {
     let every = if matches!(class, "Sequential" | "Functional") { class } else { "Layer" };
     ATTRIBUTES.iter().find(|row| row.is(class, name) || row.is(every, name)).filter(|_| !name.is_empty())
 }
 
-/// Whether key `name` of layer `class` changes no number, whatever its value.
+/// Whether key `name` of layer `class` changes no number, whatever its value is.
 pub(super) fn changes_nothing(class: &str, name: &str) -> bool {
     of(class, name).is_some_and(|row| row.treatment == Treatment::Identity)
 }
 
-/// Whether `class` is a layer that is read.
+/// Whether `class` is a supported layer.
 pub(super) fn is_read(class: &str) -> bool {
     ATTRIBUTES.iter().any(|row| row.is(class, "") && row.treatment != Treatment::Refused)
 }

@@ -1,7 +1,7 @@
-//! Flatten, Reshape and Permute: which of them only rename axes.
+//! Flatten, Reshape and Permute, as far as they only rename axes.
 //!
-//! What such a layer takes and gives is one shape but for an axis of one feature, which the model's ports then leave
-//! out or adds. Knows shapes; knows no tensor.
+//! The shapes before and after such a layer differ only in an axis of length 1. The
+//! model's ports then leave that axis out or add it. Knows shapes; knows no tensor.
 
 use serde_json::Value;
 
@@ -12,9 +12,9 @@ use super::values::Flow;
 use crate::error::Result;
 
 impl Builder {
-    /// Flatten, Reshape and Permute: what they take and give must be one shape but for an axis of one feature.
+    /// Reads Flatten, Reshape and Permute. The shapes before and after must differ only in an axis of length 1.
     pub(super) fn rename_axes(&mut self, config: &mut Config) -> Result<()> {
-        // None of the three hands on a mask.
+        // None of the three passes a mask on.
         self.now.mask = Mask::None;
         self.renamed.get_or_insert_with(|| config.place());
         let input = self.now.is_input().filter(|_| self.now.flow == Flow::Input);
@@ -64,7 +64,8 @@ impl Builder {
     }
 }
 
-/// The shape that a layer makes of `from`; an axis that is told to be what is left has no number if time has none.
+/// Returns the shape that a layer makes of `from`. An axis of the
+/// remaining length is `None` if the length of time is unknown.
 fn target(config: &mut Config, from: &[Option<usize>]) -> Result<Vec<Option<usize>>> {
     match config.class() {
         // One axis, as long as all of them together.
@@ -83,7 +84,7 @@ fn target(config: &mut Config, from: &[Option<usize>]) -> Result<Vec<Option<usiz
             let unread = || wrong(format!("target_shape: expected whole numbers, got {}", short(&shape)));
             let axes = shape.as_array().ok_or_else(unread)?;
             let lengths = axes.iter().map(|n| n.as_i64().ok_or_else(unread)).collect::<Result<Vec<_>>>()?;
-            // Where all lengths but one are told, the last is what is left; one that is not told stays so.
+            // If all other lengths are known, the negative one is what remains; otherwise it stays unknown.
             let told = |n: i64| usize::try_from(n).ok();
             let all: Option<usize> = from.iter().try_fold(1_usize, |product, n| product.checked_mul((*n)?));
             let others: Option<usize> =

@@ -1,6 +1,6 @@
 //! A model that grows call by call: its layers, their edges, and what is known of the tensors between them.
 //!
-//! `run` calls the layers of a graph, and each of them adds to the model here. Knows no graph and no class of layer.
+//! `run` calls the layers of a graph, and each call adds to the model here. Knows no graph and no class of layer.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,29 +9,38 @@ use super::activations::Version;
 use super::config::wrong;
 use super::recurrent::Order;
 use super::values::{Flow, Known, Source};
-use super::variables::{Place, Variables};
+use super::variables::{VariablePath, Variables};
 use crate::error::Result;
 use crate::model::{Axes, Direction, InputKind, Layer, LayerKind, Model, Pin, Select, Slice, Value as Edge};
 use crate::weights::Tensors;
 
 /// An input of the model.
-pub(super) struct Given {
+pub(super) struct LayerArgs {
     pub(super) name: String,
-    /// Its shape without the batch, where a layer has told it.
+    /// Its shape without the batch, if a layer has given it.
     pub(super) shape: Option<Vec<Option<usize>>>,
-    /// What it is, as soon as a layer has taken it.
+    /// The rows of a batch, if their number is fixed.
+    pub(super) batch: Option<usize>,
+    /// Its kind, once a layer has taken it.
     pub(super) kind: Option<InputKind>,
     pub(super) axes: Stands,
 }
 
-/// How the axes of an input stand.
+impl LayerArgs {
+    /// Whether its first axis after the batch is time.
+    pub(super) fn has_time(&self) -> bool {
+        self.kind.is_some_and(|kind| matches!(kind, InputKind::Sequence(_) | InputKind::Tokens(_)))
+    }
+}
+
+/// The axes of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stands {
-    /// Batch, time and, but for tokens, features.
+    /// Batch, time and, except for tokens, features.
     WithFeatures,
-    /// Batch and time: one feature has no axis.
+    /// Batch and time: a single feature has no axis.
     WithoutFeatures,
-    /// An axis of length 1 behind the features.
+    /// An axis of length 1 after the features.
     WithOneMore,
 }
 
@@ -47,35 +56,35 @@ pub(super) struct Builder {
     pub(super) tensors: Tensors,
     pub(super) variables: Variables,
     pub(super) version: Version,
-    pub(super) inputs: Vec<Given>,
+    pub(super) inputs: Vec<LayerArgs>,
     pub(super) stacks: Vec<Stack>,
-    /// What the current layer takes, and then what it gives.
+    /// The input of the current layer, and later its output.
     pub(super) now: Known,
-    /// The current layer, in messages.
+    /// The current layer, for messages.
     pub(super) place: Rc<str>,
-    /// The order of the axes, and the layer that first said it.
+    /// The order of the axes, and the first layer that sets it.
     pub(super) order: Option<(Order, String)>,
-    /// A layer that renamed axes.
+    /// The first layer that renamed axes.
     pub(super) renamed: Option<String>,
-    /// How many models there are around the current layer.
+    /// The number of models around the current layer.
     pub(super) depth: usize,
     /// Whether one of them is applied to each step.
     pub(super) within_steps: bool,
-    /// The name of the file's layer of which each layer of the model comes.
+    /// For each layer of the model, the name of the file's layer that it comes from.
     pub(super) labels: Vec<String>,
     pub(super) label: String,
-    /// The layer that has each prefix.
-    prefixes: HashMap<String, Place>,
-    /// The selections and slices that there are.
+    /// The layer with each prefix.
+    prefixes: HashMap<String, VariablePath>,
+    /// The selections and slices so far.
     pub(super) cut: HashMap<Source, Edge>,
-    /// What values are without masks, where that was asked.
+    /// The values without masks that were asked for.
     pub(super) bare: HashMap<Edge, Option<Edge>>,
     pub(super) applied: usize,
 }
 
 impl Builder {
-    /// A model of these inputs, without a layer.
-    pub(super) fn new(inputs: Vec<Given>, version: Version, variables: Variables) -> Self {
+    /// Creates a model with these inputs and no layers.
+    pub(super) fn new(inputs: Vec<LayerArgs>, version: Version, variables: Variables) -> Self {
         Self {
             model: Model::new(),
             tensors: Tensors::new(),
@@ -98,7 +107,7 @@ impl Builder {
         }
     }
 
-    /// Adds a layer that takes what flows. `name` is the prefix of its tensors.
+    /// Adds a layer after the current value. `name` is the prefix of its tensors.
     pub(super) fn push(&mut self, name: &str, layer: impl Into<LayerKind>) -> Result<()> {
         let from = vec![self.edge(&self.now.clone())?];
         self.now.source = Source::Whole(self.add(name, layer, from, [None; 2]));
@@ -114,7 +123,7 @@ impl Builder {
         initial: [Option<Edge>; 2],
     ) -> Edge {
         let weights = if name.is_empty() { String::new() } else { format!("{name}.") };
-        self.model.layers.push(Layer { kind: layer.into(), weights, name: None, from, initial });
+        self.model.layers.push(Layer { kind: layer.into(), prefix: weights, name: None, from, initial });
         self.labels.push(self.label.clone());
         Edge::Layer(self.model.layers.len() - 1, Pin::Output)
     }
@@ -126,14 +135,14 @@ impl Builder {
         Edge::Layer(self.model.layers.len() - 1, Pin::Output)
     }
 
-    /// The prefix of the tensors of the layer at `place`, which no other layer has.
-    pub(super) fn prefix(&mut self, place: &Place) -> Result<String> {
+    /// Returns the prefix of the tensors of the layer at `place`. No other layer may have it.
+    pub(super) fn prefix(&mut self, place: &VariablePath) -> Result<String> {
         let prefix = place.names.join(".");
         let first = self.prefixes.entry(prefix.clone()).or_insert_with(|| place.clone());
         if first == place { Ok(prefix) } else { Err(wrong("name: another layer has the same".into())) }
     }
 
-    /// The value that `known` is, for a layer that takes it.
+    /// Returns the value of `known`, for a layer that takes it.
     pub(super) fn edge(&mut self, known: &Known) -> Result<Edge> {
         let known = self.settled(known)?;
         if let Some(index) = known.is_input() {
@@ -147,12 +156,12 @@ impl Builder {
         Ok(self.cut(known.source))
     }
 
-    /// Says what input `index` is. All layers that take it must agree.
+    /// Records the kind of input `index`. All layers that take it must agree.
     pub(super) fn claim(&mut self, index: usize, kind: InputKind) -> Result<()> {
         let input = &mut self.inputs[index];
         let kind = match (input.kind, kind) {
             (None, kind) => kind,
-            // Of two tables the smaller one says what a token may be.
+            // Of two tables, the smaller one bounds the tokens.
             (Some(InputKind::Tokens(one)), InputKind::Tokens(other)) => InputKind::Tokens(one.min(other)),
             (Some(one), other) if one == other => one,
             (Some(one), other) => {
@@ -164,7 +173,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The value that `source` is: selected or cut out, once.
+    /// Returns the value of `source`. It is selected or sliced only once.
     pub(super) fn cut(&mut self, source: Source) -> Edge {
         let (layer, from) = match source {
             Source::Whole(from @ Edge::Layer(_, Pin::LastOutput)) => (Select::LastOutput.into(), from),
@@ -180,7 +189,7 @@ impl Builder {
         value
     }
 
-    /// `known`, of which its axes are told: an input of one axis has features, one of two has time before them.
+    /// Returns `known` with its axes. An input of one axis has features; one of two axes has time and features.
     pub(super) fn settled(&self, known: &Known) -> Result<Known> {
         let (Flow::Input, Some(index)) = (&known.flow, known.is_input()) else { return Ok(known.clone()) };
         let flow = match self.inputs[index].shape.as_deref() {
@@ -197,7 +206,7 @@ impl Builder {
         Ok(Known { flow, ..known.clone() })
     }
 
-    /// The sequence that flows: its length, and its features where they are known.
+    /// Returns the length of the current sequence, and its features, as far as they are known.
     pub(super) fn steps(&mut self) -> Result<(Option<usize>, Option<usize>)> {
         let (time, features) = match (&self.now.flow, self.now.is_input()) {
             (Flow::Input, Some(index)) => match self.inputs[index].shape.as_deref() {
@@ -214,7 +223,7 @@ impl Builder {
         Ok((time, features))
     }
 
-    /// Whether all recurrent layers put time first.
+    /// Sets the model's axes to time first, if the recurrent layers have them so.
     pub(super) fn order_axes(&mut self) -> Result<()> {
         if let Some((Order::TimeMajor, at)) = &self.order {
             if let Some(renamed) = &self.renamed {
@@ -226,7 +235,7 @@ impl Builder {
     }
 }
 
-/// What an input is, in messages.
+/// Returns the kind of an input for messages.
 fn words(kind: InputKind) -> String {
     match kind {
         InputKind::Tokens(_) => "tokens".into(),

@@ -1,30 +1,30 @@
-//! What the layers of a functional model are called with, in Keras 3's words and in Keras 2's.
+//! The arguments of layer calls in a functional model, as Keras 3 and Keras 2 write them.
 //!
-//! Knows how calls are written; knows nothing of how layers follow each other.
+//! Knows how calls are written; knows no order of layers.
 
 use serde_json::{Map, Value};
 
 use super::config::{short, wrong};
 use crate::error::Result;
 
-/// A tensor of a graph: what a layer gives in one of its calls.
+/// A tensor of a graph: an output of a layer in one of its calls.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Tensor {
     /// The layer's name.
     pub(super) layer: String,
-    /// Which of its calls.
+    /// The index of the call.
     pub(super) call: usize,
-    /// Which of its outputs.
+    /// The index of the output.
     pub(super) place: usize,
 }
 
-/// What stands in a call.
+/// An argument of a call.
 #[derive(Clone, Debug)]
 pub(super) enum Argument {
     Tensor(Tensor),
-    /// An input of the model in which the layer stands.
+    /// An input of the model that contains the layer.
     Input(usize),
-    /// What only operations take.
+    /// A constant, which only operations take.
     Constant(Value),
 }
 
@@ -32,32 +32,32 @@ pub(super) enum Argument {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Call {
     pub(super) inputs: Vec<Argument>,
-    /// The states that a recurrent layer begins with.
+    /// The initial states of a recurrent layer.
     pub(super) initial: Vec<Tensor>,
-    /// The mask of each input, where the file says so.
+    /// The mask of each input, if the file has them.
     pub(super) mask: Option<Vec<Option<Tensor>>>,
-    /// Over which axis an operation of Keras 2 goes.
+    /// The axis of an operation of Keras 2.
     pub(super) axis: Option<Value>,
 }
 
-/// How what is called takes arguments.
+/// The kind of arguments that a layer takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Takes {
     /// Tensors.
     Tensors,
-    /// A sequence, and states behind it.
+    /// A sequence, followed by states.
     States,
     /// Tensors and numbers: an operation.
     Constants,
 }
 
 impl Call {
-    /// A call with one tensor: what `argument` is.
+    /// Creates a call with only `argument`.
     pub(super) fn of(argument: Argument) -> Self {
         Self { inputs: vec![argument], ..Self::default() }
     }
 
-    /// Every tensor that it needs.
+    /// Returns every tensor that the call needs.
     pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let inputs = self.inputs.iter().filter_map(|argument| match argument {
             Argument::Tensor(tensor) => Some(tensor),
@@ -67,7 +67,7 @@ impl Call {
     }
 }
 
-/// The calls that `inbound_nodes` lists.
+/// Reads the calls that `inbound_nodes` lists.
 pub(super) fn calls(nodes: Option<&Value>, takes: Takes) -> Result<Vec<Call>> {
     match nodes {
         None => Ok(Vec::new()),
@@ -76,7 +76,7 @@ pub(super) fn calls(nodes: Option<&Value>, takes: Takes) -> Result<Vec<Call>> {
     }
 }
 
-/// A call: Keras 3 writes an object, Keras 2 a list of tensors, each with what stands beside it.
+/// Reads a call. Keras 3 writes an object; Keras 2 writes a list of tensors, each with its keyword arguments.
 fn call(node: &Value, takes: Takes) -> Result<Call> {
     let mut call = Call::default();
     match node {
@@ -87,7 +87,7 @@ fn call(node: &Value, takes: Takes) -> Result<Call> {
             call.named(node.get("kwargs").and_then(Value::as_object), takes)?;
         }
         Value::Array(parts) => {
-            // One argument may stand without a list around it.
+            // A single argument may have no list around it.
             let parts =
                 if parts.first().is_some_and(Value::is_string) { std::slice::from_ref(node) } else { &parts[..] };
             for part in parts {
@@ -103,7 +103,7 @@ fn call(node: &Value, takes: Takes) -> Result<Call> {
         }
         other => return Err(unread(other)),
     }
-    // States may stand behind the input without their name.
+    // States may follow the input without a name.
     if takes == Takes::States && call.inputs.len() > 1 {
         if !call.initial.is_empty() {
             return Err(wrong("initial_state: expected it once, got it twice".into()));
@@ -173,7 +173,7 @@ impl Call {
     }
 }
 
-/// A tensor as either Keras writes it: an object with its history, or a list of layer, call and place.
+/// Reads a tensor of either Keras: an object with its history, or a list of layer, call and output.
 fn tensor(value: &Value) -> Option<Tensor> {
     let parts = match value {
         Value::Object(_) if value.get("class_name").and_then(Value::as_str) == Some("__keras_tensor__") => {
@@ -191,7 +191,7 @@ fn tensor(value: &Value) -> Option<Tensor> {
     }
 }
 
-/// A tensor, or a list of them or by name, to any depth.
+/// Reads a tensor, or a list or an object of tensors, nested to any depth.
 pub(super) fn tensors(value: &Value) -> Result<Vec<Tensor>> {
     match (tensor(value), value) {
         (Some(tensor), _) => Ok(vec![tensor]),
@@ -203,7 +203,7 @@ pub(super) fn tensors(value: &Value) -> Result<Vec<Tensor>> {
     }
 }
 
-/// A tensor or none, or a list of such.
+/// Reads a tensor or none, or a list of such.
 fn optional(value: &Value) -> Result<Vec<Option<Tensor>>> {
     match (tensor(value), value) {
         (Some(tensor), _) => Ok(vec![Some(tensor)]),

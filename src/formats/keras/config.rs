@@ -1,15 +1,15 @@
-//! The configuration of a layer: JSON → keys, each of which its row in the table allows.
+//! The configuration of a layer: JSON → keys, each with a row in the table.
 //!
-//! A key that no row names is an error. A key that nobody took in the end is an error too, but for one that changes no
-//! number by its row. Every key stays until then: what a row says of a key never hides it from the layer that checks it.
-//! Knows JSON and the table; knows no layer.
+//! A key without a row is an error. A key that is never taken is an error too, unless
+//! its row says that it changes no number. Every key stays until the end, so a row never
+//! hides a key from the layer that checks it. Knows JSON and the table; knows no layer.
 
 use serde_json::{Map, Value};
 
 use super::attributes;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A layer as it stands in a file: its class, its name and its configuration.
+/// A layer in a file: its class, its name and its configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     class: &'static str,
@@ -17,14 +17,14 @@ pub(super) struct Config {
     left: Map<String, Value>,
 }
 
-/// The word of the table for `class`, which must be a layer that is read.
+/// Returns the table's word for `class`, if it is a supported layer.
 fn known(class: &str) -> Option<&'static str> {
     let words = attributes::ATTRIBUTES.iter().flat_map(|row| row.of.split(' '));
     words.into_iter().find(|&word| word == class).filter(|class| attributes::is_read(class))
 }
 
 impl Config {
-    /// The layer that `object` serializes: `{"class_name": …, "config": {…}, …}`.
+    /// Reads the layer that `object` serializes: `{"class_name": …, "config": {…}, …}`.
     pub(super) fn of(object: &Value) -> Result<Self> {
         let Value::Object(keys) = object else {
             return Err(wrong(format!("expected a layer, got {}", short(object))));
@@ -60,22 +60,22 @@ impl Config {
         self.class
     }
 
-    /// Where an error is.
+    /// Returns the layer for error messages.
     pub(super) fn place(&self) -> String {
         format!("layer {} ({})", self.name, self.class)
     }
 
-    /// What stands under `key`; null counts as left out.
+    /// Takes the value of `key`; null counts as left out.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
         self.left.remove(key).filter(|value| !value.is_null())
     }
 
-    /// What stands under `key`, null included.
+    /// Takes the value of `key`, including null.
     pub(super) fn take_even_null(&mut self, key: &str) -> Option<Value> {
         self.left.remove(key)
     }
 
-    /// Whether numbers of the layer's type are read. They are computed in f32 in any case.
+    /// Checks that numbers of the layer's type are supported. They are computed in f32 in any case.
     pub(super) fn dtype(&mut self) -> Result<()> {
         let Some(value) = self.take("dtype") else { return Ok(()) };
         // A name, or a policy that has one.
@@ -93,7 +93,7 @@ impl Config {
         }
     }
 
-    /// A whole number above 0.
+    /// Takes a whole number above 0.
     pub(super) fn size(&mut self, key: &str) -> Result<usize> {
         let value = self.take(key);
         let size = value.as_ref().and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
@@ -121,7 +121,7 @@ impl Config {
         number.map(Some).ok_or_else(|| wrong(format!("{key}: expected a number, got {}", short(&value))))
     }
 
-    /// `key` is refused but for `allowed`, which also stands for what is left out.
+    /// Refuses `key` unless it is `allowed`, or left out.
     pub(super) fn only(&mut self, key: &str, allowed: &Value) -> Result<()> {
         match self.take(key) {
             Some(value) if value != *allowed => {
@@ -132,7 +132,7 @@ impl Config {
         }
     }
 
-    /// No key may be left that could change a number.
+    /// Checks that no key is left that could change a number.
     pub(super) fn finish(self) -> Result<()> {
         let changes = |key: &&String| !attributes::changes_nothing(self.class, key);
         match self.left.keys().find(changes) {
@@ -142,12 +142,12 @@ impl Config {
     }
 }
 
-/// What stands beside the configuration of a layer.
+/// Checks the keys of a layer besides its configuration.
 fn outside(keys: &Map<String, Value>) -> Result<()> {
     for (key, value) in keys {
         match key.as_str() {
             "class_name" | "config" | "name" => {}
-            // How a layer was built and compiled; where it stands in a graph is read elsewhere.
+            // These tell how a layer was built and compiled. Its place in a graph is read elsewhere.
             "build_config" | "compile_config" | "inbound_nodes" | "shared_object_id" | "backend" | "keras_version" => {}
             "module" => {
                 let module = value.as_str().unwrap_or_default();
@@ -171,14 +171,14 @@ fn outside(keys: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// The text under `key`.
+/// Returns the text under `key`.
 pub(super) fn word<'a>(keys: &'a Map<String, Value>, key: &str) -> Result<&'a str> {
     keys.get(key)
         .and_then(Value::as_str)
         .ok_or_else(|| wrong(format!("{key}: expected text, got {}", absent(keys.get(key)))))
 }
 
-/// A value in a few words: it may be of any length.
+/// Returns a value in a few words; the value may be of any length.
 pub(super) fn short(value: &Value) -> String {
     const LONGEST: usize = 80;
     let text = value.to_string();

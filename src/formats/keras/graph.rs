@@ -1,8 +1,8 @@
-//! A model's description → its layers, what they are called with, and the order of these calls.
+//! A model's description → its layers, the arguments of their calls, and the order of these calls.
 //!
-//! A `Sequential` is the graph in which each layer takes what the one before it gives. A model that stands as a layer is a
-//! graph in its node. `calls` has what each layer was called with. Knows graphs; knows no layer but those that take states
-//! and those that hold models.
+//! A `Sequential` is a graph in which each layer takes the output of the one before it. A
+//! model used as a layer is a node with a graph. `calls` reads the arguments of a call.
+//! Knows graphs; knows no layer, except those that take states and those that hold models.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,12 +12,12 @@ use super::activations::Version;
 use super::calls::{Argument, Call, Takes, Tensor, calls, tensors};
 use super::config::{Config, short, word, wrong};
 use super::operations::Operation;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The most layers that are read: far more than a model has.
 pub(super) const MOST_LAYERS: usize = 4096;
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug)]
 pub(super) enum Kind {
     Layer(Config),
@@ -34,32 +34,39 @@ pub(super) enum Kind {
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) class: String,
-    /// The layer's class and number, by which `.keras` archives know it: `lstm_1`.
+    /// The layer's class and number, which `.keras` archives use as its name: `lstm_1`.
     pub(super) path: String,
     pub(super) kind: Kind,
     pub(super) calls: Vec<Call>,
-    /// The number by which tensors name the first call.
+    /// The number of the first call in the file's tensors.
     first_call: usize,
 }
 
 /// The layers of a model.
 #[derive(Debug)]
 pub(super) struct Graph {
+    /// The name of the model.
+    pub(super) name: Option<String>,
     pub(super) nodes: Vec<Node>,
     /// The names of its inputs.
     pub(super) inputs: Vec<String>,
-    /// What it gives; all that the last layer gives where nothing is said.
+    /// Its outputs; if there is no list, all outputs of the last layer.
     outputs: Option<Vec<Tensor>>,
-    /// The shape of the input, where no layer tells it.
+    /// The shape of the input, if no layer has it.
     pub(super) input_shape: Option<Value>,
-    /// The node of each name.
+    /// The node with each name.
     index: HashMap<String, usize>,
 }
 
 impl Node {
-    /// Where an error is.
+    /// Returns the layer for error messages.
     pub(super) fn place(&self) -> String {
         place(&self.name, &self.class)
+    }
+
+    /// Returns `error` with the layer.
+    pub(super) fn error(&self, error: Error) -> Error {
+        error.of_layer(&self.name).at(self.place())
     }
 }
 
@@ -67,7 +74,7 @@ fn place(name: &str, class: &str) -> String {
     format!("layer {name} ({class})")
 }
 
-/// The graph that `description` serializes, as Keras of `version` writes it.
+/// Reads the graph that `description` serializes, in the form of Keras `version`.
 pub(super) fn graph(description: &Value, version: Version) -> Result<Graph> {
     let Value::Object(model) = description else {
         return Err(wrong(format!("expected a model, got {}", short(description))));
@@ -75,7 +82,7 @@ pub(super) fn graph(description: &Value, version: Version) -> Result<Graph> {
     let none = Map::new();
     let (keys, layers) = match model.get("config") {
         Some(Value::Object(config)) => (config, config.get("layers")),
-        // The first Keras 2 wrote the layers alone.
+        // The first versions of Keras 2 wrote only the layers.
         layers @ Some(Value::Array(_)) => (&none, layers),
         _ => return Err(wrong("config: expected an object, got something else".into())),
     };
@@ -101,10 +108,11 @@ pub(super) fn graph(description: &Value, version: Version) -> Result<Graph> {
     let mut index = HashMap::new();
     for (place, node) in nodes.iter().enumerate() {
         if index.insert(node.name.clone(), place).is_some() {
-            return Err(wrong("name: another layer has the same".into()).at(node.place()));
+            return Err(node.error(wrong("name: another layer has the same".into())));
         }
     }
-    let mut graph = Graph { nodes, inputs: Vec::new(), outputs: None, input_shape: None, index };
+    let name = keys.get("name").and_then(Value::as_str).map(str::to_owned);
+    let mut graph = Graph { name, nodes, inputs: Vec::new(), outputs: None, input_shape: None, index };
     if sequential {
         graph.input_shape = config.take("build_input_shape");
         graph.chain()?;
@@ -144,8 +152,8 @@ fn node(layer: &Value, version: Version, counter: &mut Counter) -> Result<Node> 
         Ok((kind, calls(keys.get("inbound_nodes"), takes)?))
     };
     let at = place(&name, &class);
-    // A layer's configuration names the layer itself.
-    let named = |e: crate::error::Error| if e.to_string().starts_with(&at) { e } else { e.at(&at) };
+    // The error of a layer's configuration already names the layer.
+    let named = |e: Error| if e.to_string().starts_with(&at) { e } else { e.at(&at) }.of_layer(&name);
     let (kind, calls) = read().map_err(named)?;
     let counted = if class == "Model" { "Functional" } else { &class };
     Ok(Node { path: counter.path(counted), name, class, kind, calls, first_call: 0 })
@@ -162,7 +170,7 @@ fn is_model(layer: &Value) -> bool {
 }
 
 impl Graph {
-    /// Each layer takes what the one before it gives.
+    /// Makes each layer take the output of the one before it.
     fn chain(&mut self) -> Result<()> {
         let mut takes = Argument::Input(0);
         for node in &mut self.nodes {
@@ -174,7 +182,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Its input layers are `inputs`.
+    /// Sets its input layers, which are `inputs`.
     fn begin(&mut self, inputs: Vec<Tensor>) -> Result<()> {
         if inputs.is_empty() {
             return Err(wrong("input_layers: expected one or more, got none".into()));
@@ -192,15 +200,16 @@ impl Graph {
         Ok(())
     }
 
-    /// Of a model in the model, its own making may count as the first call; then those of the file count from 1. Keras 3
-    /// counts so in `output_layers` alone, and for functional models alone.
+    /// Corrects the numbers of calls of inner models. The creation of such a model
+    /// may count as its first call, so that the calls in the file count from 1. In
+    /// Keras 3 that is so only in `output_layers`, and only for functional models.
     fn count_calls(&mut self, version: Version) {
         let outputs = self.outputs.as_deref_mut().unwrap_or_default();
         if version == Version::Three {
             for tensor in outputs {
                 let node = self.index.get(&tensor.layer).map(|&node| &self.nodes[node]);
                 if node.is_some_and(|node| matches!(node.kind, Kind::Model(_)) && node.class != "Sequential") {
-                    // None is left of 0, which names no call.
+                    // 0 becomes a number that names no call.
                     tensor.call = tensor.call.checked_sub(1).unwrap_or(usize::MAX);
                 }
             }
@@ -222,17 +231,18 @@ impl Graph {
         }
     }
 
-    /// The node that is called `name`.
+    /// Returns the node with the name `name`.
     pub(super) fn find(&self, name: &str) -> Result<usize> {
         self.index.get(name).copied().ok_or_else(|| wrong(format!("expected a layer named {name}, got none")))
     }
 
-    /// What it gives: tensors, or all that the last layer gives.
+    /// Returns its outputs; `None` means all outputs of the last layer.
     pub(super) fn outputs(&self) -> Option<&[Tensor]> {
         self.outputs.as_deref()
     }
 
-    /// The calls that its outputs need, each after those that it needs, as near to the order of the file as may be.
+    /// Returns the calls that its outputs need, each after those
+    /// that it needs, and otherwise close to the order of the file.
     pub(super) fn order(&self) -> Result<Vec<(usize, usize)>> {
         let Some(outputs) = &self.outputs else { return Ok((0..self.nodes.len()).map(|node| (node, 0)).collect()) };
         let mut needed = HashSet::new();
@@ -255,7 +265,7 @@ impl Graph {
                 } else if !done.contains(&call) {
                     if !open.insert(call) {
                         let text = "inbound_nodes: expected layers that come before this one, got a cycle";
-                        return Err(wrong(text.into()).at(self.nodes[call.0].place()));
+                        return Err(self.nodes[call.0].error(wrong(text.into())));
                     }
                     stack.push((call, true));
                     let before = self.needs(call)?.into_iter().rev().filter(|call| !done.contains(call));
@@ -266,17 +276,13 @@ impl Graph {
         Ok(order)
     }
 
-    /// The calls that `call` takes tensors of.
+    /// Returns the calls whose results `call` takes.
     fn needs(&self, (node, call): (usize, usize)) -> Result<Vec<(usize, usize)>> {
         let node = &self.nodes[node];
-        node.calls[call]
-            .tensors()
-            .map(|tensor| self.call(tensor))
-            .collect::<Result<_>>()
-            .map_err(|e| e.at(node.place()))
+        node.calls[call].tensors().map(|tensor| self.call(tensor)).collect::<Result<_>>().map_err(|e| node.error(e))
     }
 
-    /// The call that gives `tensor`.
+    /// Returns the call that gives `tensor`.
     pub(super) fn call(&self, tensor: &Tensor) -> Result<(usize, usize)> {
         let node = self.find(&tensor.layer)?;
         let Node { calls, first_call, .. } = &self.nodes[node];
@@ -294,7 +300,7 @@ impl Graph {
     }
 }
 
-/// Counts layers by class, as the paths of archives do.
+/// Counts layers by class, as the paths in archives do.
 #[derive(Default)]
 struct Counter(HashMap<String, usize>);
 
@@ -306,7 +312,8 @@ impl Counter {
     }
 }
 
-/// `SimpleRNN` → `simple_rnn`, by Keras' two rules: before a capital that lower letters follow, and after a lower letter.
+/// Returns `SimpleRNN` as `simple_rnn`, by Keras' two rules. It adds a `_` before a capital
+/// with lower-case letters after it, and before one with a lower-case letter before it.
 fn snake_case(class: &str) -> String {
     let letters: Vec<char> = class.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
     let mut text = String::new();

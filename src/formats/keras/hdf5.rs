@@ -1,8 +1,8 @@
 //! HDF5 files: texts of attributes, and datasets whose elements are read when they are asked for.
 //!
-//! Everything is looked up by a path that the description tells, so links that loop lead nowhere; files outside are
-//! never opened. What a dataset or an attribute claims is bounded by the size of the file before memory is given to
-//! it. Knows no model.
+//! Every lookup is by a path from the description, so cyclic links do no harm;
+//! external files are never opened. The sizes that a dataset or an attribute claims
+//! are bounded by the size of the file before memory is allocated. Knows no model.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions, SliceInfo, SliceInfo
 use super::source::Source;
 use crate::error::{Error, ErrorKind, Result, SMALLER_MODEL, zeros};
 
-/// How many bytes of datasets a byte of the file may stand for: compressed chunks, and fill values.
+/// The most bytes of datasets for each byte of the file: chunks may be compressed, and fill values take none.
 const EXPANSION: u64 = 256;
 
-/// The longest text of an attribute, or of all texts of one.
+/// The longest text of an attribute, or of all its texts together.
 const LONGEST_TEXT: usize = 16 << 20;
 
-/// About how many elements are read at a time: a matrix is turned while it is read, and never held twice.
+/// About how many elements are read at a time. A matrix is transposed while it is read, and is never in memory twice.
 const BLOCK: usize = 1 << 20;
 
 /// An open file.
 pub(super) struct Hdf5 {
     file: Hdf5File,
-    /// The bytes that datasets may still claim.
+    /// The number of bytes that datasets may still claim.
     left: u64,
 }
 
@@ -53,7 +53,7 @@ impl Hdf5 {
         }
     }
 
-    /// The texts of attribute `name` of the group at `path`; one, where it is a scalar.
+    /// Returns the texts of attribute `name` of the group at `path`; one text if it is a scalar.
     pub(super) fn texts(&self, path: &str, name: &str) -> Result<Option<Vec<String>>> {
         let place = || if path.is_empty() { name.to_owned() } else { format!("{path}: {name}") };
         let Some(group) = self.group(path)? else { return Ok(None) };
@@ -64,7 +64,7 @@ impl Hdf5 {
         }
     }
 
-    /// The dataset `name` of the group at `path`; its elements are read later.
+    /// Finds the dataset at `path`; its elements are read later.
     pub(super) fn dataset(&mut self, path: &str) -> Result<Option<Stored>> {
         let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
         let Some(group) = self.group(group)? else { return Ok(None) };
@@ -83,7 +83,7 @@ impl Hdf5 {
     }
 }
 
-/// The texts of an attribute: fixed-length strings, or references into a heap.
+/// Reads the texts of an attribute: fixed-length strings, or references into a heap.
 fn texts(group: &Group, attribute: &AttributeMessage) -> Result<Vec<String>> {
     let data = &attribute.raw_data;
     let count = attribute.dataspace.num_elements().map_err(|e| damaged(Hdf5Error::from(e)))?;
@@ -103,7 +103,7 @@ fn texts(group: &Group, attribute: &AttributeMessage) -> Result<Vec<String>> {
     let one = |bytes: &[u8]| -> Result<String> {
         let resolved;
         let text = if by_reference {
-            // The reference says the length before its text is copied.
+            // The reference holds the length, which is checked before the text is copied.
             let claimed = bytes.first_chunk().map_or(0, |length| u32::from_le_bytes(*length)) as usize;
             left = left.checked_sub(claimed).ok_or_else(|| wrong(format!("expected at most {LONGEST_TEXT} bytes")))?;
             resolved = group.resolve_vlen_reference_bytes(bytes, 1).map_err(damaged)?;
@@ -119,7 +119,7 @@ fn texts(group: &Group, attribute: &AttributeMessage) -> Result<Vec<String>> {
     data.chunks_exact(width).take(count).map(one).collect()
 }
 
-/// How a dataset stores an element.
+/// The stored type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     F16(ByteOrder),
@@ -142,14 +142,14 @@ impl Kind {
             Datatype::FloatingPoint { size: 8, .. } => Ok(Self::F64),
             Datatype::FloatingPoint { size: 4, .. } => Ok(Self::F32),
             Datatype::FloatingPoint { size: 2, byte_order } => {
-                // The exponent's bits: byte 13 of the type's description.
+                // The number of exponent bits: byte 13 of the type's description.
                 match dataset.raw_datatype().map_err(damaged)?.get(13) {
                     Some(5) => Ok(Self::F16(*byte_order)),
                     Some(8) => Ok(Self::Bf16(*byte_order)),
                     other => Err(wrong(format!("expected a float of 5 or 8 bits of exponent, got {other:?}"))),
                 }
             }
-            // Keras writes bfloat16, which HDF5 does not have, as two bytes without a meaning.
+            // HDF5 has no bfloat16, so Keras writes it as two opaque bytes.
             Datatype::Opaque { size: 2, .. } => Ok(Self::Bf16(ByteOrder::LittleEndian)),
             other => Err(wrong(format!("expected elements of float16, bfloat16, float32 or float64, got {other:?}"))),
         }
@@ -178,7 +178,7 @@ impl Stored {
         &self.shape
     }
 
-    /// The elements as they stand.
+    /// Reads the elements in the order of the file.
     pub(super) fn elements(&self) -> Result<Vec<f32>> {
         let columns = self.columns();
         let mut elements: Vec<f32> = zeros(self.dataset.name(), &self.shape, SMALLER_MODEL)?;
@@ -190,12 +190,12 @@ impl Stored {
         Ok(elements)
     }
 
-    /// The elements with both axes exchanged: row `columns[j]` of the result is column `j`.
+    /// Reads the elements with both axes exchanged: row `columns[j]` of the result is column `j`.
     pub(super) fn transposed(&self, columns: &[usize]) -> Result<Vec<f32>> {
         let (rows, width) = (self.shape[0], self.columns());
         let mut elements: Vec<f32> = zeros(self.dataset.name(), &[width, rows], SMALLER_MODEL)?;
         self.each_block(|[own_rows, own], block| {
-            // A run of the block's rows side by side keeps both ends in cache.
+            // Going down the block's rows for each column keeps both ends in cache.
             for (column, &to) in columns.iter().enumerate().filter(|(column, _)| own.contains(column)) {
                 let out = &mut elements[to * rows + own_rows.start..][..own_rows.len()];
                 for (row, out) in out.iter_mut().enumerate() {
@@ -210,7 +210,8 @@ impl Stored {
         self.shape[self.shape.len() - 1]
     }
 
-    /// The elements block by block: the rows and columns of each, and its elements. A vector is one row.
+    /// Reads the elements block by block, and passes on the rows
+    /// and columns of each, and its elements. A vector is one row.
     fn each_block(&self, mut visit: impl FnMut([Range<usize>; 2], &[f32])) -> Result<()> {
         let failed = |e| damaged(e).at(self.dataset.name());
         let columns = self.columns();
@@ -245,14 +246,14 @@ impl Stored {
     }
 }
 
-/// The parts of a matrix of `shape` that are read at a time: about `most` elements, whole rows where that goes.
+/// Returns the blocks of a matrix of `shape`: about `most` elements each, and whole rows if possible.
 ///
-/// A block is made of whole chunks, since to read any part of a chunk is to unpack all of it: each is unpacked once.
+/// A block is made of whole chunks, so that each chunk is unpacked once. Reading any part of a chunk unpacks all of it.
 fn blocks(shape: [usize; 2], chunk: Option<[usize; 2]>, most: usize) -> impl Iterator<Item = [Range<usize>; 2]> {
     let [rows, columns] = shape;
     let [high, wide] = chunk.unwrap_or([1, columns]);
     let (high, wide) = (high.clamp(1, rows.max(1)), wide.clamp(1, columns.max(1)));
-    // As many whole chunks as have room, and one at least.
+    // As many whole chunks as there is room for, and at least one.
     let whole = |chunk: usize, room: usize| (room / chunk).max(1).saturating_mul(chunk);
     let width = whole(wide, most / high).min(columns.max(1));
     let height = whole(high, most / width);
@@ -287,7 +288,7 @@ fn wrong(message: String) -> Error {
 mod tests {
     use super::*;
 
-    /// How often each chunk is unpacked, at most, and the elements of the largest block.
+    /// Returns how often a chunk is unpacked at most, and the elements of the largest block.
     fn work(shape: [usize; 2], chunk: [usize; 2], most: usize) -> (usize, usize) {
         let (mut unpacked, mut seen, mut largest) = (std::collections::HashMap::new(), 0, 0);
         for [rows, columns] in blocks(shape, Some(chunk), most) {
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn a_chunk_is_unpacked_once_whatever_its_shape() {
         for (shape, chunk, most, largest) in [
-            // One chunk of all, chunks of rows, of columns, of both, and such as reach over the end.
+            // One chunk of all, chunks of rows, of columns, of both, and chunks that extend past the end.
             ([4096, 16], [4096, 16], 1024, 4096 * 16),
             ([4096, 16], [7, 16], 1024, 63 * 16),
             ([100, 4096], [100, 16], 1024, 100 * 16),

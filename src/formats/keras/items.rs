@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::model::{Select, SliceSteps};
 
 impl Builder {
-    /// `x[:, -1]`, `x[:, a:b]`, `x[…, a:b]`, and a row as one step, `x[:, None]`.
+    /// Reads `x[:, -1]`, `x[:, a:b]`, `x[…, a:b]`, and a row as one step, `x[:, None]`.
     pub(super) fn item(&mut self, tensor: &Known, index: &Value) -> Result<Known> {
         let tensor = self.settled(tensor)?;
         let unread = || {
@@ -42,7 +42,7 @@ impl Builder {
         }
     }
 
-    /// What `axis` leaves of the steps of `tensor`; none, where that is not read.
+    /// Returns the steps of `tensor` that `axis` leaves; `None` if that is not supported.
     fn steps_of(&mut self, tensor: &Known, axis: &Axis) -> Option<Result<Known>> {
         let of_row = matches!(tensor.flow, Flow::OneStep(_));
         let features = tensor.features()?;
@@ -64,7 +64,7 @@ impl Builder {
         })
     }
 
-    /// Steps `bounds` of `tensor`, without its mask.
+    /// Returns steps `bounds` of `tensor`, without its mask.
     pub(super) fn stretch(&mut self, tensor: &Known, bounds: SliceOf) -> Result<Known> {
         self.names_time();
         let Flow::Steps { time, features: features @ Some(_), bare: false } = tensor.flow else {
@@ -93,7 +93,7 @@ impl Builder {
         Ok(Known::rows(self.now.source, features, &self.place))
     }
 
-    /// A row as a sequence of one step.
+    /// Returns a row as a sequence of one step.
     pub(super) fn one_step(&mut self, tensor: &Known) -> Result<Known> {
         self.names_time();
         let tensor = self.settled(tensor)?;
@@ -109,13 +109,13 @@ impl Builder {
         }
     }
 
-    /// The axis behind the batch is time.
+    /// Records that the axis after the batch is time.
     fn names_time(&mut self) {
         let place = self.place.to_string();
         self.renamed.get_or_insert(place);
     }
 
-    /// `Cropping1D`, which hands no mask on.
+    /// Reads `Cropping1D`, which passes no mask on.
     pub(super) fn cropping(&mut self, config: &mut Config) -> Result<()> {
         let value = config.take("cropping").unwrap_or_else(|| serde_json::json!([1, 1]));
         let number = |value: &Value| value.as_u64().and_then(|n| i64::try_from(n).ok());
@@ -132,7 +132,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Features `first .. first + count` of `tensor`.
+    /// Returns features `first .. first + count` of `tensor`.
     fn features(&mut self, tensor: &Known, first: usize, count: usize) -> Result<Known> {
         let all = tensor.features().unwrap_or_default();
         let source = match tensor.source {
@@ -148,7 +148,7 @@ impl Builder {
         self.unmasked(|builder| Ok(Known { flow, source, from: builder.place.clone(), ..tensor.clone() }))
     }
 
-    /// Parts of the features, side by side.
+    /// Splits the features into parts.
     pub(super) fn split(&mut self, places: &Value, tensor: &Known) -> Result<Vec<Known>> {
         let tensor = self.settled(tensor)?;
         let all = tensor.features();
@@ -164,7 +164,7 @@ impl Builder {
         Ok(gives)
     }
 
-    /// Parts of the steps, one after the other.
+    /// Splits the steps into parts.
     pub(super) fn split_steps(&mut self, places: &Value, tensor: &Known) -> Result<Vec<Known>> {
         let tensor = self.settled(tensor)?;
         let Flow::Steps { time, .. } = tensor.flow else { return Err(unfit(places, "steps", &tensor)) };
@@ -182,7 +182,7 @@ impl Builder {
     }
 }
 
-/// Where each part of a split of `all` ends; the last one where all end.
+/// Returns the end of each part in a split of `all`. `None` is the end of all.
 fn ends(places: &Value, all: Option<usize>) -> Option<Vec<Option<usize>>> {
     let whole = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
     match places {
@@ -200,12 +200,12 @@ fn unfit(places: &Value, among: &str, tensor: &Known) -> crate::error::Error {
     wrong(format!("indices_or_sections: expected places among the {among} of {shape}, got {places}"))
 }
 
-/// What an index asks of an axis.
+/// What an index selects from an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Axis {
-    /// From where to where.
+    /// The elements within bounds.
     Stretch(SliceOf),
-    /// One element, whose axis goes.
+    /// One element; the axis is dropped.
     At(i64),
     /// A new axis.
     New,
@@ -214,7 +214,8 @@ enum Axis {
 /// All of an axis.
 const WHOLE: SliceOf = (0, None);
 
-/// What is asked of each axis of `rank`; an ellipsis stands for those that are left out. None, where that is not read.
+/// Returns the index of each of `rank` axes; an ellipsis covers the
+/// remaining ones. Returns `None` if the index is not supported.
 fn axes(index: &Value, rank: usize) -> Option<Vec<Axis>> {
     let list = index.as_array().map_or(std::slice::from_ref(index), |list| &list[..]);
     let is_ellipsis = |axis: &Value| axis.get("class_name").is_some_and(|class| *class == "__ellipsis__");
@@ -238,7 +239,7 @@ fn axes(index: &Value, rank: usize) -> Option<Vec<Axis>> {
     Some(axes)
 }
 
-/// From where to where a slice goes: Keras 3 writes an object around it.
+/// Returns the bounds of a slice. Keras 3 writes an object around it.
 fn bounds(axis: &Value) -> Option<SliceOf> {
     let keys = axis.get("config").unwrap_or(axis).as_object()?;
     let number = |key| match keys.get(key) {
@@ -249,18 +250,18 @@ fn bounds(axis: &Value) -> Option<SliceOf> {
     matches!(number("step")?, None | Some(1)).then_some((start.unwrap_or(0), end))
 }
 
-/// From where to where `bounds` go among `features`, if not from nowhere.
+/// Returns the start and end of `bounds` in `features`, unless they are empty.
 fn span(bounds: SliceOf, features: usize) -> Option<(usize, usize)> {
     let (first, count) = range(bounds, features);
     (count > 0).then_some((first, first + count))
 }
 
-/// The first of `all` within `bounds`, and how many there are.
+/// Returns the first of `all` within `bounds`, and how many there are.
 fn range((start, end): SliceOf, all: usize) -> (usize, usize) {
     SliceSteps { start, end }.range(all)
 }
 
-/// Some of the steps of a mask.
+/// Returns some of the steps of a mask.
 pub(super) fn item_of_mask(mask: &Known, index: &Value) -> Result<Mask> {
     match axes(index, 2).as_deref() {
         Some(&[Axis::Stretch(WHOLE), Axis::Stretch(bounds)]) => mask.mask.in_stretch(bounds),

@@ -1,7 +1,7 @@
-//! The layers that join tensors: `Concatenate` (of features and of steps), `Add`, `Subtract`, `Multiply`, `Average`,
-//! `Maximum`.
+//! The layers that join tensors: `Concatenate` (of features and of
+//! steps), `Add`, `Subtract`, `Multiply`, `Average`, `Maximum`.
 //!
-//! Knows shapes as Keras broadcasts them; what cannot be said here is refused.
+//! Knows how Keras broadcasts shapes; refuses what the model cannot express.
 
 use super::activations::Version;
 use super::builder::Builder;
@@ -11,7 +11,7 @@ use super::values::{Flow, Known, Source};
 use crate::error::Result;
 use crate::model::Join;
 
-/// What the layer `class` does with what it takes, if it joins.
+/// Returns the join of layer `class`, if it joins.
 pub(super) fn of(class: &str) -> Option<Join> {
     Some(match class {
         "Concatenate" => Join::Concat,
@@ -25,7 +25,7 @@ pub(super) fn of(class: &str) -> Option<Join> {
 }
 
 impl Builder {
-    /// A layer that joins.
+    /// Reads a layer that joins.
     pub(super) fn merge(&mut self, join: Join, config: &mut Config, tensors: Vec<Known>) -> Result<Known> {
         config.dtype()?;
         drop(config.take("batch_input_shape"));
@@ -62,7 +62,7 @@ impl Builder {
         Ok(Known { mask, unlike, ..known })
     }
 
-    /// `tensors`, step after step. Its mask is not said.
+    /// Concatenates the steps of `tensors`. The mask is left to the caller.
     fn join_steps(&mut self, tensors: &[Known]) -> Result<Known> {
         let (first, mut time) = (&tensors[0], Some(0_usize));
         for tensor in tensors {
@@ -95,7 +95,7 @@ impl Builder {
         Ok(Known { flow, source, held, ..Known::steps(Mask::None, &self.place) })
     }
 
-    /// What `join` makes of `tensors`. Its mask is not said.
+    /// Applies `join` to `tensors`. The mask is left to the caller.
     pub(super) fn join(&mut self, join: Join, tensors: Vec<Known>) -> Result<Known> {
         let tensors = tensors.iter().map(|tensor| self.settled(tensor)).collect::<Result<Vec<_>>>()?;
         match (tensors.len(), join) {
@@ -125,14 +125,14 @@ impl Builder {
                 return unfit("equal features", first, tensor);
             }
             let kind = |known: &Known| std::mem::discriminant(&known.flow);
-            // A row meets every step, but not the one step that a row is.
+            // A row is combined with every step, but not with a row that is one step.
             if kind(tensor) != kind(first)
                 && (join == Join::Concat || !tensors.iter().any(|tensor| matches!(tensor.flow, Flow::Steps { .. })))
             {
                 return unfit("as many axes", first, tensor);
             }
             if let Flow::Steps { time: steps, .. } = tensor.flow {
-                // One step would meet every step of the other.
+                // One step would be combined with every step of the other.
                 let broadcast = timed
                     .filter(|_| steps != time && (steps == Some(1) || time == Some(1) || steps.and(time).is_some()));
                 if let Some(other) = broadcast {
@@ -164,7 +164,7 @@ impl Builder {
     }
 }
 
-/// Whether `axis` is that of time, of a sequence.
+/// Whether `axis` is the time axis of a sequence.
 pub(super) fn is_time(axis: &serde_json::Value) -> bool {
     matches!(axis.as_i64(), Some(1 | -2))
 }

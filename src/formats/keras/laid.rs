@@ -1,6 +1,6 @@
-//! The mask that Keras lays over a layer, held against the one that the layer's value has here.
+//! Compares the mask that Keras applies to a layer with the mask of the layer's value here.
 //!
-//! Knows of layers those that make masks.
+//! Knows only the layers that make masks.
 
 use super::activations::Version;
 use super::builder::Builder;
@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::model::{LayerKind, Value as Edge};
 
 impl Builder {
-    /// Lays `mask` over what the current layer takes: the value must have it, or none where there is none.
+    /// Applies `mask` to the current layer's input. The input's value
+    /// must have that mask; if `mask` is none, it must have none.
     pub(super) fn lay(&mut self, mask: &Mask) -> Result<()> {
         match mask {
             Mask::Of(makers) if *makers == self.now.held => Ok(()),
@@ -45,8 +46,8 @@ impl Builder {
         }
     }
 
-    /// `value` as it would be without masks: copies of the layers back to those that make them, which share their weights.
-    /// None, where a mask has changed numbers on the way.
+    /// Returns `value` without masks. Layers back to those that make the masks are copied, and
+    /// the copies share their weights. Returns `None` if a mask has changed numbers before.
     fn bare(&mut self, value: Edge) -> Option<Edge> {
         if let Some(&known) = self.bare.get(&value) {
             return known;
@@ -74,11 +75,11 @@ impl Builder {
         Some(self.copy(index, layer))
     }
 
-    /// The mask that `tensors` have where a layer joins their features or their numbers.
+    /// Returns the mask of a layer that joins `tensors`, either their features or their numbers.
     pub(super) fn joined_mask(&self, tensors: &[Known], side_by_side: bool) -> Mask {
         let masks: Vec<_> = tensors.iter().map(|tensor| tensor.mask.clone()).collect();
         let alike = masks.windows(2).all(|two| two[0] == two[1]);
-        // Inside a model that is a layer, no operation says how its own Keras 3 joined them.
+        // In an inner model, no operation shows how its version of Keras 3 joined the masks.
         if self.depth > 0 && self.version == Version::Three && !alike {
             return Mask::Other;
         }

@@ -1,6 +1,6 @@
-//! What each layer means: its configuration and its variables → layers of the model and their tensors.
+//! The meaning of each layer: its configuration and its variables → layers of the model and their tensors.
 //!
-//! Knows one layer at a time, and what flows into it; knows neither containers nor graphs.
+//! Knows one layer at a time, and its input; knows neither containers nor graphs.
 
 use serde_json::Value;
 
@@ -10,17 +10,17 @@ use super::config::{Config, short, wrong};
 use super::masks::{Makers, Mask};
 use super::recurrent::{CellVariables, Sequences, Settings, States, pair};
 use super::values::{Flow, Known, Source, unlike};
-use super::variables::{self, Place, Variable, Within};
+use super::variables::{self, Variable, VariablePath, Within};
 use crate::cell::Activation;
 use crate::error::Result;
 use crate::model::{
-    Bias, Direction, Dropout, Drops, Embedding, InputKind, Linear, Masking, Merge, Padding, Pin, Recurrent,
+    Bias, Direction, Dropout, DropoutUnit, Embedding, InputKind, Linear, Masking, Merge, Padding, Pin, Recurrent,
     Value as Edge,
 };
 use crate::weights::dialect::{BIAS, WEIGHT, Way};
 
 impl Builder {
-    pub(super) fn embedding(&mut self, config: &mut Config, place: &Place) -> Result<()> {
+    pub(super) fn embedding(&mut self, config: &mut Config, place: &VariablePath) -> Result<()> {
         let first = || wrong("expected it first, where it takes tokens: one axis of time".into());
         let input = self.now.is_input().filter(|_| self.now.flow == Flow::Input).ok_or_else(first)?;
         let time = match self.inputs[input].shape.as_deref() {
@@ -56,7 +56,7 @@ impl Builder {
         Ok(())
     }
 
-    /// What flows has no step where input `input` is `value`.
+    /// Masks the current value wherever input `input` is `value`.
     fn take_out(&mut self, input: usize, value: f32) {
         self.now.mask = Mask::of(input, value);
         if let Mask::Of(makers) = &self.now.mask {
@@ -64,7 +64,7 @@ impl Builder {
         }
     }
 
-    /// What goes for every recurrent layer.
+    /// Checks what all recurrent layers have in common.
     fn check_recurrent(&mut self, config: &Config, settings: &Settings) -> Result<()> {
         let (order, said_by) = self.order.get_or_insert_with(|| (settings.order, config.place()));
         if *order != settings.order {
@@ -75,9 +75,10 @@ impl Builder {
         Ok(())
     }
 
-    /// Lays the mask over a recurrent layer; whether there is one.
+    /// Applies the mask to a recurrent layer, and returns whether there is one.
     fn lay_over(&mut self, initial: &[Known], told: bool) -> Result<bool> {
-        // Keras 3 lays none over a layer that is called with states, unless it is told to, but hands it on behind it.
+        // Keras 3 applies no mask to a layer that is called with
+        // states, unless the call has one. It still passes the mask on.
         let aside = !initial.is_empty() && self.version == Version::Three && !told;
         let mask = if aside { Mask::None } else { self.now.mask.clone() };
         self.lay(&mask)?;
@@ -91,7 +92,7 @@ impl Builder {
     pub(super) fn recurrent(
         &mut self,
         config: &mut Config,
-        place: &Place,
+        place: &VariablePath,
         initial: &[Known],
         told: bool,
     ) -> Result<Vec<Known>> {
@@ -107,10 +108,11 @@ impl Builder {
         self.stack(place, stack, settings, initial, false)
     }
 
-    /// Adds a stack: its outputs, and its final states where they are asked for, all of a direction before the other's.
+    /// Adds a stack. Returns its outputs, and its final states if
+    /// they are wanted: all of one direction before the other's.
     fn stack(
         &mut self,
-        place: &Place,
+        place: &VariablePath,
         stack: Recurrent,
         settings: Settings,
         initial: &[Known],
@@ -153,7 +155,7 @@ impl Builder {
     pub(super) fn bidirectional(
         &mut self,
         config: &mut Config,
-        place: &Place,
+        place: &VariablePath,
         initial: &[Known],
         told: bool,
     ) -> Result<Vec<Known>> {
@@ -182,7 +184,7 @@ impl Builder {
         let mut stack = forward.stack(one.input_size()).merge(merge).bidirectional();
         stack.functions[1] = backward.functions;
         let most = |of: usize| forward.dropouts[of].max(backward.dropouts[of]);
-        // A stack has one rate for both directions, each of which drops by itself.
+        // A stack has one rate for both directions, each of which draws its own elements.
         (stack.input_dropout, stack.recurrent_dropout) = (most(0).into(), most(1).into());
         if forward.bias == Bias::None {
             stack.bias = backward.bias;
@@ -193,7 +195,7 @@ impl Builder {
         self.stack(place, stack, forward, initial, apart)
     }
 
-    pub(super) fn dense(&mut self, config: &mut Config, place: &Place, within: Within) -> Result<()> {
+    pub(super) fn dense(&mut self, config: &mut Config, place: &VariablePath, within: Within) -> Result<()> {
         let units = config.size("units")?;
         let activation = activations::take(config, "activation", Activation::Linear, self.version)?;
         let biased = config.flag("use_bias", true)?;
@@ -230,7 +232,7 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn time_distributed(&mut self, config: &mut Config, place: &Place) -> Result<()> {
+    pub(super) fn time_distributed(&mut self, config: &mut Config, place: &VariablePath) -> Result<()> {
         let layer = config.take("layer").ok_or_else(|| wrong("layer: expected a layer, got nothing".into()))?;
         let mut inner = Config::of(&layer)?;
         self.steps()?;
@@ -240,7 +242,7 @@ impl Builder {
             drop(inner.take("batch_input_shape"));
             match inner.class() {
                 "Dense" => self.dense(&mut inner, place, Within::Wrapped),
-                // Those that look further than a step.
+                // These depend on more than one step.
                 "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional" | "SpatialDropout1D" | "Embedding" | "Masking"
                 | "TimeDistributed" | "InputLayer" | "Flatten" | "Reshape" | "Permute" | "Cropping1D" => {
                     Err(wrong("expected a Dense, an activation or what is left out at inference".into()))
@@ -251,7 +253,7 @@ impl Builder {
         read().and_then(|()| inner.finish()).map_err(|e| e.at(at))
     }
 
-    /// Activations, and what is left out at inference.
+    /// Reads activations, and layers that are the identity at inference.
     pub(super) fn elementwise(&mut self, config: &mut Config) -> Result<()> {
         if config.class() == "Softmax" {
             self.softmax_axis(config)?;
@@ -267,9 +269,9 @@ impl Builder {
             return Ok(());
         }
         let drops = match config.class() {
-            "Dropout" => Drops::Elements,
-            "SpatialDropout1D" => Drops::Features,
-            // Nothing at inference, and nothing to keep.
+            "Dropout" => DropoutUnit::Elements,
+            "SpatialDropout1D" => DropoutUnit::Features,
+            // The identity at inference, with nothing to keep.
             "GaussianDropout" | "AlphaDropout" | "GaussianNoise" | "ActivityRegularization" | "Identity" => {
                 return Ok(());
             }
@@ -297,7 +299,7 @@ impl Builder {
     }
 }
 
-/// A layer inside a Bidirectional, which sets what a dead step gives.
+/// Reads a layer inside a Bidirectional, which decides what a dead step gives.
 fn wrapped(config: &mut Config, version: Version) -> Result<Settings> {
     config.dtype()?;
     drop(config.take("batch_input_shape"));
@@ -306,7 +308,7 @@ fn wrapped(config: &mut Config, version: Version) -> Result<Settings> {
     Ok(settings)
 }
 
-/// How outputs are merged, and whether they stay apart.
+/// Returns how outputs are merged, and whether they stay separate.
 fn merged(mode: &Value) -> Result<(Merge, bool)> {
     match mode {
         Value::Null => Ok((Merge::Concat, true)),
@@ -321,7 +323,7 @@ fn merged(mode: &Value) -> Result<(Merge, bool)> {
 }
 
 impl Settings {
-    /// Unrolled, Keras lays the mask of the wrong steps over zeros.
+    /// Refuses an unrolled layer for which Keras zeroes the wrong steps under a mask.
     fn check_unroll(&self, masked: bool) -> Result<()> {
         let zeros = self.padding == Padding::Zero && self.sequences == Sequences::Every;
         if self.unrolled && masked && zeros && self.direction != Direction::Forward {

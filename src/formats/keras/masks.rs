@@ -1,8 +1,8 @@
-//! Masks: at which steps there is one, as Keras computes it, and how that is said here.
+//! Masks: which steps are live, as Keras computes it, and how that is expressed here.
 //!
-//! Keras hands a mask from layer to layer beside the tensors, and writes it as operations too. Here a mask belongs to a
-//! value: what an `Embedding` or a `Masking` takes out of an input is taken out of all that comes of it. `laid` holds the
-//! two against each other. Knows no layer and no value.
+//! Keras passes a mask from layer to layer beside the tensors, and also writes masks as operations.
+//! Here a mask belongs to a value. The steps that an `Embedding` or a `Masking` masks in an input
+//! are masked in every value computed from it. `laid` compares the two. Knows no layer and no value.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -11,10 +11,10 @@ use super::activations::Version;
 use super::config::wrong;
 use crate::error::Result;
 
-/// What makes a mask.
+/// The origin of a mask.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Maker {
-    /// An input of the model, and the bits of the value that stands where there is no step.
+    /// An input of the model, and the bits of the value that marks padding.
     Input(usize, u32),
     /// Some of the steps of a mask.
     Stretch(SliceOf, Makers),
@@ -22,7 +22,7 @@ pub(super) enum Maker {
     Pieces(Vec<Piece>),
 }
 
-/// Those whose steps are taken out.
+/// The origins of a mask: a step is masked if any of them masks it.
 pub(super) type Makers = BTreeSet<Maker>;
 
 /// The bounds of a slice over time.
@@ -31,16 +31,16 @@ pub(super) type SliceOf = (i64, Option<i64>);
 /// A piece of a mask.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Piece {
-    /// What these take steps out of.
+    /// A piece with these origins.
     Masked(Makers),
-    /// All steps of what a layer gives: its name, where there are several such pieces.
+    /// A piece without masked steps: the name of the layer that gives it, if there are several such pieces.
     Whole(Option<Rc<str>>),
 }
 
-/// More parts than this a mask of no model has.
+/// The most parts of a mask. No model needs more.
 const MOST_PARTS: usize = 256;
 
-/// What takes steps out of `pieces`, one after the other. Of each: what takes steps out of it, and who gives it.
+/// Returns the origins of the concatenation of `pieces`. Each piece has its origins, and the layer that gives it.
 pub(super) fn in_pieces<'a>(pieces: impl IntoIterator<Item = (&'a Makers, &'a Rc<str>)>) -> Result<Makers> {
     let piece = |(makers, from): (&Makers, &Rc<str>)| match makers.is_empty() {
         true => Piece::Whole(Some(from.clone())),
@@ -51,7 +51,7 @@ pub(super) fn in_pieces<'a>(pieces: impl IntoIterator<Item = (&'a Makers, &'a Rc
     if whole == pieces.len() {
         return Ok(Makers::new());
     }
-    // Where there is one, the others say which it is.
+    // If there is only one, the others determine which it is.
     if whole == 1 {
         pieces.iter_mut().for_each(|piece| {
             if let Piece::Whole(name) = piece {
@@ -62,7 +62,7 @@ pub(super) fn in_pieces<'a>(pieces: impl IntoIterator<Item = (&'a Makers, &'a Rc
     limited(Makers::from([Maker::Pieces(pieces)]))
 }
 
-/// What takes steps out of a stretch of what `makers` take steps out of.
+/// Returns the origins of the steps `bounds` of a mask.
 pub(super) fn in_stretch(bounds: SliceOf, makers: &Makers) -> Result<Makers> {
     if makers.is_empty() || bounds == (0, None) {
         return Ok(makers.clone());
@@ -70,7 +70,7 @@ pub(super) fn in_stretch(bounds: SliceOf, makers: &Makers) -> Result<Makers> {
     limited(Makers::from([Maker::Stretch(bounds, makers.clone())]))
 }
 
-/// Masks in masks grow with each layer.
+/// Bounds the size of masks in masks, which grow with each layer.
 fn limited(makers: Makers) -> Result<Makers> {
     fn parts(makers: &Makers) -> usize {
         let inner = |maker: &Maker| match maker {
@@ -89,28 +89,28 @@ fn limited(makers: Makers) -> Result<Makers> {
     }
 }
 
-/// A mask of Keras'.
+/// A mask of Keras.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mask {
-    /// Every step is there.
+    /// Every step is live.
     None,
-    /// The steps that all of these leave.
+    /// The steps that none of these masks.
     Of(Makers),
-    /// No step is there: a neutral part of a mask.
+    /// No step is live: a neutral part of a mask.
     Never,
-    /// Masks side by side, of which an operation makes one.
+    /// Several masks, which an operation combines into one.
     Several(Vec<Self>),
-    /// What cannot be said here.
+    /// A mask that cannot be expressed here.
     Other,
 }
 
 impl Mask {
     pub(super) fn of(input: usize, value: f32) -> Self {
-        // Both zeros are one number.
+        // Both zeros are the same number.
         Self::Of(Makers::from([Maker::Input(input, (value + 0.0).to_bits())]))
     }
 
-    /// The steps that either has.
+    /// Returns the steps that are live in either.
     pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::None, _) | (_, Self::None) => Self::None,
@@ -120,7 +120,7 @@ impl Mask {
         }
     }
 
-    /// The steps that both have.
+    /// Returns the steps that are live in both.
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Never, _) | (_, Self::Never) => Self::Never,
@@ -130,7 +130,7 @@ impl Mask {
         }
     }
 
-    /// What takes steps out, where that can be said.
+    /// Returns the origins of the mask, if it can be expressed by them.
     fn makers(&self) -> Option<Makers> {
         match self {
             Self::None => Some(Makers::new()),
@@ -143,24 +143,25 @@ impl Mask {
         if makers.is_empty() { Self::None } else { Self::Of(makers) }
     }
 
-    /// Masks one after the other, each with the name of the layer that gives it.
+    /// Concatenates masks. Each comes with the name of the layer that gives it.
     pub(super) fn in_pieces(masks: &[(&Self, &Rc<str>)]) -> Result<Self> {
         let makers: Option<Vec<Makers>> = masks.iter().map(|(mask, _)| mask.makers()).collect();
         let Some(makers) = makers else { return Ok(Self::Other) };
         in_pieces(makers.iter().zip(masks.iter().map(|&(_, from)| from))).map(Self::of_makers)
     }
 
-    /// Some of the steps of a mask.
+    /// Returns some of the steps of a mask.
     pub(super) fn in_stretch(&self, bounds: SliceOf) -> Result<Self> {
         let Some(makers) = self.makers() else { return Ok(Self::Other) };
         in_stretch(bounds, &makers).map(Self::of_makers)
     }
 
-    /// The mask of what a layer joins, by the rules of the Keras that wrote the file. `side_by_side`: features are.
+    /// Returns the mask of a join, by the rules of the Keras that wrote
+    /// the file. `side_by_side` is true if features are concatenated.
     pub(super) fn joined(masks: Vec<Self>, version: Version, side_by_side: bool) -> Self {
         let none = masks.contains(&Self::None);
         match version {
-            // Where one says so, no step is there.
+            // A step is masked if any of the masks masks it.
             Version::Two => masks.into_iter().fold(Self::None, Self::and),
             Version::Three if none && !side_by_side => Self::None,
             Version::Three => masks.into_iter().fold(Self::Never, Self::or),

@@ -1,6 +1,7 @@
-//! Operations that Keras 3 writes as layers: sums and products of tensors and numbers, functions, and what computes masks.
+//! Operations that Keras 3 writes as layers: sums and products
+//! of tensors and numbers, functions, and computations of masks.
 //!
-//! Knows what each operation means; knows no configuration of a layer.
+//! Knows the meaning of each operation; knows no configuration of a layer.
 
 use serde_json::{Map, Value};
 
@@ -14,7 +15,7 @@ use crate::cell::Activation;
 use crate::error::Result;
 use crate::model::Join;
 
-/// The operations that are read.
+/// The supported operations.
 const CLASSES: &[&str] = &[
     "Add",
     "All",
@@ -47,7 +48,7 @@ const CLASSES: &[&str] = &[
     "ZerosLike",
 ];
 
-/// An operation, and what it was made with.
+/// An operation, and its arguments at construction.
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
     class: String,
@@ -73,7 +74,7 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("expand_dims", "ExpandDims"),
 ];
 
-/// What an operation takes.
+/// An argument of an operation.
 #[derive(Debug)]
 pub(super) enum Operand {
     Tensor(Known),
@@ -81,7 +82,8 @@ pub(super) enum Operand {
 }
 
 impl Operation {
-    /// Whether a layer with `keys` is one. `.h5` files have no modules; then only a layer says whether it is trained.
+    /// Whether a layer with `keys` is an operation. `.h5` files have
+    /// no modules; there, only layers have the key `trainable`.
     pub(super) fn is(keys: &Map<String, Value>) -> bool {
         let class = keys.get("class_name").and_then(Value::as_str).unwrap_or_default();
         match keys.get("module").and_then(Value::as_str) {
@@ -103,7 +105,7 @@ impl Operation {
         Self { class: class.to_owned(), keys }
     }
 
-    /// The same over `axis`.
+    /// Returns the operation over `axis`.
     pub(super) fn over(&self, axis: &Value) -> Self {
         let mut over = self.clone();
         over.keys.insert("axis".into(), axis.clone());
@@ -121,14 +123,14 @@ impl Operation {
         has_time && self.keys.get("axis").is_some_and(is_time)
     }
 
-    /// What it was made with.
+    /// Returns an argument of its construction.
     fn key(&self, key: &str) -> &Value {
         self.keys.get(key).unwrap_or(&Value::Null)
     }
 }
 
 impl Builder {
-    /// What `operation` gives.
+    /// Returns the results of `operation`.
     pub(super) fn operation(&mut self, operation: &Operation, operands: &[Operand]) -> Result<Vec<Known>> {
         match (operation.class.as_str(), operands) {
             ("Split", [Operand::Tensor(tensor)]) if operation.is_last_axis() => {
@@ -141,7 +143,7 @@ impl Builder {
         }
     }
 
-    /// What an operation of one result gives.
+    /// Returns the result of an operation with only one.
     fn single(&mut self, operation: &Operation, operands: &[Operand]) -> Result<Known> {
         let tensors: Vec<&Known> = operands.iter().filter_map(Operand::tensor).collect();
         let from = self.place.clone();
@@ -152,7 +154,7 @@ impl Builder {
                 let mask = tensor.is_input().zip(number(value)).map(|(input, value)| Mask::of(input, value));
                 only(mask.unwrap_or(Mask::Other))
             }
-            // Of which all steps are there, or none.
+            // All steps of ones are live, and none of zeros.
             ("OnesLike", [Operand::Tensor(tensor)]) => Ok(Known::steps(Mask::None, &tensor.from)),
             ("ZerosLike", [Operand::Tensor(_)]) => only(Mask::Never),
             ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) if masks => {
@@ -215,7 +217,7 @@ impl Builder {
         self.unmasked(|builder| Ok(builder.now.clone()))
     }
 
-    /// What `make` gives, without the mask: no operation hands one on.
+    /// Returns the result of `make` without the mask, since no operation passes one on.
     pub(super) fn unmasked(&mut self, make: impl FnOnce(&mut Self) -> Result<Known>) -> Result<Known> {
         let mut known = make(self)?;
         known.mask = Mask::None;
@@ -239,14 +241,14 @@ impl Operand {
     }
 }
 
-/// Which operand a number is.
+/// The side of a number in an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Left,
     Right,
 }
 
-/// An operation on masks.
+/// Returns the result of an operation on masks.
 fn mask(operation: &Operation, class: &str, tensors: &[&Known]) -> Mask {
     let all = tensors.iter().map(|tensor| tensor.mask.clone());
     match (class, tensors) {
@@ -277,7 +279,7 @@ fn join(class: &str) -> Option<Join> {
     })
 }
 
-/// A function without constants of its own.
+/// Returns the function of a class without constants.
 fn function(class: &str) -> Option<Activation> {
     Some(match class {
         "Relu" => Activation::Relu,
@@ -293,7 +295,7 @@ fn function(class: &str) -> Option<Activation> {
     })
 }
 
-/// What `class` makes of a tensor and the number `value`, which stands at `side` of it.
+/// Returns the function that `class` applies to a tensor, with the number `value` at `side` of it.
 fn scaled(class: &str, value: f32, side: Side) -> Option<Activation> {
     let function = match (class, side) {
         ("Multiply", _) => affine(value, 0.0),
@@ -311,7 +313,7 @@ fn affine(alpha: f32, beta: f32) -> Activation {
     Activation::Affine { alpha: alpha.into(), beta: beta.into() }
 }
 
-/// The number that `value` is, alone or as an array of one.
+/// Returns the number in `value`, alone or as an array of one.
 fn number(value: &Value) -> Option<f32> {
     let value = match value.get("config").and_then(|config| config.get("value")) {
         Some(inner) => inner,

@@ -1,20 +1,20 @@
-//! What a model takes and gives, by name: `y` beside the usual names, and a number for each of several outputs. Several
-//! inputs go by the names of their layers.
+//! The names of a model's inputs and outputs: `y` besides the usual names, and a
+//! number for each of several outputs. Several inputs have the names of their layers.
 //!
-//! A chain stays one: it names neither inputs nor outputs. Knows ports; knows no configuration.
+//! A chain names neither inputs nor outputs. Knows ports; knows no configuration.
 
 use std::collections::{HashMap, HashSet};
 
-use super::builder::{Builder, Given, Stands};
+use super::builder::{Builder, LayerArgs, Stands};
 use super::config::wrong;
 use super::values::{Flow, Known, Source, unlike};
 use crate::error::Result;
 use crate::model::{
-    Clocks, Dim, Direction, InputPort, InputValue, LayerKind, Model, ModelInput, ModelOutput, OutputPort, OutputValue,
-    Pin, Ports, State, Value as Edge,
+    Clocks, Dim, Direction, InputPort, InputValue, Layer, LayerKind, Model, ModelInput, ModelOutput, OutputPort,
+    OutputValue, Pin, Ports, Select, State, Value as Edge,
 };
 
-/// Gives the model its outputs `gives`, and names what it takes and gives.
+/// Gives the model its outputs `gives`, and names its inputs and outputs.
 pub(super) fn name(builder: &mut Builder, gives: &[Known]) -> Result<()> {
     let gives = gives.iter().map(|known| builder.settled(known)).collect::<Result<Vec<_>>>()?;
     if let Some(known) = gives.iter().find(|known| matches!(known.flow, Flow::OneStep(_))) {
@@ -32,30 +32,34 @@ pub(super) fn name(builder: &mut Builder, gives: &[Known]) -> Result<()> {
     if let Some(layer) = gives.iter().find_map(|known| known.unlike.as_ref()) {
         return Err(unlike(layer).at("output_layers"));
     }
-    // What a chain gives: its last layer's output, its directions apart, the final states of one direction.
+    // The possible outputs of a chain: its last layer's output,
+    // single directions of it, the final states of one direction.
     let mut ends = gives.iter().map(|known| builder.end(known)).collect::<Result<Vec<_>>>()?;
     builder.prune(&mut ends);
     let chain = builder.is_chain(&ends);
     if !chain {
         for (end, known) in ends.iter_mut().zip(&gives).filter(|(end, _)| end.direction.is_some()) {
-            // Of a graph, a direction is features like any other.
+            // In a graph, a direction is a slice of the features.
             let (Flow::Steps { features: Some(count), .. } | Flow::Rows(count)) = known.flow else { continue };
             let part = Source::part(end.from, end.direction.unwrap_or_default() * count, count, 2 * count);
             *end = End { from: builder.cut(part), direction: None, bare: end.bare };
         }
         builder.name_graph(&ends)?;
         builder.lead(&ends)?;
+    } else {
+        // Layers with tensors are known by their prefix.
+        builder.name_layers(|layer| layer.kind.parameters() == 0, HashSet::new());
     }
     builder.model.ports = builder.ports(&ends, chain)?;
     Ok(())
 }
 
-/// What an output of the model is.
+/// An output of the model.
 struct End {
     from: Edge,
-    /// Which direction of it, of outputs that stay apart.
+    /// The direction, if directions stay separate.
     direction: Option<usize>,
-    /// Whether its one feature has no axis.
+    /// Whether its only feature has no axis.
     bare: bool,
 }
 
@@ -79,7 +83,7 @@ impl Builder {
         }
     }
 
-    /// Whether the model is a chain that gives what one can give.
+    /// Whether the model is a chain with the outputs of one.
     fn is_chain(&self, ends: &[End]) -> bool {
         let last = self.model.last_value();
         let given = |end: &End| {
@@ -103,7 +107,7 @@ impl Builder {
     /// Names the inputs, layers and outputs of a model that is no chain.
     fn name_graph(&mut self, ends: &[End]) -> Result<()> {
         let only = self.inputs.len() == 1;
-        let input = |input: &Given| {
+        let input = |input: &LayerArgs| {
             let name = if only { "x".into() } else { input.name.clone() };
             let text =
                 || format!("input_layers: expected a layer that takes {name}, got none; leave it out of the model");
@@ -113,18 +117,28 @@ impl Builder {
         self.model.inputs = self.inputs.iter().map(input).collect::<Result<_>>()?;
         let output = |(place, end): (usize, &End)| ModelOutput { name: output_name(place, ends.len()), from: end.from };
         self.model.outputs = ends.iter().enumerate().map(output).collect();
-        let mut names: HashSet<String> = self.model.inputs.iter().map(|input| input.name.clone()).collect();
-        for (layer, label) in self.model.layers.iter_mut().zip(&self.labels) {
-            let shown = !label.is_empty() && !label.starts_with('#');
-            if shown && !matches!(layer.kind, LayerKind::Select(_) | LayerKind::Slice(_)) && names.insert(label.clone())
-            {
-                layer.name = Some(label.clone());
-            }
-        }
+        let names = self.model.inputs.iter().map(|input| input.name.clone()).collect();
+        self.name_layers(|_| true, names);
         Ok(())
     }
 
-    /// Puts the input first whose steps the first output with steps has: that of a decoder, and not of its encoder.
+    /// Gives the `wanted` layers their names in the file. The names in `names` are in use already.
+    fn name_layers(&mut self, wanted: impl Fn(&Layer) -> bool, mut names: HashSet<String>) {
+        for (layer, label) in self.model.layers.iter_mut().zip(&self.labels) {
+            let shown = !label.is_empty() && !label.starts_with('#');
+            // A selection has the label of its consumer. Only the last step is an operation of Keras with its own name.
+            let is_own = match layer.kind {
+                LayerKind::Select(select) => select == Select::LastStep,
+                LayerKind::Slice(_) => false,
+                _ => true,
+            };
+            if shown && is_own && wanted(layer) && names.insert(label.clone()) {
+                layer.name = Some(label.clone());
+            }
+        }
+    }
+
+    /// Puts the input first that has the steps of the first output with steps: a decoder's input before its encoder's.
     fn lead(&mut self, ends: &[End]) -> Result<()> {
         self.model.check()?;
         let clocks = Clocks::of(&self.model);
@@ -186,7 +200,7 @@ impl Builder {
         Ok(ports)
     }
 
-    /// Gives the inputs the axes that the file says; the only one goes by `x` and `ids`.
+    /// Gives the inputs the axes of the file. If there is only one, it is named `x` and `ids`.
     fn name_inputs(&self, ports: &mut Ports, chain: bool) {
         let main = self.model.main_input();
         if !chain && self.inputs.len() == 1 {
@@ -211,7 +225,8 @@ impl Builder {
         }
     }
 
-    /// Of two time axes, the one that no output has is an encoder's: its lengths and its mask go by these names too.
+    /// If there are two time axes and only one is that of outputs, the
+    /// other is an encoder's. Its lengths and its mask get these names too.
     fn name_encoder(&self, ports: &mut Ports) {
         let clocks = Clocks::of(&self.model);
         let leads = |&input: &usize| clocks.leader(input) == Some(input);
@@ -229,7 +244,7 @@ impl Builder {
         }
     }
 
-    /// Takes out layers that no output needs.
+    /// Removes layers that no output needs.
     fn prune(&mut self, ends: &mut [End]) {
         let layers = &self.model.layers;
         let layer_of = |edge: &Edge| match edge {
@@ -276,7 +291,7 @@ fn keep(model: &mut Model, labels: &mut Vec<String>, needed: &[bool]) {
     labels.retain(|_| other.next() == Some(&true));
 }
 
-/// The name of output `place` of `all`.
+/// Returns the name of output `place` of `all`.
 fn output_name(place: usize, all: usize) -> String {
     if all == 1 { "y".into() } else { format!("y_{place}") }
 }

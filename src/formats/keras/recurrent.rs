@@ -1,34 +1,34 @@
-//! `SimpleRNN`, `LSTM` and GRU, alone and in both directions: configurations → a stack of one layer and its tensors.
+//! `SimpleRNN`, `LSTM` and GRU, in one direction and in both: configurations → a stack of one layer and its tensors.
 //!
-//! Knows what a recurrent layer's keys mean; `layers` knows what stands before and after.
+//! Knows the keys of a recurrent layer; `layers` knows the layers before and after it.
 
 use super::activations::{self, Version};
 use super::config::{Config, wrong};
 use super::hdf5::Stored;
-use super::variables::{Place, Variable, Variables, Within, cell_bias, cell_kernel};
+use super::variables::{Variable, VariablePath, Variables, Within, cell_bias, cell_kernel};
 use crate::cell::{Cell, Functions, Reset};
 use crate::error::Result;
-use crate::model::{Bias, Direction, Memory, Padding, Recurrent};
+use crate::model::{Bias, Direction, Padding, Recurrent, StateLifetime};
 use crate::weights::dialect::{Part, Way, cell_tensor};
 use crate::weights::{Tensor, Tensors};
 
-/// Whether outputs are kept for every step.
+/// Whether the layer gives its output at every step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sequences {
-    /// They are.
+    /// It gives all outputs.
     Every,
-    /// The one that is computed last is.
+    /// It gives only the one that is computed last.
     Last,
 }
 
-/// Whether final states are outputs too.
+/// Whether the layer also gives its final states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum States {
     Given,
     Kept,
 }
 
-/// The order of the axes that a layer takes.
+/// The order of the axes of a layer's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     BatchMajor,
@@ -45,11 +45,11 @@ pub(super) struct Settings {
     pub(super) sequences: Sequences,
     pub(super) states: States,
     pub(super) direction: Direction,
-    pub(super) memory: Memory,
-    /// What a dead step gives under a mask.
+    pub(super) state_lifetime: StateLifetime,
+    /// The output of a dead step.
     pub(super) padding: Padding,
     pub(super) order: Order,
-    /// What training drops of the input and of the state.
+    /// The shares of the input and of the state that training drops.
     pub(super) dropouts: [f32; 2],
     /// Whether Keras computes it without a loop.
     pub(super) unrolled: bool,
@@ -61,7 +61,7 @@ impl Settings {
             "SimpleRNN" => Cell::Rnn,
             "LSTM" => Cell::Lstm,
             "GRU" => {
-                // Before it could be said, the gate acted first.
+                // Before this option existed, the gate acted first.
                 let after = config.flag("reset_after", version == Version::Three)?;
                 Cell::Gru(if after { Reset::After } else { Reset::Before })
             }
@@ -82,7 +82,7 @@ impl Settings {
             sequences: if config.flag("return_sequences", false)? { Sequences::Every } else { Sequences::Last },
             states: if config.flag("return_state", false)? { States::Given } else { States::Kept },
             direction: if backwards { Direction::Backwards } else { Direction::Forward },
-            memory: if config.flag("stateful", false)? { Memory::Engine } else { Memory::Call },
+            state_lifetime: if config.flag("stateful", false)? { StateLifetime::Engine } else { StateLifetime::Call },
             padding: pick(config.flag("zero_output_for_mask", false)?, Padding::Zero, Padding::Held),
             order: if config.flag("time_major", false)? { Order::TimeMajor } else { Order::BatchMajor },
             dropouts: [dropped(config, "dropout")?, dropped(config, "recurrent_dropout")?],
@@ -90,14 +90,14 @@ impl Settings {
         })
     }
 
-    /// The stack of one layer. What a dead step gives is the layer's own, since a call may bring a mask to any model.
+    /// Returns the stack of one layer. It has the layer's own padding, since any call may have a mask.
     pub(super) fn stack(&self, input_size: usize) -> Recurrent {
         let stack = Recurrent::new(self.cell, input_size, self.units);
         Recurrent {
             direction: self.direction,
             bias: self.bias,
             functions: [self.functions; 2],
-            memory: self.memory,
+            state_lifetime: self.state_lifetime,
             padding: self.padding,
             input_dropout: self.dropouts[0].into(),
             recurrent_dropout: self.dropouts[1].into(),
@@ -105,14 +105,14 @@ impl Settings {
         }
     }
 
-    /// The rows of the bias.
+    /// Returns the shape of the bias.
     fn bias_shape(&self) -> Vec<usize> {
         let width = self.cell.gates() * self.units;
         if self.bias == Bias::Two { vec![2, width] } else { vec![width] }
     }
 }
 
-/// The share that training drops. Keras brings it into 0 to 1, and drops nothing at 1.
+/// Takes the share that training drops. Keras clamps it to 0 to 1, and drops nothing at 1.
 fn dropped(config: &mut Config, key: &str) -> Result<f32> {
     let rate = config.number(key)?.unwrap_or(0.0).clamp(0.0, 1.0);
     Ok(if rate < 1.0 { rate } else { 0.0 })
@@ -139,7 +139,7 @@ fn functions(config: &mut Config, cell: Cell, version: Version) -> Result<Functi
     }
 }
 
-/// Whether two directions can be one stack.
+/// Checks that two directions can be one stack.
 pub(super) fn pair(forward: &Settings, backward: &Settings) -> Result<()> {
     let differ = |what: &str, one: String, other: String| {
         Err(wrong(format!(
@@ -161,7 +161,7 @@ pub(super) fn pair(forward: &Settings, backward: &Settings) -> Result<()> {
     let same = [
         ("return_sequences", f.sequences == b.sequences),
         ("return_state", f.states == b.states),
-        ("stateful", f.memory == b.memory),
+        ("stateful", f.state_lifetime == b.state_lifetime),
         ("time_major", f.order == b.order),
     ];
     match same.into_iter().find(|(_, same)| !same) {
@@ -178,12 +178,12 @@ pub(super) struct CellVariables {
 }
 
 impl CellVariables {
-    /// Reads where they are. Without `input_size` the kernel tells it.
+    /// Finds the variables. Without `input_size`, the kernel determines it.
     pub(super) fn of(
         settings: &Settings,
         input_size: Option<usize>,
         variables: &mut Variables,
-        place: &Place,
+        place: &VariablePath,
         within: [Within; 2],
     ) -> Result<Self> {
         let (width, [kernel, bias]) = (settings.cell.gates() * settings.units, within);
@@ -201,8 +201,8 @@ impl CellVariables {
         self.kernel.shape()[0]
     }
 
-    /// Puts the tensors of one direction of `stack` under `prefix`. A direction without a bias, beside one that has it,
-    /// has zeros.
+    /// Adds the tensors of one direction of `stack` under `prefix`. A
+    /// direction without a bias gets zeros if the other one has a bias.
     pub(super) fn insert(self, stack: &Recurrent, prefix: &str, way: Way, tensors: &mut Tensors) {
         let (cell, hidden) = (stack.cell, stack.hidden_size);
         let mut put = |part, tensor| tensors.insert(format!("{prefix}{}", cell_tensor(part, 0, way)), tensor);

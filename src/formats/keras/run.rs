@@ -1,14 +1,14 @@
-//! The calls of a graph, one after the other, from its inputs to what it gives.
+//! Runs the calls of a graph, one after the other, from its inputs to its outputs.
 //!
-//! A model inside the model is run in its place, so that it leaves no trace but in names. Knows graphs and the classes of
-//! layers; what each layer means, `layers` says.
+//! An inner model is run in its place, so that only its names remain. Knows
+//! graphs and the classes of layers; `layers` knows what each layer means.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use super::activations::Version;
-use super::builder::{Builder, Given, Stands};
+use super::builder::{Builder, LayerArgs, Stands};
 use super::calls::{Argument, Tensor};
 use super::config::{Config, wrong};
 use super::graph::{Graph, Kind, MOST_LAYERS, is_recurrent};
@@ -17,30 +17,32 @@ use super::masks::Mask;
 use super::operations::Operand;
 use super::outputs;
 use super::values::{Flow, Known};
-use super::variables::{Place, Variables, Within};
+use super::variables::{VariablePath, Variables, Within};
 use crate::error::Result;
-use crate::model::Model;
+use crate::model::{Axes, Model};
 use crate::weights::Tensors;
 
-/// The model that `graph` is, its tensors still in the file.
+/// Builds the model of `graph`, and its tensors, whose elements stay in the file.
 pub(super) fn build(graph: &Graph, version: Version, variables: Variables) -> Result<(Model, Tensors)> {
-    let input = |(index, name): (usize, &String)| Given {
+    let input = |(index, name): (usize, &String)| LayerArgs {
         name: name.clone(),
         shape: graph.input_shape.as_ref().filter(|_| index == 0).and_then(shape),
+        batch: graph.input_shape.as_ref().filter(|_| index == 0).and_then(batch),
         kind: None,
         axes: Stands::WithFeatures,
     };
     let inputs = graph.inputs.iter().enumerate().map(input).collect();
     let mut builder = Builder::new(inputs, version, variables);
     let given = (0..graph.inputs.len()).map(Known::input).collect();
-    let given = builder.run(graph, given, &Place::default())?;
+    let given = builder.run(graph, given, &VariablePath::default())?;
     builder.order_axes()?;
     outputs::name(&mut builder, &given)?;
+    builder.tell_summary(graph);
     builder.model.check()?;
     Ok((builder.model, builder.tensors))
 }
 
-/// A shape `[batch, …]` without its batch; null is any length.
+/// Returns a shape `[batch, …]` without its batch; null is any length.
 fn shape(value: &Value) -> Option<Vec<Option<usize>>> {
     let axes = value.as_array()?;
     axes.iter()
@@ -49,7 +51,12 @@ fn shape(value: &Value) -> Option<Vec<Option<usize>>> {
         .collect()
 }
 
-/// What the calls of a graph have given so far.
+/// Returns the batch of a shape, if it is fixed.
+fn batch(value: &Value) -> Option<usize> {
+    value.get(0)?.as_u64().and_then(|n| usize::try_from(n).ok())
+}
+
+/// The results of a graph's calls so far.
 type Results = HashMap<(usize, usize), Vec<Known>>;
 
 fn find<'a>(graph: &Graph, results: &'a Results, tensor: &Tensor) -> Result<&'a Known> {
@@ -62,15 +69,29 @@ fn find<'a>(graph: &Graph, results: &'a Results, tensor: &Tensor) -> Result<&'a 
 }
 
 impl Builder {
-    /// Calls the layers of `graph` with `given`: what it gives.
-    fn run(&mut self, graph: &Graph, given: Vec<Known>, scope: &Place) -> Result<Vec<Known>> {
+    /// Keeps the names and fixed sizes that only a summary shows.
+    fn tell_summary(&mut self, graph: &Graph) {
+        let model = &mut self.model;
+        model.name.clone_from(&graph.name);
+        if let ([input], true) = (&graph.inputs[..], graph.outputs().is_some()) {
+            model.input_layer = Some(input.clone());
+        }
+        model.batch_size = self.inputs.iter().find_map(|input| input.batch);
+        let steps = |input: &LayerArgs| input.shape.as_deref()?.first().copied().flatten().filter(|_| input.has_time());
+        if model.axes == Axes::BatchFirst && self.inputs.iter().any(|input| steps(input).is_some()) {
+            model.steps = self.inputs.iter().map(steps).collect();
+        }
+    }
+
+    /// Calls the layers of `graph` with `given`, and returns its outputs.
+    fn run(&mut self, graph: &Graph, given: Vec<Known>, scope: &VariablePath) -> Result<Vec<Known>> {
         if given.len() != graph.inputs.len() {
             return Err(wrong(format!("expected {} inputs, got {}", graph.inputs.len(), given.len())));
         }
         let (mut results, mut last) = (Results::new(), None);
         for call in graph.order()? {
             let node = &graph.nodes[call.0];
-            let gives = self.call(graph, call, &given, &results, scope).map_err(|e| e.at(node.place()))?;
+            let gives = self.call(graph, call, &given, &results, scope).map_err(|e| node.error(e))?;
             results.insert(call, gives);
             last = Some(call);
         }
@@ -97,7 +118,7 @@ impl Builder {
         at: (usize, usize),
         given: &[Known],
         results: &Results,
-        scope: &Place,
+        scope: &VariablePath,
     ) -> Result<Vec<Known>> {
         self.applied += 1;
         if self.applied > MOST_LAYERS {
@@ -153,15 +174,15 @@ impl Builder {
             Kind::EachStep(inner) => self.each_step(inner, tensors, place),
             Kind::Layer(config) => {
                 let gives = self.layer(config.clone(), &place, tensors, &initial, mask.is_some())?;
-                // Recurrent layers say themselves what they see.
+                // Recurrent layers decide themselves what they see.
                 Ok(if is_recurrent(config.class()) { gives } else { behind(gives) })
             }
             Kind::Operation(_) => Ok(Vec::new()),
         }
     }
 
-    /// A model of layers that look at one step alone, over the features of each.
-    fn each_step(&mut self, graph: &Graph, tensors: Vec<Known>, mut place: Place) -> Result<Vec<Known>> {
+    /// Runs a model whose layers depend only on one step, for the features of each step.
+    fn each_step(&mut self, graph: &Graph, tensors: Vec<Known>, mut place: VariablePath) -> Result<Vec<Known>> {
         let known = self.settled(&only(tensors)?)?;
         let Flow::Steps { time, features: Some(features), bare: false } = known.flow else {
             return Err(wrong(format!("expected a sequence of features, got {} of {}", known.shape(), known.from)));
@@ -184,11 +205,11 @@ impl Builder {
         gives?.into_iter().map(over_time).collect()
     }
 
-    /// What a layer gives that is no model.
+    /// Runs a layer that is no model, and returns its outputs.
     fn layer(
         &mut self,
         mut config: Config,
-        place: &Place,
+        place: &VariablePath,
         tensors: Vec<Known>,
         initial: &[Known],
         told: bool,
@@ -228,23 +249,23 @@ impl Builder {
         Ok(gives)
     }
 
-    /// The shape of the input, which the first layer tells.
+    /// Takes the shape of the input from the first layer.
     fn take_shape(&mut self, config: &mut Config) {
         let told = [config.take("batch_shape"), config.take("batch_input_shape")]
             .into_iter()
             .flatten()
-            .find_map(|v| shape(&v));
-        // A layer that is wrapped around the first may say less than the input itself.
-        if let (Flow::Input, Some(index), Some(told)) = (&self.now.flow, self.now.is_input(), told)
-            && let known = &mut self.inputs[index].shape
-            && (config.class() == "InputLayer" && self.depth == 0 || known.is_none())
+            .find_map(|v| Some((shape(&v)?, batch(&v))));
+        // A wrapper around the first layer may say less than the input itself.
+        if let (Flow::Input, Some(index), Some((shape, batch))) = (&self.now.flow, self.now.is_input(), told)
+            && let known = &mut self.inputs[index]
+            && (config.class() == "InputLayer" && self.depth == 0 || known.shape.is_none())
         {
-            *known = Some(told);
+            (known.shape, known.batch) = (Some(shape), batch);
         }
     }
 }
 
-/// The one tensor that a layer takes.
+/// Returns the only tensor that a layer takes.
 fn only(mut tensors: Vec<Known>) -> Result<Known> {
     match (tensors.len(), tensors.pop()) {
         (1, Some(one)) => Ok(one),

@@ -1,7 +1,7 @@
-//! Bytes that are read where they lie: a file or memory, or a part of either.
+//! Bytes that are read in place: a file or memory, or a part of either.
 //!
-//! So that an archive's HDF5 file is read inside the archive, and a dataset only when it is asked for. Every read is
-//! checked against the length before memory is given to it. Knows no format.
+//! An archive's HDF5 file is read inside the archive, and a dataset only when it is asked
+//! for. Every read is checked against the length before memory is allocated. Knows no format.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -22,7 +22,7 @@ pub(super) struct Source {
 
 #[derive(Clone)]
 enum Origin {
-    /// Seeking and reading belong together.
+    /// The lock keeps seeking and reading together.
     File(Arc<Mutex<File>>),
     Memory(Arc<[u8]>),
 }
@@ -45,13 +45,13 @@ impl Source {
         self.length
     }
 
-    /// The `length` bytes from `start` on, where they all are there.
+    /// Returns the `length` bytes from `start` on, if all of them are there.
     pub(super) fn part(&self, start: u64, length: u64) -> Option<Self> {
         let fits = start.checked_add(length).is_some_and(|end| end <= self.length);
         fits.then(|| Self { origin: self.origin.clone(), start: self.start + start, length })
     }
 
-    /// The first bytes, as many of `N` as there are; the rest is zero.
+    /// Returns the first bytes, up to `N`; the rest is zero.
     pub(super) fn head<const N: usize>(&self) -> io::Result<[u8; N]> {
         let mut head = [0; N];
         let there = usize::try_from(self.length).map_or(N, |length| length.min(N));
@@ -59,7 +59,7 @@ impl Source {
         Ok(head)
     }
 
-    /// Fills `buffer` from `offset` on; an error where the bytes end before.
+    /// Fills `buffer` from `offset` on. It is an error if the bytes end before.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let part = self.part(offset, buffer.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
         match &self.origin {
@@ -76,7 +76,7 @@ impl Source {
         }
     }
 
-    /// The same bytes for who reads them one after the other.
+    /// Returns a reader that reads the bytes sequentially.
     pub(super) fn reader(&self) -> Reader {
         Reader { source: self.clone(), at: 0 }
     }
@@ -101,7 +101,7 @@ impl Storage for Source {
     }
 }
 
-/// A place in a [`Source`].
+/// A position in a [`Source`].
 pub(super) struct Reader {
     source: Source,
     at: u64,

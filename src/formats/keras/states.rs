@@ -1,16 +1,17 @@
-//! The states that a recurrent layer begins with, from tensors of the graph.
+//! The initial states of a recurrent layer, from tensors of the graph.
 //!
-//! Knows which states a layer has, in Keras' order: all of a direction before the other's.
+//! Knows which states a layer has, in Keras' order: all of one direction before the other's.
 
 use super::builder::Builder;
 use super::config::wrong;
 use super::recurrent::Settings;
 use super::values::{Flow, Known};
 use crate::error::Result;
-use crate::model::{Join, LayerKind, Memory, Value as Edge};
+use crate::model::{Join, LayerKind, StateLifetime, Value as Edge};
 
 impl Builder {
-    /// The values that begin a layer of `directions`, called with `initial`: of its hidden states, and of an LSTM's cells.
+    /// Returns the values that a layer of `directions` begins at when it is called
+    /// with `initial`: for its hidden states, and for an LSTM's cell states.
     pub(super) fn begin(
         &mut self,
         settings: &Settings,
@@ -20,7 +21,7 @@ impl Builder {
         if initial.is_empty() {
             return Ok([None; 2]);
         }
-        if settings.memory == Memory::Engine {
+        if settings.state_lifetime == StateLifetime::Engine {
             return Err(wrong(
                 "expected none in a stateful layer, which begins where the last call ended, got some".into(),
             ));
@@ -40,7 +41,7 @@ impl Builder {
             let parts = initial.iter().skip(state).step_by(states).cloned().collect();
             let known = self.join(Join::Concat, parts)?;
             *begin = Some(match known.source.is_state() {
-                // The states of a stack of as many directions, as they are.
+                // All the states of a stack with the same number of directions.
                 Some((layer, pin)) if self.directions(layer) == Some(directions) => Edge::Layer(layer, pin),
                 _ => self.edge(&known)?,
             });

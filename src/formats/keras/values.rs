@@ -1,7 +1,7 @@
-//! What is known of a tensor of the graph: its axes, which features of which value of the model it is, its mask.
+//! What is known of a tensor of the graph: its axes, its mask, and which features of which value of the model it is.
 //!
-//! Plain data. Parts of one value that stand side by side again are that value: so the states of two directions, which
-//! Keras gives apart, begin a layer without a copy.
+//! Plain data. Parts of one value that are put side by side again are that value. So the
+//! states of two directions, which Keras gives separately, begin a layer without a copy.
 
 use std::rc::Rc;
 
@@ -13,24 +13,24 @@ use crate::model::{Pin, Value as Edge};
 /// The axes of a tensor, without the batch.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Flow {
-    /// An input of the model, of which no layer has said yet what it is.
+    /// An input of the model before any layer has taken it.
     Input,
-    /// A sequence; `time` where the model fixes it. `bare`: its one feature has no axis.
+    /// A sequence, with `time` if the model fixes it. If `bare`, its only feature has no axis.
     Steps { time: Option<usize>, features: Option<usize>, bare: bool },
     /// No time axis.
     Rows(usize),
     /// One step, whose value has no time axis in the model.
     OneStep(usize),
-    /// What Keras computes to say where there are steps.
+    /// A mask that Keras computes.
     Mask,
 }
 
-/// What a tensor is made of.
+/// The source of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// A value of the model.
     Whole(Edge),
-    /// Some features of it.
+    /// Some features of a value.
     Part { of: Edge, first: usize, count: usize, all: usize },
 }
 
@@ -41,15 +41,15 @@ pub(super) struct Known {
     pub(super) source: Source,
     /// Keras' mask, which goes with the tensor.
     pub(super) mask: Mask,
-    /// What takes steps out of the value in the model.
+    /// The origins of the value's mask in the model.
     pub(super) held: Makers,
-    /// A layer behind which the numbers of masked steps are others here than in Keras.
+    /// A layer after which the numbers of masked steps differ from Keras'.
     pub(super) unlike: Option<Rc<str>>,
-    /// The layer that gives it, in messages.
+    /// The layer that gives it, for messages.
     pub(super) from: Rc<str>,
 }
 
-/// The error for a value whose masked steps show, behind `layer`.
+/// Returns the error if masked steps become visible after `layer`.
 pub(super) fn unlike(layer: &str) -> Error {
     wrong(format!(
         "expected a recurrent layer under the mask between it and {layer}, got none: in the masked steps Keras gives 0 behind \
@@ -69,23 +69,23 @@ impl Known {
         }
     }
 
-    /// Features without a time axis.
+    /// Creates features without a time axis.
     pub(super) fn rows(source: Source, features: usize, from: &Rc<str>) -> Self {
         Self { flow: Flow::Rows(features), source, ..Self::steps(Mask::None, from) }
     }
 
-    /// A mask alone.
+    /// Creates a mask.
     pub(super) fn steps(mask: Mask, from: &Rc<str>) -> Self {
         let source = Source::Whole(Edge::Input(0));
         Self { flow: Flow::Mask, source, mask, held: Makers::new(), unlike: None, from: from.clone() }
     }
 
-    /// Its mask as a piece of a longer one.
+    /// Returns its mask as a piece of a longer one.
     pub(super) fn piece(&self) -> (&Mask, &Rc<str>) {
         (&self.mask, &self.from)
     }
 
-    /// Which input of the model it is, if it is one.
+    /// Returns the input of the model that it is, if it is one.
     pub(super) fn is_input(&self) -> Option<usize> {
         match self.source {
             Source::Whole(Edge::Input(index)) if self.flow != Flow::Mask => Some(index),
@@ -93,7 +93,7 @@ impl Known {
         }
     }
 
-    /// Its features, where they are known.
+    /// Returns the number of its features, if it is known.
     pub(super) fn features(&self) -> Option<usize> {
         match self.flow {
             Flow::Rows(features) | Flow::OneStep(features) => Some(features),
@@ -102,7 +102,7 @@ impl Known {
         }
     }
 
-    /// Its axes in messages.
+    /// Returns its axes for messages.
     pub(super) fn shape(&self) -> String {
         let any = |n: Option<usize>| n.map_or("any".into(), |n| n.to_string());
         match &self.flow {
@@ -117,12 +117,12 @@ impl Known {
 }
 
 impl Source {
-    /// Features `first ..` of a value of `all`.
+    /// Creates features `first .. first + count` of a value with `all` features.
     pub(super) fn part(of: Edge, first: usize, count: usize, all: usize) -> Self {
         if count == all { Self::Whole(of) } else { Self::Part { of, first, count, all } }
     }
 
-    /// The one source that `parts` with their features are, side by side, if they are one.
+    /// Joins `parts`, each with its number of features, into one source, if they are contiguous.
     pub(super) fn merged(parts: &[(Self, usize)]) -> Option<Self> {
         let span = |(source, features): &(Self, usize)| match *source {
             Self::Whole(of) => (of, 0, *features, *features),
@@ -140,7 +140,7 @@ impl Source {
         Some(Self::part(of, first, end - first, all))
     }
 
-    /// The stack whose final state it is, all of it: hidden, or cell.
+    /// Returns the stack whose final state it is, hidden or cell, if it is all of one.
     pub(super) fn is_state(self) -> Option<(usize, Pin)> {
         match self {
             Self::Whole(Edge::Layer(layer, Pin::FinalHidden)) => Some((layer, Pin::Hidden)),

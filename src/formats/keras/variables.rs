@@ -1,24 +1,24 @@
-//! Where Keras puts the variables of a layer, and how they become tensors in canonical order and shape.
+//! The places of a layer's variables in a file, and their conversion to tensors in canonical order and shape.
 //!
-//! Two dialects: paths that count layers by class (`.keras`), and lists of names by layer (`.h5`). Knows shapes that a
-//! layer asks for; knows no configuration.
+//! There are two dialects: paths that count layers by class (`.keras`), and lists of names
+//! by layer (`.h5`). Knows the shapes that a layer asks for; knows no configuration.
 
 use super::hdf5::{Hdf5, Stored};
 use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::Tensor;
 
-/// Where a layer's variables are in each dialect: its own name after those of the models that it is in.
+/// The place of a layer's variables in each dialect: its own name after those of the models around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Names, by which `.h5` files know layers.
+pub(super) struct VariablePath {
+    /// Names, as in `.h5` files.
     pub(super) names: Vec<String>,
-    /// Classes and numbers, by which `.keras` archives know them: `lstm_1`.
+    /// Classes and numbers, as in `.keras` archives: `lstm_1`.
     path: Vec<String>,
 }
 
-impl Place {
-    /// The place of a layer in the model that is here.
+impl VariablePath {
+    /// Returns the place of a layer inside the model at this place.
     pub(super) fn inner(&self, name: &str, path: &str) -> Self {
         let mut place = self.clone();
         place.names.push(name.into());
@@ -26,7 +26,7 @@ impl Place {
         place
     }
 
-    /// The place of what a wrapper applies to each step.
+    /// Moves to the layer that a wrapper applies to each step.
     pub(super) fn wrapped(&mut self) {
         if let Some(path) = self.path.last_mut() {
             path.push_str("/layer");
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-/// Which part of a layer holds a variable.
+/// The part of a layer that holds a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Within {
     /// The layer itself.
@@ -43,9 +43,9 @@ pub(super) enum Within {
     Cell,
     /// The cell of a bidirectional layer's first direction.
     Forward,
-    /// The cell of the other direction, which comes after as many variables of the same kind.
+    /// The cell of the other direction.
     Backward {
-        /// The variables of that kind before it.
+        /// The number of variables of the same kind before it.
         before: usize,
     },
     /// The layer that a wrapper applies to each step.
@@ -69,11 +69,14 @@ pub(super) enum Variables {
     Names(Hdf5, &'static str),
 }
 
-/// The groups that hold the layers: of Keras 3 and late Keras 2, and of the first archives.
+/// The hint if a layer has no variables at all.
+const UNBUILT: &str = "was the model built? call model.build(input_shape) or fit it, then save it again";
+
+/// The groups of layers: in Keras 3 and late Keras 2, and in the first archives.
 const LAYERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
 
 impl Variables {
-    /// Those of an archive.
+    /// Creates the variables of an archive.
     pub(super) fn by_path(hdf5: Hdf5) -> Result<Self> {
         for group in LAYERS {
             if hdf5.has_group(group)? {
@@ -83,16 +86,16 @@ impl Variables {
         Err(wrong(format!("expected a group {}, got none", LAYERS.join(" or "))))
     }
 
-    /// Those of an `.h5` file.
+    /// Creates the variables of an `.h5` file.
     pub(super) fn by_name(hdf5: Hdf5) -> Result<Self> {
         let group = if hdf5.has_group("model_weights")? { "model_weights" } else { "" };
         Ok(Self::Names(hdf5, group))
     }
 
-    /// A variable, of shape `shape`. An axis that is 0 is one that the file tells.
+    /// Reads a variable of shape `shape`. An axis of 0 may have any length.
     pub(super) fn read(
         &mut self,
-        place: &Place,
+        place: &VariablePath,
         within: Within,
         variable: Variable,
         shape: &[usize],
@@ -104,20 +107,26 @@ impl Variables {
                 (hdf5, path)
             }
         };
-        let stored = hdf5.dataset(&path)?.ok_or_else(|| wrong(format!("{path}: expected a dataset, got none")))?;
+        let Some(stored) = hdf5.dataset(&path)? else {
+            let error = wrong("expected a dataset, got none".into()).at_tensor(&path);
+            // Keras writes the group of a layer's variables before the layer has any.
+            let group = path.strip_suffix("/vars/0").map(|layer| format!("{layer}/vars"));
+            let is_empty = group.map(|group| hdf5.has_group(&group)).transpose()?.unwrap_or(false);
+            return Err(if is_empty { error.hint(UNBUILT) } else { error });
+        };
         let got = stored.shape();
         let fits =
             got.len() == shape.len() && got.iter().zip(shape).all(|(got, &wanted)| wanted == 0 || *got == wanted);
         if !fits {
             let wanted: Vec<_> = shape.iter().map(|n| if *n == 0 { "any".into() } else { n.to_string() }).collect();
-            return Err(wrong(format!("{path}: expected [{}], got {got:?}", wanted.join(", "))));
+            return Err(wrong(format!("expected [{}], got {got:?}", wanted.join(", "))).at_tensor(&path));
         }
         Ok(stored)
     }
 }
 
-/// The path of a variable in an archive.
-fn path(group: &str, place: &Place, within: Within, variable: Variable) -> String {
+/// Returns the path of a variable in an archive.
+fn path(group: &str, place: &VariablePath, within: Within, variable: Variable) -> String {
     let inside = match within {
         Within::Layer => "",
         Within::Cell => "cell/",
@@ -132,14 +141,14 @@ fn path(group: &str, place: &Place, within: Within, variable: Variable) -> Strin
         Variable::Bias if in_cell => 2,
         Variable::Bias => 1,
     };
-    // A model in the model has a group of layers of its own.
+    // An inner model has a group of layers of its own.
     let layer = place.path.join(&format!("/{group}/"));
     format!("{group}/{layer}/{inside}vars/{number}")
 }
 
-/// The path of a variable in an `.h5` file: the list of names of a layer of the outermost model, of which each ends with
-/// what it is. Those of a layer in a layer have its name on the way.
-fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Variable) -> Result<String> {
+/// Returns the path of a variable in an `.h5` file. Each layer of the outermost model has a list of
+/// names, which end with the kind of variable. The name of an inner layer is in the middle of the path.
+fn listed(hdf5: &Hdf5, group: &str, place: &VariablePath, within: Within, variable: Variable) -> Result<String> {
     let (outer, inner) = place.names.split_first().ok_or_else(|| wrong("expected a layer, got none".into()))?;
     let layer = if group.is_empty() { outer.clone() } else { format!("{group}/{outer}") };
     let names = names(hdf5, &layer)?;
@@ -157,7 +166,7 @@ fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Var
     let before = if let Within::Backward { before } = within { before } else { 0 };
     let mut fits: Vec<&String> = names.iter().filter(|name| leaf(name) == wanted).collect();
     if let Some((own, around)) = inner.split_last() {
-        // The layer's own name is on the way to its variables, after those of models around it as far as Keras writes them.
+        // The path contains the layer's own name, after those of the models around it, as far as Keras writes them.
         let is_on_the_way = |name: &str, part: &String| name.split('/').any(|of| of == part);
         fits.retain(|name| is_on_the_way(name, own));
         let most = if matches!(within, Within::Forward | Within::Backward { .. }) { 2 } else { 1 };
@@ -173,12 +182,13 @@ fn listed(hdf5: &Hdf5, group: &str, place: &Place, within: Within, variable: Var
     }
     let name = fits.get(before).ok_or_else(|| {
         let of = if inner.is_empty() { String::new() } else { format!(" in {}", inner.join("/")) };
-        wrong(format!("{layer}: weight_names: expected {} named {wanted}{of}, got {names:?}", before + 1))
+        let error = wrong(format!("{layer}: weight_names: expected {} named {wanted}{of}, got {names:?}", before + 1));
+        if names.is_empty() { error.hint(UNBUILT) } else { error }
     })?;
     Ok(format!("{layer}/{name}"))
 }
 
-/// The names of a layer's variables: in one attribute, or in several where one would be too long.
+/// Returns the names of a layer's variables, from one attribute, or from several if one would be too long.
 fn names(hdf5: &Hdf5, layer: &str) -> Result<Vec<String>> {
     if let Some(names) = hdf5.texts(layer, "weight_names")? {
         return Ok(names);
@@ -193,7 +203,7 @@ fn names(hdf5: &Hdf5, layer: &str) -> Result<Vec<String>> {
     Ok(names.concat())
 }
 
-/// The place of each of Keras' gates in canonical order.
+/// Returns the index in canonical order of each of Keras' gates.
 fn gates(cell: Cell) -> &'static [usize] {
     match cell {
         Cell::Rnn => &[0],
@@ -204,29 +214,29 @@ fn gates(cell: Cell) -> &'static [usize] {
     }
 }
 
-/// Where each of Keras' columns goes.
+/// Returns the new index of each of Keras' columns.
 fn columns(cell: Cell, hidden: usize) -> Vec<usize> {
     gates(cell).iter().flat_map(|gate| (0..hidden).map(move |unit| gate * hidden + unit)).collect()
 }
 
-/// A table or a vector as it stands.
+/// Reads a table or a vector unchanged.
 pub(super) fn table(stored: Stored) -> Tensor {
     Tensor::stored(stored.shape().to_vec(), move || stored.elements())
 }
 
-/// A kernel `[in, out]` as `[out, in]`.
+/// Reads a kernel `[in, out]` as `[out, in]`.
 pub(super) fn kernel(stored: Stored) -> Tensor {
     let (rows, columns) = (stored.shape()[0], stored.shape()[1]);
     Tensor::stored([columns, rows], move || stored.transposed(&(0..columns).collect::<Vec<_>>()))
 }
 
-/// A cell's kernel `[in, gates · hidden]` as `[gates · hidden, in]`, gates in canonical order.
+/// Reads a cell's kernel `[in, gates · hidden]` as `[gates · hidden, in]`, with gates in canonical order.
 pub(super) fn cell_kernel(stored: Stored, cell: Cell, hidden: usize) -> Tensor {
     let (rows, width) = (stored.shape()[0], stored.shape()[1]);
     Tensor::stored([width, rows], move || stored.transposed(&columns(cell, hidden)))
 }
 
-/// Row `row` of a cell's bias, gates in canonical order.
+/// Reads row `row` of a cell's bias, with gates in canonical order.
 pub(super) fn cell_bias(stored: Stored, cell: Cell, hidden: usize, row: usize) -> Tensor {
     let width = gates(cell).len() * hidden;
     Tensor::stored([width], move || {

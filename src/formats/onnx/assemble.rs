@@ -1,4 +1,4 @@
-//! Links → the layers of a model, their tensors, and the values that each link is.
+//! Links → the layers of a model, their tensors, and the value of each link.
 //!
 //! Knows links and layers; knows no port.
 
@@ -15,27 +15,27 @@ use crate::error::{Error, Result};
 use crate::model::{InputKind, Layer, LayerKind, Linear, Model, ModelInput, Pin, Select, Value};
 use crate::weights::Tensors;
 
-/// A model without its names, and where its links went.
+/// A model without its names, and what became of its links.
 pub(super) struct Assembled {
     pub(super) model: Model,
     pub(super) tensors: Tensors,
-    /// Of each node that is a layer, the layers that it became: several, where its outputs are used in several ways.
-    pub(super) places: HashMap<usize, Vec<Place>>,
-    /// What each link gives.
+    /// The layers of each node. There are several if the node's outputs are used in several ways.
+    pub(super) places: HashMap<usize, Vec<LayerIndex>>,
+    /// The value of each link.
     pub(super) values: HashMap<usize, Value>,
-    /// The inputs of the graph that flow, as the model has them.
+    /// The inputs of the graph that flow, in the model's order.
     pub(super) inputs: Vec<usize>,
 }
 
-/// Where a link went.
+/// The index of a link's layer.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct LayerIndex {
     pub(super) layer: usize,
-    /// How many stacks come before.
+    /// The number of stacks before it.
     pub(super) stack: usize,
 }
 
-/// The links that `roots` need, each after those that it takes.
+/// Returns the links that `roots` need, each after its parents.
 pub(super) fn needed(graph: &Graph, roots: impl IntoIterator<Item = usize>) -> Vec<usize> {
     let mut needed = HashSet::new();
     let mut open: Vec<usize> = roots.into_iter().collect();
@@ -50,7 +50,7 @@ pub(super) fn needed(graph: &Graph, roots: impl IntoIterator<Item = usize>) -> V
     links
 }
 
-/// The model that `links` are, each after those that it takes; of a chain, whose values need no names.
+/// Assembles a chain from `links`, each after its parents. The values of a chain need no names.
 pub(super) fn chain(graph: &Graph, links: &[usize]) -> Result<Assembled> {
     let mut work = Work::new(graph, links, &[]);
     let source = links.iter().find_map(|&link| source(graph, link));
@@ -61,7 +61,7 @@ pub(super) fn chain(graph: &Graph, links: &[usize]) -> Result<Assembled> {
     work.finish()
 }
 
-/// The same of a graph, whose outputs are `roots` among them.
+/// Assembles a graph from `links`, each after its parents. `roots` are the links of its outputs.
 pub(super) fn network(graph: &Graph, links: &[usize], roots: &[usize]) -> Result<Assembled> {
     let mut work = Work::new(graph, links, roots);
     for (input, kind) in inputs(graph, links) {
@@ -75,15 +75,16 @@ pub(super) fn network(graph: &Graph, links: &[usize], roots: &[usize]) -> Result
     work.finish()
 }
 
-/// The input that `link` is.
+/// Returns the input that `link` is, if it is one.
 fn source(graph: &Graph, link: usize) -> Option<usize> {
     if let What::Source(input) = graph.links.link(link).what { Some(input) } else { None }
 }
 
-/// What each input of `links` is: what has no time axis is a row, but where a recurrent layer takes it as one step.
+/// Returns the kind of each input of `links`. An input without a time
+/// axis is a row, unless a recurrent layer takes it as one step.
 fn inputs(graph: &Graph, links: &[usize]) -> BTreeMap<usize, InputKind> {
     let mut kinds = BTreeMap::new();
-    // Of the inputs that have their steps in common, whether one has a time axis; and the first.
+    // For each group of inputs with the same time axis: whether one has a time axis, and the first input.
     let mut groups: BTreeMap<usize, (bool, usize)> = BTreeMap::new();
     for &link in links {
         if let Some(input) = source(graph, link) {
@@ -107,7 +108,7 @@ fn inputs(graph: &Graph, links: &[usize]) -> BTreeMap<usize, InputKind> {
             (Some(bound), _) => {
                 let input = link.parent().and_then(|parent| source(graph, parent));
                 if let Some(kind) = input.and_then(|input| kinds.get_mut(&input)) {
-                    // Several tables may look one token up.
+                    // Several tables may look up the same tokens.
                     let least = if let InputKind::Tokens(other) = *kind { bound.min(other) } else { bound };
                     *kind = InputKind::Tokens(least);
                 }
@@ -123,18 +124,18 @@ fn inputs(graph: &Graph, links: &[usize]) -> BTreeMap<usize, InputKind> {
     kinds
 }
 
-/// A kind of layer with tensors of the file: their names, and which they are.
+/// A kind of layer with tensors of the file: their names and origins.
 type Weights = (Discriminant<LayerKind>, Vec<(String, Arc<Origin>)>);
 
-/// What is made of links, link after link.
+/// The assembly of a model, link after link.
 struct Work<'a> {
     graph: &'a Graph,
-    /// How many links and outputs take each link.
+    /// The number of links and outputs that take each link.
     takers: HashMap<usize, usize>,
-    /// The links that have no steps.
+    /// The links without steps.
     rows: HashSet<usize>,
     stacks: usize,
-    /// The prefix of the layers that have them.
+    /// The prefix of the layers with these tensors.
     prefixes: HashMap<Weights, String>,
     done: Assembled,
 }
@@ -167,11 +168,11 @@ impl<'a> Work<'a> {
         Ok(self.done)
     }
 
-    /// What link `index` gives, with a layer for it where it needs one. `chain`: whether parts of a stack are selected by
-    /// layers.
+    /// Finds the value of link `index`, and adds a layer for it if it
+    /// needs one. In a `chain`, layers select the results of a stack.
     fn add(&mut self, index: usize, chain: bool) -> Result<()> {
         let link = self.graph.links.link(index);
-        let at_node = |e: Error| e.at(&*link.node).hint(ELSEWHERE);
+        let at_node = |e: Error| link.node.error(e).hint(ELSEWHERE);
         let alone = |text: &str| Err(at_node(misfit(text.into())));
         let from: Vec<Value> = link.parents.iter().map(|parent| self.done.values[parent]).collect();
         let rows = match &link.what {
@@ -218,12 +219,12 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The place of input `input` of the graph among those of the model.
+    /// Returns the index in the model of input `input` of the graph.
     fn place(&self, input: usize) -> usize {
         self.done.inputs.binary_search(&input).expect("every source is an input, in order")
     }
 
-    /// A product goes through its activation at once, where nothing else takes it.
+    /// Puts an activation into the product before it, if nothing else takes that product.
     fn fused(&mut self, link: &Link, activation: Activation) -> Option<Value> {
         let parent = link.parent()?;
         let value = self.done.values[&parent];
@@ -240,19 +241,19 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// A layer for link `index`.
+    /// Adds a layer for link `index`.
     fn push(&mut self, index: usize, kind: LayerKind, from: Vec<Value>) -> Value {
         let link = self.graph.links.link(index);
         let layer = self.done.model.layers.len();
         let weights = self.prefix(link, &kind);
-        self.done.places.entry(link.serial).or_default().push(Place { layer, stack: self.stacks });
+        self.done.places.entry(link.serial).or_default().push(LayerIndex { layer, stack: self.stacks });
         self.stacks += usize::from(matches!(kind, LayerKind::Recurrent(_)));
         let initial = link.initial.map(|state| state.map(|link| self.done.values[&link]));
-        self.done.model.layers.push(Layer { kind, weights, name: None, from, initial });
+        self.done.model.layers.push(Layer { kind, prefix: weights, name: None, from, initial });
         Value::Layer(layer, Pin::Output)
     }
 
-    /// The prefix of the tensors of `link`: that of a layer before it, where both have the same tensors of the file.
+    /// Returns the prefix of the tensors of `link`: that of an earlier layer if both have the same tensors of the file.
     fn prefix(&mut self, link: &Link, kind: &LayerKind) -> String {
         let own = format!("{}.", self.done.model.layers.len());
         let origins = link.tensors.iter().map(|(name, constant)| Some((name.clone(), constant.origin.clone()?)));

@@ -1,6 +1,6 @@
-//! What a change of axes does to each kind of value: permuting, inserting, dropping, cutting, joining end to end.
+//! Changes of the axes of each kind of value: permuting, inserting, dropping, cutting and concatenating.
 //!
-//! The operators of `moves` are made of these; `data` has those of what flows. Knows values; knows no node.
+//! The operators of `moves` are built on these; `data` has those for data that flows. Knows values; knows no node.
 
 use ndarray::concatenate;
 
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::model::SliceSteps;
 
 impl Value {
-    /// The lengths of the axes.
+    /// Returns the lengths of the axes.
     pub(super) fn sizes(&self) -> Result<Vec<Size>> {
         Ok(match self {
             Self::Constant(constant) => constant.dims().iter().map(|&n| Size::len(n)).collect(),
@@ -31,7 +31,7 @@ impl Value {
         })
     }
 
-    /// With what is known of the sizes.
+    /// Returns the value with its sizes simplified by what is known.
     pub(super) fn resized(mut self, known: &Known) -> Self {
         fn of_axis(axis: &mut Axis, known: &Known) {
             renew(&mut axis.size, known);
@@ -63,13 +63,13 @@ impl Value {
         self
     }
 
-    /// The length of axis `axis`: the one way to it, since an axis that one value has another may lack.
+    /// Returns the length of axis `axis`. All code uses this one check, since not every value has every axis.
     pub(super) fn size(&self, axis: usize) -> Result<Size> {
         let sizes = self.sizes()?;
         sizes.get(axis).cloned().ok_or_else(|| misfit(format!("expected an axis below {}, got {axis}", sizes.len())))
     }
 
-    /// The place of axis `axis`, which counts from the end where it is negative, among `rank` axes.
+    /// Returns the index of axis `axis` among `rank` axes; a negative one counts from the end.
     pub(super) fn axis(axis: i64, rank: usize) -> Result<usize> {
         let from_start = if axis < 0 { axis.saturating_add(Size::len(rank).value().unwrap_or(0)) } else { axis };
         usize::try_from(from_start)
@@ -78,7 +78,7 @@ impl Value {
             .ok_or_else(|| misfit(format!("expected an axis of {rank}, got {axis}")))
     }
 
-    /// Axis `i` of the result is axis `permutation[i]`.
+    /// Permutes the axes: axis `i` of the result is axis `permutation[i]`.
     pub(super) fn permuted(self, permutation: &[usize]) -> Result<Self> {
         let mut seen = permutation.to_vec();
         seen.sort_unstable();
@@ -105,7 +105,7 @@ impl Value {
         })
     }
 
-    /// With an axis of length 1 before axis `at`.
+    /// Inserts an axis of length 1 before axis `at`.
     pub(super) fn inserted(self, at: usize) -> Result<Self> {
         let rank = self.sizes()?.len();
         if at > rank || rank >= MAX_RANK {
@@ -140,7 +140,7 @@ impl Value {
         })
     }
 
-    /// Without axis `axis`, whose length is 1.
+    /// Drops axis `axis`, whose length is 1.
     pub(super) fn dropped(self, axis: usize) -> Result<Self> {
         let size = self.size(axis)?;
         if !size.is(1) {
@@ -175,7 +175,7 @@ impl Value {
         })
     }
 
-    /// With `cut` of axis `axis` alone.
+    /// Keeps only `cut` of axis `axis`.
     pub(super) fn cut(self, axis: usize, cut: Cut) -> Result<Self> {
         let size = self.size(axis)?;
         let range = match cut {
@@ -194,7 +194,7 @@ impl Value {
             }
             (Self::Repeated(Repeated { mut constant, mut shape }), range) => {
                 shape[axis] = len()?;
-                // Of an axis that is repeated, every part is the same.
+                // All parts of a repeated axis are the same.
                 if let (Some(range), false) = (range, constant.dims()[axis] == 1) {
                     constant = constant.changed(change(range))?;
                 }
@@ -220,7 +220,7 @@ impl Value {
         })
     }
 
-    /// `values` end to end along `axis`. `limit`: the most elements.
+    /// Concatenates `values` along `axis`. The result has at most `limit` elements.
     pub(super) fn concat(values: Vec<Self>, axis: usize, limit: usize) -> Result<Self> {
         let lengths = values.iter().map(|value| value.size(axis)).collect::<Result<Vec<_>>>()?;
         let along = lengths.iter().try_fold(Size::of(0), |sum, size| sum.plus(size));
@@ -260,12 +260,12 @@ impl Value {
     }
 }
 
-/// `f` of each, if it is something for all of at least one.
+/// Returns `f` of each value, if it gives something for all of them and there is at least one.
 fn every<'a, T>(values: &'a [Value], f: impl Fn(&'a Value) -> Option<T>) -> Option<Vec<T>> {
     values.iter().map(f).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
 }
 
-/// Zeros or another number, as constants of a known shape.
+/// Turns a tensor of equal elements into a constant of a known shape.
 pub(super) fn constant_of(filled: &Filled, limit: usize) -> Result<Constant> {
     let Fill::Real(x) = filled.fill else { return Err(misfit("whole numbers where real ones are expected".into())) };
     let shape =

@@ -1,7 +1,7 @@
-//! `If`, where it is told which of its graphs is meant: a condition over shapes that is known when the file is read.
+//! `If`, when its condition over shapes is known as the file is read.
 //!
-//! PyTorch writes `squeeze` of an axis of unknown length so: with that axis dropped where its length is 1, as it is
-//! otherwise. The layers after it take one of both, so that the length must be 1 in every call.
+//! PyTorch writes `squeeze` of an axis of unknown length in this way: one graph drops the axis if its length is
+//! 1, and the other keeps it. The layers after it fit only one of the two, so the length must be 1 in every call.
 
 use super::graph::Graph;
 use super::misfit;
@@ -39,7 +39,7 @@ pub(super) fn branch(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     Ok(values)
 }
 
-/// Whether `graph` is there for an axis of length 1.
+/// Whether `graph` is the one for an axis of length 1.
 fn drops_an_axis(graph: &proto::Graph) -> bool {
     graph.node.iter().any(|node| node.op_type == "Squeeze")
 }

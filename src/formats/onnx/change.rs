@@ -1,20 +1,20 @@
-//! Rearranging arrays of anything: what Transpose, Slice and Reshape do where every length is known.
+//! Rearranging arrays of any elements, as Transpose, Slice and Reshape do if every length is known.
 
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 /// A change of the axes of an array, which fits its shape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Change {
-    /// Axis `i` of the result is axis `permutation[i]`.
+    /// Permutes the axes: axis `i` of the result is axis `permutation[i]`.
     Permute(Vec<usize>),
-    /// `len` elements of `axis` from `start` on, `step` apart.
+    /// Keeps `len` elements of `axis` from `start` on, `step` apart.
     Slice { axis: usize, start: usize, step: i64, len: usize },
-    /// The same elements in another shape.
+    /// Gives the same elements another shape.
     Reshape(Vec<usize>),
 }
 
 impl Change {
-    /// The shape of what comes out for `dims`.
+    /// Returns the shape of the result for `dims`.
     pub(super) fn shape(&self, dims: &[usize]) -> Vec<usize> {
         match self {
             Self::Permute(permutation) => permutation.iter().map(|&axis| dims[axis]).collect(),

@@ -1,6 +1,6 @@
-//! Tensors of an ONNX file: their elements are read when a weight asks for them, whole numbers at once.
+//! Tensors of an ONNX file. Real numbers are read when a weight asks for them, whole numbers immediately.
 //!
-//! Knows types, shapes and where elements lie; knows no graph.
+//! Knows types, shapes and where elements are; knows no graph.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use super::source::{Source, Sources};
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::Tensor;
 
-/// More axes than this have no meaning here.
+/// The most axes of a tensor that is read.
 pub(super) const MAX_RANK: usize = 8;
-/// Shapes, axes and indices are short: what is longer is no shape arithmetic.
+/// The most whole numbers of a tensor. Shapes, axes and indices are short, so a longer one is no shape arithmetic.
 pub(super) const MAX_NUMBERS: usize = 4096;
-/// How often a weight may be rearranged before it is used.
+/// The most changes of a weight before it is used.
 const MAX_DEPTH: usize = 32;
-/// How many tensors may be read for a weight: one that is added to itself is read twice, and so on at each depth.
+/// The most tensors that are read for a weight. One that is added to itself is read twice, and so on at each depth.
 const MAX_READS: usize = 1024;
 
 /// Real numbers that do not depend on a call.
 #[derive(Clone, Debug)]
 pub(super) struct Constant {
     pub(super) tensor: Tensor,
-    /// How many changes lie between the file and the tensor: each is a call deeper.
+    /// The number of changes between the file and the tensor. Each is one call deeper.
     depth: usize,
-    /// How many tensors are read for it, itself among them.
+    /// The number of tensors that are read for it, including itself.
     reads: usize,
-    /// Which tensor of the file it is, where it is one.
+    /// The tensor of the file that it is, if it is one.
     pub(super) origin: Option<Arc<Origin>>,
 }
 
-/// A tensor of the file, counted in the order in which they are met, and how its elements are rearranged.
+/// A tensor of the file, counted in the order of decoding, and how its elements are rearranged.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     pub(super) tensor: usize,
@@ -49,7 +49,7 @@ impl Constant {
         Self { tensor, depth: 0, reads: 1, origin: None }
     }
 
-    /// The same, of that tensor of the file.
+    /// Returns the constant, marked as that tensor of the file.
     pub(super) fn from(self, origin: Option<Arc<Origin>>) -> Self {
         Self { origin, ..self }
     }
@@ -62,18 +62,18 @@ impl Constant {
         self.dims().iter().product()
     }
 
-    /// `x`, as often as `shape` says.
+    /// Creates a tensor of `shape` whose elements are all `x`.
     pub(super) fn filled(x: f32, shape: Vec<usize>, limit: usize) -> Result<Self> {
         let dims = shape.clone();
         Self::computed(Vec::new(), shape, limit, move |_| ArrayD::from_elem(IxDyn(&dims), x))
     }
 
-    /// The element, where there is one alone.
+    /// Returns the element, if there is only one.
     pub(super) fn scalar(&self) -> Result<Option<f32>> {
         if self.len() == 1 { Ok(Some(self.tensor.read()?[0])) } else { Ok(None) }
     }
 
-    /// The same elements, rearranged.
+    /// Returns the same elements, rearranged.
     pub(super) fn changed(self, change: Change) -> Result<Self> {
         let dims = self.tensor.shape().to_vec();
         let shape = change.shape(&dims);
@@ -89,9 +89,9 @@ impl Constant {
         Ok(Self { tensor, depth, reads, origin })
     }
 
-    /// `f` of the elements of several constants, which are as many as `shape` says.
+    /// Returns `f` of the elements of several constants; the result has `shape`.
     ///
-    /// `limit` bounds them: no graph needs more than its file holds.
+    /// It has at most `limit` elements: no graph needs more than its file holds.
     pub(super) fn computed(
         of: Vec<Self>,
         shape: Vec<usize>,
@@ -120,7 +120,7 @@ impl Constant {
     }
 }
 
-/// The depth and the reads of what is made of `of`.
+/// Returns the depth and the reads of a constant that is made of `of`.
 fn deeper(of: &[&Constant]) -> Result<(usize, usize)> {
     let depth = 1 + of.iter().map(|constant| constant.depth).max().unwrap_or(0);
     let reads = of.iter().fold(1, |reads: usize, constant| reads.saturating_add(constant.reads));
@@ -145,7 +145,7 @@ enum Element {
 }
 
 impl Element {
-    /// By ONNX's number.
+    /// Returns the type with ONNX's number `data_type`.
     fn of(data_type: i32) -> Option<Self> {
         Some(match data_type {
             1 => Self::F32,
@@ -185,13 +185,14 @@ pub(super) fn is_real(data_type: i32) -> bool {
     Element::of(data_type).is_some_and(Element::is_real)
 }
 
-/// Whether an array can have this shape, in bytes too; an axis of length 0 lets none of the others be longer.
+/// Whether an array can have this shape, counted in bytes too.
+/// An axis of length 0 does not allow the others to be longer.
 pub(super) fn is_possible(dims: &[usize]) -> bool {
     let longest = usize::MAX / 16;
     dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d.max(1))).is_some_and(|n| n <= longest)
 }
 
-/// Where the raw bytes of a tensor lie.
+/// The place of a tensor's raw bytes.
 enum Raw {
     Held(Vec<u8>),
     At { source: Source, offset: u64, length: u64 },
@@ -205,7 +206,7 @@ impl Raw {
         }
     }
 
-    /// The bytes `range`, which are there.
+    /// Reads the bytes in `range`, which must be there.
     fn read(&self, range: Range<usize>) -> Result<Vec<u8>> {
         match self {
             Self::Held(held) => Ok(held[range].to_vec()),
@@ -218,22 +219,22 @@ impl Raw {
     }
 }
 
-/// What a tensor of the file holds.
+/// The contents of a tensor of the file.
 pub(super) enum Decoded {
     /// Real numbers.
     Constant(Constant),
     /// Whole numbers.
     Numbers(ArrayD<Size>),
-    /// Something that is not read, in words.
+    /// An unsupported tensor, with the reason.
     Unread(String),
 }
 
-/// What a tensor of the file holds.
+/// Decodes a tensor of the file.
 ///
 /// # Errors
 ///
-/// Kind `Weights`, where its elements are not as many as its shape says, or not there; `Model`, where they lie where no
-/// model may point.
+/// Returns an error of kind [`ErrorKind::Weights`] if its elements are missing, or their number is not that
+/// of its shape. Returns an error of kind [`ErrorKind::Model`] if they are in a file that no model may name.
 pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result<Decoded> {
     let wrong = |text: String| Error::new(ErrorKind::Weights, text);
     let dims = tensor.dims.iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
@@ -277,7 +278,7 @@ pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result
     Ok(Decoded::Numbers(ArrayD::from_shape_vec(IxDyn(&dims), numbers).expect("as many as the shape says")))
 }
 
-/// Where the raw bytes lie, if they do: elements may also stand in fields of their own.
+/// Returns the place of the raw bytes, if there are any. Elements may also be in typed fields.
 fn raw(tensor: &mut proto::Tensor, bytes: usize, sources: &mut Sources) -> Result<Option<Raw>> {
     let wrong = |text: &str| Err(Error::new(ErrorKind::Weights, text));
     const EXTERNAL: i32 = 1;
@@ -312,7 +313,7 @@ fn external(entries: &[proto::Entry], bytes: u64, sources: &mut Sources) -> Resu
             "location" => location = Some(value),
             "offset" => offset = number()?,
             "length" => length = number()?,
-            // Of the whole file, which is not read.
+            // It is a checksum of the whole file, which is not read.
             "checksum" => {}
             _ => return Err(wrong(format!("expected location, offset, length or checksum, got {key:?}"))),
         }
@@ -332,7 +333,7 @@ fn reals(
     if let Some(raw) = raw {
         return Ok(Tensor::stored_in_parts(dims, move |range| read_reals(&raw, element, range)));
     }
-    // Halves without raw bytes stand as their bits in 32-bit numbers.
+    // Halves without raw bytes are stored as their bits in 32-bit numbers.
     let bits = |x: i32| x as u16;
     let held: Vec<f32> = match element {
         Element::F64 => tensor.double_data.iter().map(|&x| x as f32).collect(),
@@ -368,7 +369,7 @@ fn read_reals(raw: &Raw, element: Element, range: Range<usize>) -> Result<Vec<f3
         .collect())
 }
 
-/// A whole number of little-endian bytes.
+/// Returns the whole number of little-endian bytes.
 fn whole(element: Element, bytes: &[u8]) -> i64 {
     let negative = matches!(element, Element::Int { signed: true, .. }) && bytes.last().is_some_and(|&b| b >= 0x80);
     let mut all = [if negative { 0xff } else { 0 }; 8];
@@ -376,7 +377,7 @@ fn whole(element: Element, bytes: &[u8]) -> i64 {
     i64::from_le_bytes(all)
 }
 
-/// The whole numbers that stand in fields of their own.
+/// Returns the whole numbers in typed fields.
 fn whole_numbers(tensor: &proto::Tensor, element: Element) -> Vec<i64> {
     match element {
         Element::Int { bytes: 8, signed: true } => tensor.int64_data.clone(),

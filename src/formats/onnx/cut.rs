@@ -1,4 +1,4 @@
-//! Which part of an axis a slice or an index leaves, where lengths may be those of a call.
+//! The part of an axis that a slice or an index leaves. Lengths may depend on a call.
 //!
 //! Knows sizes; knows no value and no node.
 
@@ -7,23 +7,23 @@ use super::size::Size;
 use crate::error::Result;
 use crate::model::SliceSteps;
 
-/// Which part of an axis stays.
+/// The part of an axis that stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// All of it.
     All,
-    /// The last element, where the length is a call's.
+    /// The last element of an axis whose length depends on a call.
     Last,
-    /// All of it, last element first, where the length is a call's.
+    /// All of it, last element first, for an axis whose length depends on a call.
     Reversed,
-    /// A part as Python's slices count it, where the length is a call's.
+    /// A part as in Python's slices, for an axis whose length depends on a call.
     Stretch(SliceSteps),
     /// `len` elements from `start` on, `step` apart.
     Range { start: usize, step: i64, len: usize },
 }
 
 impl Cut {
-    /// What `start..end` by `step` leaves of an axis of `size`, by the rules of Slice.
+    /// Returns what `start..end` by `step` leaves of an axis of `size`, by the rules of Slice.
     pub(super) fn of(size: &Size, start: &Size, end: &Size, step: i64) -> Result<Self> {
         let far = |size: &Size| size.value().is_some_and(|n| n >= i64::from(i32::MAX));
         if let (Some(n), Some(start), Some(end)) = (size.value(), start.value(), end.value()) {
@@ -43,7 +43,7 @@ impl Cut {
             _ => {}
         }
         let unread = || misfit(format!("expected a part of {size} by whole numbers, got {start}..{end} by {step}"));
-        // What depends on the length counts from the end.
+        // A place that depends on the length counts from the end.
         let place = |at: &Size| at.value().or_else(|| at.minus(size)?.value().filter(|&behind| behind < 0));
         let first = place(start).filter(|_| step == 1).ok_or_else(unread)?;
         let end = if is_end { None } else { Some(place(end).ok_or_else(unread)?) };
@@ -57,7 +57,7 @@ impl Cut {
         let from_end = |at: i64| if at < 0 { at.saturating_add(n) } else { at };
         let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
         let start = from_end(start).clamp(low.max(0), high.max(0));
-        // A negative end is counted from the end; what is before the first element ends a slice that goes backwards.
+        // A negative end counts from the end. An end before the first element ends a slice that goes backwards.
         let end = from_end(end).clamp(low, high.max(low));
         let distance = if step > 0 { end - start } else { start - end };
         let len = if distance <= 0 { 0 } else { (distance - 1) / step.saturating_abs() + 1 };
@@ -67,7 +67,7 @@ impl Cut {
         Ok(if all { Self::All } else { Self::Range { start, step, len } })
     }
 
-    /// The element `index` alone, counted from the end where it is negative.
+    /// Returns only the element `index`; a negative one counts from the end.
     pub(super) fn one(size: &Size, index: &Size) -> Result<Self> {
         if let (Some(n), Some(i)) = (size.value(), index.value()) {
             let start = usize::try_from(if i < 0 { i.saturating_add(n) } else { i }).ok();
@@ -96,7 +96,7 @@ impl Cut {
         }
     }
 
-    /// How many elements stay of `size`, where that can be said before a call.
+    /// Returns how many elements of `size` stay, if that is known before a call.
     pub(super) fn len(self, size: &Size) -> Option<Size> {
         match self {
             Self::All | Self::Reversed => Some(size.clone()),
@@ -113,7 +113,8 @@ impl Cut {
         }
     }
 
-    /// The steps of a time axis of `size` that it leaves, where these are neither all nor the first or the last alone.
+    /// Returns the steps that it leaves of a time axis of `size`.
+    /// Returns `None` for all steps, or only the first or the last.
     pub(super) fn stretch(self, size: &Size) -> Option<SliceSteps> {
         let place = |at: usize| i64::try_from(at).ok();
         match self {

@@ -1,4 +1,4 @@
-//! What a change of axes does to what flows: permuting, dropping, cutting, joining and splitting axes.
+//! Changes of the axes of data that flows: permuting, dropping, cutting, joining and splitting.
 //!
 //! Knows parts and features; knows no link and no node.
 
@@ -11,7 +11,7 @@ use super::size::Size;
 use super::value::{At, Axis, Data, Role, Segment};
 use crate::error::Result;
 
-/// More segments than this come from no model.
+/// The most segments of a cell.
 const MAX_SEGMENTS: usize = 4096;
 
 impl Data {
@@ -25,7 +25,7 @@ impl Data {
         Self { content: self.content.permuted_axes(IxDyn(&parts)), axes }
     }
 
-    /// The same again and again, along axes of length 1 and new ones before the first.
+    /// Repeats the data along axes of length 1, and along new axes before the first.
     pub(super) fn stretched(mut self, shape: &[Size]) -> Result<Self> {
         let more = shape.len().saturating_sub(self.axes.len());
         self.axes.splice(0..0, vec![Axis::one(); more]);
@@ -39,13 +39,13 @@ impl Data {
         Ok(self)
     }
 
-    /// The same at other steps.
+    /// Returns the data at other steps.
     pub(super) fn at(mut self, change: impl Fn(At) -> At) -> Self {
         self.content.iter_mut().flatten().for_each(|segment| segment.at = change(segment.at));
         self
     }
 
-    /// Without an axis of length 1.
+    /// Drops an axis of length 1.
     pub(super) fn dropped(mut self, axis: usize) -> Self {
         match self.axes[axis].role {
             Role::Parts => {
@@ -111,7 +111,7 @@ impl Data {
         let features = all.iter().all(|data| data.axes[axis].role == Role::Features);
         if !features {
             for data in &mut all {
-                // One of length 1 that no node has told to be time or batch is a part of it.
+                // An axis of length 1 is a part, unless a node has shown it to be time or batch.
                 let one = matches!(data.axes[axis].role, Role::One | Role::Open(_)) && data.axes[axis].size.is(1);
                 if one {
                     data.content = data.content.clone().insert_axis(ndarray::Axis(data.part(axis)));
@@ -146,8 +146,8 @@ impl Data {
         Ok(joined)
     }
 
-    /// The axes `axes`, which stand one after the other, in one: parts in one axis, or parts in the features after
-    /// them, or time and batch.
+    /// Joins `count` axes from `first` on into one. They are all
+    /// parts, or parts before the features, or time and batch.
     pub(super) fn joined(mut self, first: usize, count: usize) -> Result<Self> {
         let axes = self.axes[first..first + count].to_vec();
         let size = Size::product(axes.iter().map(|axis| &axis.size));
@@ -183,7 +183,7 @@ impl Data {
         Ok(self)
     }
 
-    /// Axis `axis` as axes of `sizes`: features in parts, or parts in parts.
+    /// Splits axis `axis` into axes of `sizes`: features into parts, or parts into parts.
     pub(super) fn split(mut self, axis: usize, sizes: &[usize]) -> Result<Self> {
         let part = self.part(axis);
         let shape = self.content.shape().to_vec();
@@ -217,7 +217,7 @@ impl Data {
     }
 }
 
-/// `len` features from `start` on.
+/// Returns `len` features from `start` on.
 fn part_of(segments: &[Segment], start: usize, len: usize) -> Vec<Segment> {
     let mut before = 0;
     let mut parts = Vec::new();
@@ -231,7 +231,7 @@ fn part_of(segments: &[Segment], start: usize, len: usize) -> Vec<Segment> {
     parts
 }
 
-/// With neighbours that follow each other in one.
+/// Joins consecutive segments that continue each other.
 fn fused(segments: &[Segment]) -> Vec<Segment> {
     let mut fused: Vec<Segment> = Vec::with_capacity(segments.len());
     for segment in segments {

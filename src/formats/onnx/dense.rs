@@ -1,4 +1,4 @@
-//! `Gemm`, `MatMul` and the arithmetic around them: products with weights, biases, scales, directions added up.
+//! `Gemm`, `MatMul` and the arithmetic around them: products with weights, biases, scales, and sums of directions.
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -19,10 +19,10 @@ use crate::error::Result;
 use crate::model::{Bias, Join, LayerKind, Linear, Merge};
 use crate::weights::dialect::{BIAS, WEIGHT};
 
-/// More directions and layers than this come from no model.
+/// The most directions and layers of a value.
 const MAX_PARTS: usize = 64;
 
-/// `alpha · A · B + beta · C`, where A flows and B and C are weights.
+/// Reads `alpha · A · B + beta · C`, where A flows and B and C are weights.
 pub(super) fn gemm(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (alpha, beta) = (node.float("alpha")?.unwrap_or(1.0), node.float("beta")?.unwrap_or(1.0));
     if node.flag("transA")? {
@@ -52,7 +52,7 @@ pub(super) fn gemm(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     linear(graph, data, w, b).map(|data| vec![Value::Data(data)])
 }
 
-/// What flows, times weights.
+/// Reads a product of data that flows and weights.
 pub(super) fn matmul(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let w = weight(graph, graph.input(node, 1)?)?;
     let x = graph.input(node, 0)?;
@@ -68,7 +68,7 @@ pub(super) fn matmul(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     Ok(vec![Value::Data(if lone { data.dropped(last) } else { data })])
 }
 
-/// `value` as weights.
+/// Returns `value` as weights.
 fn weight(graph: &Graph, value: Value) -> Result<Constant> {
     match value {
         Value::Constant(constant) => Ok(constant),
@@ -77,7 +77,7 @@ fn weight(graph: &Graph, value: Value) -> Result<Constant> {
     }
 }
 
-/// `constant`, which is stretched along all but its last axis, as a vector of `len`.
+/// Returns `constant`, which is repeated along all but its last axis, as a vector of `len`.
 fn vector(constant: Constant, len: usize, limit: usize) -> Result<Constant> {
     let unfit = |dims: &[usize]| misfit(format!("expected {len} elements along the features, got {dims:?}"));
     if constant.len() == len && constant.dims().last() == Some(&len) {
@@ -99,7 +99,7 @@ fn times(constant: Constant, factor: f32, limit: usize) -> Result<Constant> {
     Constant::computed(vec![constant], shape, limit, move |of| &of[0] * factor)
 }
 
-/// What `f` makes of each part of `data`: directions or layers that stand apart share what it puts in.
+/// Applies `f` to each part of `data`. Separate directions or layers share the weights that it adds.
 fn each_part(data: Data, mut f: impl FnMut(Data) -> Result<Data>) -> Result<Data> {
     let mut whole = data;
     if whole.content.len() > MAX_PARTS {
@@ -118,7 +118,7 @@ fn each_part(data: Data, mut f: impl FnMut(Data) -> Result<Data>) -> Result<Data
     Ok(whole)
 }
 
-/// `data` through weights `w` `[out, in]`, its features last.
+/// Multiplies `data`, whose features are its last axis, by weights `w` `[out, in]`.
 fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -> Result<Data> {
     if data.content.ndim() > 0 {
         return each_part(data, |part| linear(graph, part, w.clone(), b.clone()));
@@ -153,7 +153,7 @@ fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -
     Ok(data)
 }
 
-/// Weights of some of the features as weights of all of them: zero for the others.
+/// Turns weights of some features into weights of all features, with zeros for the others.
 pub(super) fn spread(w: Constant, runs: &Runs, features: usize, limit: usize) -> Result<Constant> {
     let (rows, runs) = (w.dims()[0], runs.clone());
     Constant::computed(vec![w], vec![rows, features], limit, move |of| {
@@ -161,14 +161,14 @@ pub(super) fn spread(w: Constant, runs: &Runs, features: usize, limit: usize) ->
         let columns = runs.iter().flat_map(|&(start, len)| start..start + len);
         for (from, to) in columns.enumerate() {
             let mut column = all.index_axis_mut(ndarray::Axis(1), to);
-            // A feature that stands twice counts twice.
+            // A feature that occurs twice counts twice.
             column += &of[0].index_axis(ndarray::Axis(1), from);
         }
         all
     })
 }
 
-/// Add, Sub, Mul and Div: of shapes, of weights, and of what flows with a weight or another direction.
+/// Reads Add, Sub, Mul and Div: of shapes, of weights, and of data with a weight, another direction or other data.
 pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (a, b) = (graph.input(node, 0)?, graph.input(node, 1)?);
     if let Some(tokens) = tokens::arithmetic(node.op, &a, &b) {
@@ -209,7 +209,7 @@ fn is_weight(value: &Value) -> bool {
         || matches!(value, Value::Filled(filled) if matches!(filled.fill, Fill::Real(_)))
 }
 
-/// A weight; of a tensor of equal numbers, one of them.
+/// Returns a weight; one element for a tensor of equal numbers.
 fn scalar_or_weight(graph: &Graph, value: Value) -> Result<Constant> {
     match value {
         Value::Filled(filled) => match filled.fill {
@@ -245,7 +245,7 @@ fn of_weights(graph: &Graph, op: &str, a: Value, b: Value) -> Result<Constant> {
     })
 }
 
-/// The input sequence, and a number or a vector of one for each feature: a part of the layer that takes it.
+/// Scales or shifts the input sequence by a number, or by one for each feature. The layer that takes it absorbs that.
 fn scaled_input(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> Result<Option<Data>> {
     let Some(axis) = data.position(&Role::Features) else { return Ok(None) };
     let (link, runs) = graph.links.resolve_data(data)?;
@@ -288,9 +288,9 @@ fn scaled_input(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> 
     Ok(Some(data))
 }
 
-/// Weights `w` `[rows, features]` of what `link` gives as weights of the input that it scales, and what they add.
+/// Turns weights `w` `[rows, features]` of link `link` into weights of the input that it scales, and a bias.
 ///
-/// Where there is no step nothing is added either: its product is not used.
+/// At dead steps the bias is wrong, but their product is not used.
 pub(super) fn unscaled(graph: &Graph, link: usize, w: Constant) -> Result<(usize, Constant, Option<Constant>)> {
     let scaled = graph.links.link(link);
     let (What::Scaled, Some(source)) = (&scaled.what, scaled.parent()) else { return Ok((link, w, None)) };
@@ -313,7 +313,7 @@ pub(super) fn unscaled(graph: &Graph, link: usize, w: Constant) -> Result<(usize
     Ok((source, w, added))
 }
 
-/// What flows, and a weight.
+/// Combines data that flows with a weight.
 fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result<Data> {
     let last = data.axes.len().saturating_sub(1);
     if data.content.ndim() > 0
@@ -359,7 +359,7 @@ fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result
     }
 }
 
-/// What flows, and a number for each of its features.
+/// Combines data that flows with one number for each of its features.
 fn of_each(graph: &mut Graph, op: &str, mut data: Data, weight: Constant, axis: usize) -> Result<Data> {
     let n = weight.len();
     if data.content.ndim() > 0 {
@@ -380,7 +380,7 @@ fn of_each(graph: &mut Graph, op: &str, mut data: Data, weight: Constant, axis: 
     Ok(data)
 }
 
-/// Whether `weight` stretches along all axes of `data` but `axis`.
+/// Whether `weight` is repeated along all axes of `data` except `axis`.
 fn along(weight: &Constant, data: &Data, axis: usize) -> bool {
     let (dims, rank) = (weight.dims(), data.axes.len());
     let ones = |dims: &[usize]| dims.iter().all(|&n| n == 1);
@@ -390,7 +390,7 @@ fn along(weight: &Constant, data: &Data, axis: usize) -> bool {
     }
 }
 
-/// `data` plus `vector`, where it is a product that takes a bias.
+/// Adds `vector` to `data`, if that is a product without a bias yet.
 fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Data>> {
     let (link, runs) = graph.links.resolve_data(data)?;
     let linear = match &graph.links.link(link).what {
@@ -415,7 +415,7 @@ fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Dat
     Ok(Some(data))
 }
 
-/// Both directions of a layer, a value and a function of it, or any two values.
+/// Combines both directions of a layer, a value and a function of it, or any two values.
 fn both(graph: &mut Graph, op: &str, a: Data, b: Data) -> Result<Data> {
     let merge = match op {
         "Add" => Some(Merge::Sum),
@@ -444,7 +444,7 @@ fn both(graph: &mut Graph, op: &str, a: Data, b: Data) -> Result<Data> {
     join::elementwise(graph, join, vec![a, b])
 }
 
-/// Sum, Mean, Max and Min: of values, or the largest or smallest of one and a number.
+/// Reads Sum, Mean, Max and Min: of values, or Max and Min of a value and a number.
 pub(super) fn of_many(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if node.inputs.len() > MAX_NUMBERS {
         return Err(misfit(format!("{} values", node.inputs.len())));
@@ -464,7 +464,7 @@ pub(super) fn of_many(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
                 _ => Join::Maximum,
             };
             if node.op == "Min" {
-                // The smallest is the largest of what has the other sign.
+                // The smallest is the largest of the negated values, negated.
                 let turned = all.into_iter().map(|data| graph.links.activate(data, negative)).collect::<Result<_>>()?;
                 let largest = join::elementwise(graph, join, turned)?;
                 graph.links.activate(largest, negative)?

@@ -1,6 +1,6 @@
-//! Inputs as what flows through the layers: which of their axes are features, time and batch.
+//! Inputs as data that flows through the layers: which of their axes are features, time and batch.
 //!
-//! The part of `Graph` that values of several inputs meet in. Knows no operator.
+//! The part of `Graph` for values of several inputs that are combined. Knows no operator.
 
 use std::ops::Range;
 
@@ -12,18 +12,18 @@ use super::value::{At, Axis, Data, Feed, FeedAxis, Role, Segment, Value};
 use crate::error::Result;
 use crate::model::{Dim, SliceSteps};
 
-/// An axis of an input that holds one state after the other, where it has one.
+/// An input's axis of layers, which holds one state after the other.
 pub(super) struct Layers {
-    /// How many stand in it.
+    /// The length of the axis.
     pub(super) all: usize,
-    /// Which of them are meant.
+    /// The part of it that is used.
     pub(super) part: Option<Range<usize>>,
 }
 
 impl Graph {
-    /// `value` as what flows through the layers; the last axis of an input is its features.
+    /// Turns `value` into data that flows through the layers. The last axis of an input is its features.
     ///
-    /// `features`: how many there must be, where the operator knows.
+    /// `features` is their required number, if the operator knows it.
     pub(super) fn data(&mut self, value: Value, features: Option<usize>) -> Result<Data> {
         match value {
             Value::Data(data) => Ok(data),
@@ -41,10 +41,10 @@ impl Graph {
         }
     }
 
-    /// The same of an input of which only some steps are meant.
+    /// Turns an input into data if only some of its steps are used.
     fn part_of_steps(&mut self, feed: &Feed, features: Option<usize>) -> Result<Data> {
         let before = feed.axes.len().saturating_sub(1);
-        // What a layer takes is a sequence. Elsewhere a part may be layers of states: those of a node are one or two.
+        // A layer takes a sequence. Elsewhere, a part may be layers of states: one or two for a node.
         let least = if features.is_some() { 2 } else { 3 };
         let is_time = |axis: &FeedAxis, source| match self.roles.dim(self.inputs[feed.input].first_axis + source) {
             Some(dim) => dim == Dim::Time,
@@ -63,7 +63,7 @@ impl Graph {
         }
     }
 
-    /// `feed` with all steps along axis `axis`, and how a slice leaves those that it has.
+    /// Returns `feed` with all steps along axis `axis`, the slice that leaves the steps of `feed`, and their number.
     pub(super) fn all_steps(&self, feed: &Feed, axis: usize) -> Result<(Feed, SliceSteps, Size)> {
         let FeedAxis { source, size, start, .. } = &feed.axes[axis];
         let GraphInput { name, sizes, .. } = &self.inputs[feed.input];
@@ -84,7 +84,7 @@ impl Graph {
         Ok((whole, slice, size.clone()))
     }
 
-    /// The steps `slice` of `data` along axis `axis`: so many as `len` says, where that is told before a call.
+    /// Slices the steps of `data` along axis `axis`. `len` is their number, if it is known before a call.
     pub(super) fn stretch(
         &mut self,
         mut data: Data,
@@ -94,7 +94,7 @@ impl Graph {
     ) -> Result<Data> {
         data.axes[axis] = self.settle(&data.axes[axis], Dim::Time)?;
         for segment in data.content.iter_mut().flatten() {
-            // A row that meets every step meets those that are left.
+            // A row that is combined with every step is combined with the remaining ones too.
             if self.links.link(segment.link).time.is_some() && segment.at == At::All {
                 segment.link = self.links.stretch(segment.link, slice)?;
             }
@@ -147,16 +147,16 @@ impl Graph {
         Ok(Data { content, axes })
     }
 
-    /// The link of input `input`.
+    /// Returns the link of input `input`.
     pub(super) fn source(&mut self, input: usize, features: usize) -> usize {
         let links = &mut self.links;
         *self.inputs[input].link.get_or_insert_with(|| links.source(input, features))
     }
 
-    /// `value` with `cut` of axis `axis` alone.
+    /// Keeps only `cut` of axis `axis` of `value`.
     pub(super) fn cut(&mut self, mut value: Value, axis: usize, cut: Cut) -> Result<Value> {
         let size = value.size(axis)?;
-        // Of an input the steps of a call, and features that do not stand side by side.
+        // True for the steps of an input whose number depends on a call, and for features that are not contiguous.
         let as_data = match cut {
             Cut::All => false,
             _ if matches!(value, Value::Data(_)) => true,
@@ -195,7 +195,7 @@ impl Graph {
         }
     }
 
-    /// Says that axis `axis` of `value` is time, where it is a part of an input's.
+    /// Records that axis `axis` of `value` is time, if it is a part of an input's axis.
     pub(super) fn tell_time(&mut self, value: &Value, axis: usize) -> Result<()> {
         if let Value::Input(feed) = value
             && let Some(FeedAxis { source: Some(source), whole: false, .. }) = feed.axes.get(axis)
@@ -205,7 +205,7 @@ impl Graph {
         Ok(())
     }
 
-    /// The axes of `feed`, whose last one alone may be a part of the input's, and one that holds layers.
+    /// Returns the axes of `feed`. Only its last axis, and one of layers, may be a part of the input's axis.
     pub(super) fn claim(&mut self, feed: &Feed) -> Result<(Vec<Axis>, Layers)> {
         let GraphInput { name, first_axis, sizes, .. } = &self.inputs[feed.input];
         let (mut axes, mut layers) = (Vec::with_capacity(feed.axes.len()), Layers { all: 1, part: None });
@@ -233,7 +233,7 @@ impl Graph {
         Ok((axes, layers))
     }
 
-    /// Says that axis `axis` of `data` is time or batch.
+    /// Records that `axis` is time or batch.
     pub(super) fn settle(&mut self, axis: &Axis, dim: Dim) -> Result<Axis> {
         let role = if dim == Dim::Time { Role::Time } else { Role::Batch };
         let got = match &axis.role {
@@ -258,7 +258,7 @@ impl Graph {
         Ok(Axis { role, ..axis.clone() })
     }
 
-    /// What `axis` is: an open one may have been told since.
+    /// Returns `axis` with its role, which may have become known since.
     pub(super) fn told(&self, axis: &Axis) -> Axis {
         let role = match axis.role {
             Role::Open(place) => match self.roles.dim(place) {
@@ -271,7 +271,7 @@ impl Graph {
         Axis { role, ..axis.clone() }
     }
 
-    /// The axis in which `a` and `b` meet.
+    /// Returns the axis that `a` and `b` become when they are combined.
     fn meet(&mut self, a: &Axis, b: &Axis) -> Result<Axis> {
         let (a, b) = (&self.told(a), &self.told(b));
         let unfit = || {
@@ -321,7 +321,8 @@ impl Graph {
         Ok(Axis { role, size, sorted: a.sorted })
     }
 
-    /// `all` with the same axes, but for `except`: what has no steps meets every step of the others.
+    /// Gives `all` the same axes, except axis `except`. A value
+    /// without steps is combined with every step of the others.
     pub(super) fn align(&mut self, all: &mut [Data], except: Option<usize>) -> Result<()> {
         let rank = all.first().map_or(0, |data| data.axes.len());
         if let Some(other) = all.iter().find(|data| data.axes.len() != rank) {
@@ -343,7 +344,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Says that `data` has no time axis, though the links that it comes of may have the one step of a call.
+    /// Records that `data` has no time axis, although its links may have the one step of a call.
     fn without_steps(&mut self, data: &mut Data) -> Result<()> {
         for segment in data.content.iter_mut().flatten().filter(|segment| segment.at == At::All) {
             segment.link = self.links.row(segment.link)?;
@@ -351,12 +352,13 @@ impl Graph {
         Ok(())
     }
 
-    /// What each axis of input `input` is, as far as it is told; one of length 1 that is nothing else is one.
+    /// Returns the role of each axis of input `input`, as far as it is
+    /// known. An axis of length 1 without any other role is [`Dim::One`].
     pub(super) fn dims(&self, input: usize) -> Vec<Option<Dim>> {
         let GraphInput { sizes, first_axis, .. } = &self.inputs[input];
         let dim = |(axis, size): (usize, &Size)| {
             let one = size.clone().with(&self.known).is(1);
-            // A length that nodes need to be 1, whatever the file leaves open.
+            // Nodes require this length to be 1, although the file leaves it open.
             match self.roles.dim(first_axis + axis) {
                 Some(_) if one && !size.is(1) => Some(Dim::One),
                 None if one => Some(Dim::One),

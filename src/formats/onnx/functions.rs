@@ -1,4 +1,4 @@
-//! Functions of each number, and the softmax family over the features.
+//! Elementwise functions, and the softmax family over the features.
 
 use super::graph::Graph;
 use super::links::What;
@@ -8,7 +8,7 @@ use super::value::{Axis, Role, Value};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::{Error, Result};
 
-/// The function that `node` is, with its constants.
+/// Returns the function of `node`, with its constants.
 fn activation(node: &Node<'_>) -> Result<Activation> {
     let number = |name: &str, default: f32| Ok::<_, Error>(Number::new(node.float(name)?.unwrap_or(default)));
     Ok(match node.op {
@@ -61,7 +61,7 @@ pub(super) fn erf(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     graph.links.through(data, What::Erf, true).map(|data| vec![Value::Data(data)])
 }
 
-/// The logarithm of a function that has one of its own.
+/// Reads the logarithm of a function, if the two together are one function.
 pub(super) fn log(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     match graph.input(node, 0)? {
         Value::Data(data) => graph.links.logarithm(data).map(|data| vec![Value::Data(data)]),
@@ -69,7 +69,7 @@ pub(super) fn log(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     }
 }
 
-/// Bounds: attributes before version 11, inputs since.
+/// Reads bounds: attributes before version 11, inputs since.
 pub(super) fn clip(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
     let bound = |index: usize, name: &str, default: f32| {
@@ -85,7 +85,7 @@ pub(super) fn clip(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
 }
 
-/// Over the features; before version 13 over all axes from `axis` on.
+/// Reads a softmax over the features; before version 13 it is over all axes from `axis` on.
 pub(super) fn softmax(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
     let data = graph.data(x, None)?;
@@ -100,7 +100,7 @@ pub(super) fn softmax(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
     graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
 }
 
-/// The place of the largest feature.
+/// Reads the index of the largest feature.
 pub(super) fn arg_max(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
     let data = graph.data(x, None)?;

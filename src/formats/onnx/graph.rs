@@ -1,7 +1,7 @@
 //! A graph, evaluated node by node: each operator gives its outputs a meaning from the meanings of its inputs.
 //!
-//! Holds what operators share: values, inputs and links. `ports` makes a model of it in the end. Knows no operator:
-//! `operators` has the table of them.
+//! Holds what operators share: values, inputs and links. In the end, `ports`
+//! makes a model of it. Knows no operator: `operators` has the table of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,43 +21,43 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::formats::support::Treatment;
 use crate::model::{Dim, InputValue};
 
-/// Graphs of more nodes are no recurrent models.
+/// The most nodes of a graph. No recurrent model has more.
 const MAX_NODES: usize = 16_384;
-/// The least version of ONNX's operators that is read.
+/// The oldest supported version of ONNX's operators.
 const OLDEST: i64 = 7;
-/// The newest version that this was written for.
+/// The newest version of ONNX's operators when this was written.
 const NEWEST: i64 = 28;
-/// What to do with a graph that is not read.
+/// The hint for a graph that is not supported.
 pub(super) const ELSEWHERE: &str = "a general runtime such as ONNX Runtime may run this graph";
 
-/// What an operator does: the meanings of its outputs, in order.
+/// A function that reads an operator: it returns the meanings of its outputs, in order.
 pub(super) type Operator = fn(&mut Graph, &Node<'_>) -> Result<Vec<Value>>;
 
-/// An input of the graph that has no value of its own.
+/// An input of the graph without a value of its own.
 pub(super) struct GraphInput {
     pub(super) name: String,
     /// ONNX's type of its elements.
     pub(super) data_type: i32,
     pub(super) sizes: Vec<Size>,
-    /// The place of its first axis among the roles.
+    /// The index of its first axis in the roles.
     pub(super) first_axis: usize,
-    /// The link that gives it, where it flows through layers.
+    /// The link that gives it, if it flows through layers.
     pub(super) link: Option<usize>,
 }
 
 /// An input port.
 pub(super) struct Draft {
     pub(super) input: usize,
-    /// Its stack or layer is 0 until the layers are in order.
+    /// Its stack or layer is 0 until the order of layers is known.
     pub(super) value: InputValue,
     pub(super) axes: Vec<Dim>,
     pub(super) of: Of,
 }
 
-/// What a port belongs to.
+/// The owner of a port.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
-    /// The stack or layer of this serial number.
+    /// The stack or layer with this serial number.
     Link(usize),
     /// The steps of this input.
     Steps(usize),
@@ -65,21 +65,21 @@ pub(super) enum Of {
 
 pub(super) struct Graph {
     opset: i64,
-    /// The most elements of a computed weight: as many as the file has bytes.
+    /// The most elements of a computed weight: the number of bytes in the file.
     pub(super) limit: usize,
     pub(super) links: Links,
     pub(super) inputs: Vec<GraphInput>,
     pub(super) roles: Roles,
-    /// What is known of variables since nodes have told.
+    /// What nodes have shown about variables so far.
     pub(super) known: Known,
     pub(super) drafts: Vec<Draft>,
-    /// The inputs that both begin recurrent nodes and flow into others: their states are rows that flow. Whether each is the
-    /// sequence of a recurrent node.
+    /// The inputs that both begin recurrent nodes and flow into others. Their states are rows
+    /// that flow. The value is whether the input is also the sequence of a recurrent node.
     both: HashMap<String, bool>,
     operator: fn(&str) -> Option<Operator>,
-    /// How many tensors of the file there are so far.
+    /// The number of tensors of the file so far.
     tensors: usize,
-    /// How many nodes there are, those of graphs inside of it among them.
+    /// The number of nodes, including those of inner graphs.
     nodes: usize,
     values: HashMap<String, Value>,
     variables: HashMap<String, usize>,
@@ -87,7 +87,8 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Evaluates the nodes that the outputs of `model` need; `operator` gives each operator that is read, by its name.
+    /// Evaluates the nodes that the outputs of `model` need.
+    /// `operator` returns the function for each supported operator.
     pub(super) fn evaluate(
         model: proto::Model,
         sources: Sources,
@@ -142,7 +143,7 @@ impl Graph {
         nodes.into_iter().try_for_each(|node| self.node(node))
     }
 
-    /// What the outputs of a graph inside of this one are.
+    /// Returns the outputs of an inner graph.
     pub(super) fn inner(&mut self, graph: &proto::Graph) -> Result<Vec<Value>> {
         let given = graph.node.iter().flat_map(|node| &node.output).chain(graph.initializer.iter().map(|t| &t.name));
         if let Some(twice) = given.into_iter().find(|name| self.values.contains_key(*name)) {
@@ -156,7 +157,7 @@ impl Graph {
         outputs.iter().map(|name| self.value(name)).collect()
     }
 
-    /// An input without a value; before IR version 4 initializers are listed among the inputs.
+    /// Adds an input without a value. Before IR version 4, initializers are among the inputs.
     fn add_input(&mut self, input: proto::ValueInfo) {
         if self.values.contains_key(&input.name) {
             return;
@@ -185,35 +186,36 @@ impl Graph {
         self.values.insert(input.name, value);
     }
 
-    /// The length of an axis: known, or a variable, the same for each axis of that name.
+    /// Returns the length of an axis: a number, or a variable that all axes of that name share.
     fn dimension(&mut self, dim: proto::Dimension) -> Size {
         let next = self.variables.len();
         match (dim.value, dim.param) {
             (Some(n), _) if n > 0 => Size::of(n),
-            // Words that stand for no length in particular.
+            // These words mean no particular length.
             (_, Some(name)) if !["", "?", "-1", "None", "unk"].contains(&name.as_str()) => {
                 Size::variable(*self.variables.entry(name).or_insert(next))
             }
             _ => {
-                // No file can name a variable so: these names are not looked up.
+                // No file can have such a name for a variable, so it is never looked up.
                 self.variables.insert(format!("\0{next}"), next);
                 Size::variable(next)
             }
         }
     }
 
-    /// Whether the states that `feed` holds flow into other nodes as well.
+    /// Whether the states in `feed` also flow into other nodes.
     pub(super) fn flows_too(&self, feed: &Feed) -> bool {
         self.both.contains_key(&self.inputs[feed.input].name)
     }
 
-    /// Whether `feed` is of a sequence that begins a recurrent node as well: a part before its features is one of its steps.
+    /// Whether `feed` is part of a sequence that also begins a recurrent node.
+    /// Then a part along an axis before its features is some of its steps.
     pub(super) fn begins_at_steps(&self, feed: &Feed) -> bool {
         let GraphInput { name, sizes, .. } = &self.inputs[feed.input];
         sizes.len() == 3 && self.both.get(name) == Some(&true)
     }
 
-    /// A length that a call tells.
+    /// Returns a length that depends on a call.
     pub(super) fn unknown(&mut self) -> Size {
         self.dimension(proto::Dimension::default())
     }
@@ -221,7 +223,7 @@ impl Graph {
     fn node(&mut self, node: &proto::Node) -> Result<()> {
         let read = Node::new(node, self.opset).map_err(elsewhere)?;
         let operator = (self.operator)(read.op).expect("a test holds both tables of operators equal");
-        self.links.node = read.place().into();
+        self.links.node = read.called().into();
         let values = operator(self, &read).map_err(|e| elsewhere(read.error(e)))?;
         for (name, value) in node.output.iter().zip(values) {
             if !name.is_empty() {
@@ -231,7 +233,7 @@ impl Graph {
         Ok(())
     }
 
-    /// The value named `name`.
+    /// Returns the value with the name `name`.
     pub(super) fn value(&self, name: &str) -> Result<Value> {
         let value = self.values.get(name).cloned();
         let mut value = value.ok_or_else(|| misfit(format!("{name:?} is neither an input nor computed before")))?;
@@ -244,17 +246,17 @@ impl Graph {
         Ok(value)
     }
 
-    /// Input `index` of a node, which it must have.
+    /// Returns input `index` of a node, which is required.
     pub(super) fn input(&self, node: &Node<'_>, index: usize) -> Result<Value> {
         self.optional(node, index)?.ok_or_else(|| misfit(format!("expected an input {index}, got none")))
     }
 
-    /// Input `index` of a node, if it has it.
+    /// Returns input `index` of a node, if the node has it.
     pub(super) fn optional(&self, node: &Node<'_>, index: usize) -> Result<Option<Value>> {
         node.input(index).map(|name| self.value(name)).transpose()
     }
 
-    /// Whole numbers that input `index` or, in older versions, attribute `name` of a node holds.
+    /// Returns the whole numbers of input `index` or, in older versions, of attribute `name` of a node.
     pub(super) fn whole_numbers(&self, node: &Node<'_>, index: usize) -> Result<Option<Vec<Size>>> {
         match self.optional(node, index)? {
             None => Ok(None),
@@ -266,7 +268,7 @@ impl Graph {
         }
     }
 
-    /// The tensor of an attribute, as a value.
+    /// Returns the tensor of an attribute as a value.
     pub(super) fn decode(&mut self, tensor: &proto::Tensor) -> Result<Value> {
         self.tensors += 1;
         let origin = Arc::new(Origin { tensor: self.tensors, changes: Vec::new() });
@@ -277,7 +279,7 @@ impl Graph {
     }
 }
 
-/// Whether every node is one that is read: those that are refused for a reason go first, since others serve them.
+/// Checks that every node is supported. Errors with a reason come first, since other nodes exist only to serve those.
 fn check(nodes: &[&proto::Node], opset: i64) -> Result<()> {
     let refused =
         |node: &&&proto::Node| ATTRIBUTES.iter().any(|a| a.is(&node.op_type, "") && a.treatment == Treatment::Refused);
@@ -287,7 +289,7 @@ fn check(nodes: &[&proto::Node], opset: i64) -> Result<()> {
     Ok(())
 }
 
-/// Says where graphs run that this does not read.
+/// Adds the hint where unsupported graphs can run.
 fn elsewhere(error: Error) -> Error {
     if error.kind() == ErrorKind::Model { error.hint(ELSEWHERE) } else { error }
 }
@@ -305,7 +307,7 @@ fn opset(model: &proto::Model) -> Result<i64> {
     }
 }
 
-/// The nodes that `outputs` need, in the graph's order.
+/// Returns the nodes that `outputs` need, in the graph's order.
 fn needed<'a>(nodes: &'a [proto::Node], outputs: &[String]) -> Result<Vec<&'a proto::Node>> {
     let mut giver: HashMap<&str, usize> = HashMap::new();
     for (i, node) in nodes.iter().enumerate() {
@@ -327,7 +329,7 @@ fn needed<'a>(nodes: &'a [proto::Node], outputs: &[String]) -> Result<Vec<&'a pr
     Ok(nodes.iter().enumerate().filter(|(i, _)| used.contains(i)).map(|(_, node)| node).collect())
 }
 
-/// The names that `node` takes, and those that graphs inside of it may take from outside.
+/// Returns the names that `node` takes, and those that its inner graphs may take from outside.
 fn names(node: &proto::Node) -> Vec<&str> {
     let (mut names, mut nodes) = (Vec::new(), vec![node]);
     while let Some(node) = nodes.pop() {

@@ -1,4 +1,5 @@
-//! Values joined: end to end along an axis (time too), or element by element with what has no steps meeting every step.
+//! Joins of values: concatenation along an axis (also time), or element
+//! by element. A value without steps is combined with every step.
 
 use super::constant::Constant;
 use super::graph::Graph;
@@ -9,9 +10,9 @@ use crate::error::Result;
 use crate::model::{Dim, Join, Linear};
 use crate::weights::dialect::WEIGHT;
 
-/// `all` end to end along `axis`.
+/// Concatenates `all` along `axis`.
 pub(super) fn concat(graph: &mut Graph, mut all: Vec<Data>, axis: usize) -> Result<Data> {
-    // One number of each step, put beside the features.
+    // One number for each step, beside the features.
     if all.iter().any(|data| data.axes.get(axis).is_some_and(|a| a.role == Role::Features)) {
         for data in &mut all {
             if data.position(&Role::Features).is_none() && data.axes.get(axis).is_some_and(|a| a.role == Role::One) {
@@ -27,7 +28,7 @@ pub(super) fn concat(graph: &mut Graph, mut all: Vec<Data>, axis: usize) -> Resu
     }
 }
 
-/// `all`, step after step along `axis`. What has no time axis is a step, and parts are steps.
+/// Concatenates the steps of `all` along `axis`. A value without a time axis is one step, and parts are steps.
 pub(super) fn concat_steps(graph: &mut Graph, mut all: Vec<Data>, axis: usize) -> Result<Data> {
     let (mut steps, mut size) = (Vec::with_capacity(all.len()), Some(Size::of(0)));
     for data in &mut all {
@@ -61,7 +62,7 @@ pub(super) fn concat_steps(graph: &mut Graph, mut all: Vec<Data>, axis: usize) -
     Ok(joined)
 }
 
-/// `all`, element by element; each is stretched where it has length 1.
+/// Joins `all` element by element. Each is repeated along axes of length 1.
 pub(super) fn elementwise(graph: &mut Graph, join: Join, mut all: Vec<Data>) -> Result<Data> {
     let rank = all.iter().map(|data| data.axes.len()).max().unwrap_or(0);
     for data in &mut all {
@@ -101,7 +102,8 @@ pub(super) fn elementwise(graph: &mut Graph, join: Join, mut all: Vec<Data>) -> 
     Ok(joined)
 }
 
-/// The link that gives all features of `data`: one number of each step as often as there are `features` at `place`.
+/// Returns the link with all features of `data`. One number for
+/// each step is repeated for each of the `features` at `place`.
 fn stretched(graph: &mut Graph, data: &mut Data, place: Option<usize>, features: usize) -> Result<usize> {
     let link = graph.links.exact(&data.flat())?;
     let Some(place) = place.filter(|&place| features > 1 && data.axes[place].size.is(1)) else { return Ok(link) };

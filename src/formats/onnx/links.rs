@@ -1,7 +1,7 @@
-//! The layers that a graph turns out to be: links, each on those that it takes, with their weights.
+//! Links: the layers of a graph, each with its weights and the links that it takes.
 //!
-//! A graph may go two ways from one link (`x · sigmoid(x)`, two heads); in the end the links that its outputs need are the
-//! model. Knows layers; knows no operator, and not what several links are together: `rewrite` does.
+//! A link may have several consumers (`x · sigmoid(x)`, two heads). In the end, the model is the links that
+//! the outputs need. Knows layers; knows no operator. `rewrite` recognizes what several links are together.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::constant::Constant;
 use super::misfit;
+use super::node::Called;
 use super::times::Times;
 use super::value::{At, Data, Segment};
 use super::what::Made;
@@ -19,48 +20,48 @@ use crate::error::Result;
 use crate::model::{Direction, Join, LayerKind, Linear, Recurrent, Select, Slice, SliceSteps};
 use crate::weights::dialect::{BIAS, WEIGHT};
 
-/// All links, each after those that it takes.
+/// All links, each after its parents.
 pub(super) struct Links {
     links: Vec<Link>,
-    /// The links without weights, by what they are and what they take.
+    /// The links without weights, by kind and parents.
     made: HashMap<(Made, Vec<usize>), usize>,
-    /// The links of each serial number.
+    /// The links with each serial number.
     variants: HashMap<usize, Vec<usize>>,
-    /// The links of which no lengths take steps out.
+    /// The links whose steps no lengths may mask.
     unmasked: HashSet<usize>,
-    /// Which inputs have their steps in common.
+    /// Which inputs have the same time axis.
     pub(super) times: Times,
-    /// The node that is read: what its links are called in errors.
-    pub(super) node: Arc<str>,
+    /// The node that is being read: its name in the errors of its links.
+    pub(super) node: Arc<Called>,
 }
 
-/// A layer, or what will be a part of one.
+/// A layer, or something that will be part of one.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
-    /// What it takes: one link, or those that a join takes; none is an input of the graph.
+    /// The links that it takes: one, or several for a join. An input of the graph takes none.
     pub(super) parents: Vec<usize>,
     pub(super) what: What,
-    /// How many features it gives; of tokens none.
+    /// The number of features that it gives; 0 for tokens.
     pub(super) features: usize,
-    /// By the names that they have after the layer's prefix.
+    /// Its tensors by their names after the layer's prefix.
     pub(super) tensors: Vec<(String, Constant)>,
-    /// The links whose rows begin a stack: its hidden and its cell state.
+    /// The links whose rows a stack begins at: its hidden and its cell state.
     pub(super) initial: [Option<usize>; 2],
-    /// Which node of the graph it is; a stack whose outputs are merged is the node that gave them.
+    /// The serial number of the node. A stack whose outputs are merged later keeps the number of its node.
     pub(super) serial: usize,
-    /// The input whose steps it has, where it has steps; or an axis of its own.
+    /// Its time axis, if it has steps: an input whose steps it has, or an axis of its own.
     pub(super) time: Option<usize>,
-    /// The node, in errors.
-    pub(super) node: Arc<str>,
+    /// The node's name in errors.
+    pub(super) node: Arc<Called>,
 }
 
 impl Link {
-    /// What it takes, where that is one link.
+    /// Returns the link that it takes, if there is only one.
     pub(super) fn parent(&self) -> Option<usize> {
         if let [parent] = self.parents[..] { Some(parent) } else { None }
     }
 
-    /// Its tensor of that name.
+    /// Returns its tensor with that name.
     pub(super) fn tensor(&self, name: &str) -> Option<&Constant> {
         self.tensors.iter().find(|(own, _)| own == name).map(|(_, constant)| constant)
     }
@@ -69,13 +70,13 @@ impl Link {
 /// The factors of [`What::Scaled`], one for each feature.
 pub(super) const SCALE: &str = "scale";
 
-/// What [`What::Scaled`] adds, if anything.
+/// The summands of [`What::Scaled`], if there are any.
 pub(super) const SHIFT: &str = "shift";
 
-/// A factor for each of more features than this takes more memory than it is worth.
+/// The most features with a factor each. A matrix for more of them would take too much memory.
 const MAX_DIAGONAL: usize = 4096;
 
-/// Features of a link: start and length of each run, in order.
+/// Some features of a link: start and length of each run, in order.
 pub(super) type Runs = Vec<(usize, usize)>;
 
 impl Links {
@@ -86,7 +87,7 @@ impl Links {
             variants: HashMap::new(),
             unmasked: HashSet::new(),
             times: Times::default(),
-            node: "".into(),
+            node: Arc::default(),
         }
     }
 
@@ -94,7 +95,7 @@ impl Links {
         &self.links[index]
     }
 
-    /// The link of input `input`.
+    /// Adds the link of input `input`.
     pub(super) fn source(&mut self, input: usize, features: usize) -> usize {
         let link = self.add(Vec::new(), What::Source(input), features, Vec::new());
         self.links[link].time = Some(input);
@@ -120,7 +121,7 @@ impl Links {
         index
     }
 
-    /// The input of link `source`, scaled.
+    /// Adds the scaled input of link `source`.
     pub(super) fn scaled_source(&mut self, source: usize, scale: Constant, shift: Option<Constant>) -> usize {
         let features = self.links[source].features;
         let shift = shift.map(|shift| (SHIFT.to_owned(), shift));
@@ -128,7 +129,7 @@ impl Links {
         self.add(vec![source], What::Scaled, features, tensors)
     }
 
-    /// A layer with weights after link `parent`.
+    /// Adds a layer with weights after link `parent`.
     pub(super) fn layer(
         &mut self,
         parent: usize,
@@ -139,7 +140,7 @@ impl Links {
         self.add(vec![parent], What::Layer(kind), features, tensors)
     }
 
-    /// A stack that begins at the rows of `initial`, where there are any.
+    /// Adds a stack that begins at the rows of `initial`, if there are any.
     pub(super) fn stack_from(
         &mut self,
         parent: usize,
@@ -153,7 +154,7 @@ impl Links {
         link
     }
 
-    /// What `what`, which has no weights, makes of link `parent`; the same link each time.
+    /// Returns the link of `what`, which has no weights, after link `parent`; the same link each time.
     pub(super) fn child(&mut self, parent: usize, what: What, features: usize) -> usize {
         self.child_of(vec![parent], what, features)
     }
@@ -170,7 +171,7 @@ impl Links {
         }
     }
 
-    /// `parents`, joined. What has steps has those of the others.
+    /// Joins `parents`. Those with steps must have the same ones.
     pub(super) fn joined(&mut self, join: Join, parents: Vec<usize>) -> Result<usize> {
         let apart = join == Join::ConcatSteps;
         let mut times = parents.iter().filter_map(|&parent| self.links[parent].time).filter(|_| !apart);
@@ -184,14 +185,14 @@ impl Links {
         Ok(self.child_of(parents, What::Layer(join.into()), features))
     }
 
-    /// The steps `slice` of `link`.
+    /// Returns the steps `slice` of `link`.
     pub(super) fn stretch(&mut self, link: usize, slice: SliceSteps) -> Result<usize> {
         let link = self.plain(link)?;
         Ok(self.child(link, What::Layer(slice.into()), self.links[link].features))
     }
 
-    /// Says that no lengths take steps out of the pieces that `link` comes of: they would be missing in it too, and its
-    /// node knows of none.
+    /// Records that no lengths mask steps of the values that `link` is made of. The
+    /// masked steps would be missing in `link` too, and its node has no lengths for them.
     pub(super) fn without_lengths(&mut self, link: usize) -> Result<()> {
         const TEXT: &str = "expected none of steps that are sliced or joined before another recurrent node";
         let mut open = vec![link];
@@ -210,7 +211,7 @@ impl Links {
         Ok(())
     }
 
-    /// Link `of` as another layer with the same weights and input: what became of its outputs was told later.
+    /// Returns link `of` as another layer with the same weights and input, once it is known what its outputs become.
     pub(super) fn instead(&mut self, of: usize, kind: LayerKind, features: usize) -> usize {
         let what = What::Layer(kind);
         let link = self.links[of].clone();
@@ -237,8 +238,8 @@ impl Links {
         (0..self.links.len()).all(|link| self.stack(link).is_none())
     }
 
-    /// The link that gives `segments`, and which of its features they are: where they are of one moment, a select layer
-    /// is put in; where they are of several links or moments, a join.
+    /// Returns the link that gives `segments`, and which of its features they are. Segments
+    /// of one moment get a select layer; segments of several links or moments get a join.
     pub(super) fn resolve(&mut self, segments: &[Segment]) -> Result<(usize, Runs)> {
         if let Some(found) = self.resolve_one(segments)? {
             return Ok(found);
@@ -247,7 +248,7 @@ impl Links {
         Ok((link, vec![(0, self.links[link].features)]))
     }
 
-    /// The same for what one link gives at one moment; none, where they are more.
+    /// Does the same for one link at one moment; returns `None` if there are more.
     fn resolve_one(&mut self, segments: &[Segment]) -> Result<Option<(usize, Runs)>> {
         let Some(Segment { link, at, .. }) = segments.first().cloned() else {
             return Err(misfit("no features".into()));
@@ -273,7 +274,7 @@ impl Links {
         Ok(Some((self.child(link, What::Layer(LayerKind::Select(select)), features), runs)))
     }
 
-    /// A link that gives `segments`, all of them and nothing else.
+    /// Returns a link that gives exactly `segments`.
     pub(super) fn exact(&mut self, segments: &[Segment]) -> Result<usize> {
         if segments.is_empty() {
             return Err(misfit("no features".into()));
@@ -299,7 +300,7 @@ impl Links {
         }
     }
 
-    /// `link`, whose features do not stand in parts.
+    /// Returns `link` with its features in one part.
     pub(super) fn as_one_part(&mut self, link: usize) -> usize {
         let features = self.links[link].features;
         match &self.links[link].what {
@@ -310,7 +311,7 @@ impl Links {
         }
     }
 
-    /// The features `runs` of `link`, each run as a link of its own.
+    /// Adds the features `runs` of `link` to `parts`, each run as a link of its own.
     fn cut(&mut self, link: usize, runs: &Runs, parts: &mut Vec<usize>) -> Result<()> {
         let link = self.plain(link)?;
         let whole = self.is_whole(link, runs);
@@ -321,7 +322,7 @@ impl Links {
         Ok(())
     }
 
-    /// `link` as one that any layer can take.
+    /// Returns `link` as one that any layer can take.
     fn plain(&mut self, link: usize) -> Result<usize> {
         let of = &self.links[link];
         match (&of.what, of.tensor(SCALE).cloned(), of.tensor(SHIFT).cloned()) {
@@ -332,7 +333,7 @@ impl Links {
         }
     }
 
-    /// Link `parent` times `scale`, plus `shift`, both one for each feature.
+    /// Returns link `parent` times `scale`, plus `shift`, with one of each for each feature.
     pub(super) fn diagonal(&mut self, parent: usize, scale: Constant, shift: Option<Constant>) -> Result<usize> {
         let n = self.links[parent].features;
         let uniform = |constant: &Constant| -> Result<Option<f32>> {
@@ -359,7 +360,7 @@ impl Links {
         Ok(self.layer(parent, kind.into(), n, tensors.into_iter().flatten().collect()))
     }
 
-    /// Whether `segments` are what each of their directions computes last, and not all of one moment.
+    /// Whether `segments` are what each of their directions computes last, and are not all of one moment.
     fn are_computed_last(&self, link: usize, segments: &[Segment]) -> bool {
         let Some(stack) = self.stack(link).filter(|stack| !stack.is_merged()) else { return false };
         if segments.iter().all(|segment| segment.at == At::Last) {
@@ -373,7 +374,7 @@ impl Links {
         })
     }
 
-    /// The link that gives `data` whose features stand in one axis, and which of its features they are.
+    /// Returns the link that gives `data` with all features in one axis, and which of its features they are.
     pub(super) fn resolve_data(&mut self, data: &Data) -> Result<(usize, Runs)> {
         match data.content.first() {
             Some(cell) if data.content.ndim() == 0 => self.resolve(&cell.clone()),
@@ -381,10 +382,10 @@ impl Links {
         }
     }
 
-    /// The same for a layer that may take more features than it needs, where its weights are `spread`.
+    /// Does the same for a layer. It may take more features than it needs if its weights are `spread`.
     pub(super) fn taken(&mut self, data: &Data, spread: bool) -> Result<(usize, Runs)> {
         let (link, runs) = self.resolve_data(data)?;
-        // Zeros among the weights would meet whatever a caller has in features that the graph leaves out.
+        // Zeros among the weights would be multiplied by any features of the caller that the graph leaves out.
         let spread = spread && !matches!(self.links[link].what, What::Source(_));
         if spread || self.is_whole(link, &runs) {
             return Ok((link, runs));
@@ -398,7 +399,7 @@ impl Links {
         runs[..] == [(0, self.links[link].features)]
     }
 
-    /// What `link` gives without a time axis, which its values have not.
+    /// Returns `link` without a time axis, which its values do not have.
     pub(super) fn row(&mut self, link: usize) -> Result<usize> {
         let link = self.plain(link)?;
         Ok(match self.links[link].time {
@@ -407,12 +408,12 @@ impl Links {
         })
     }
 
-    /// `data` through `activation`.
+    /// Applies `activation` to `data`.
     pub(super) fn activate(&mut self, data: Data, activation: Activation) -> Result<Data> {
         self.through(data, What::activation(activation), activation.is_elementwise())
     }
 
-    /// `data`, last step first: of a stack that goes backwards and gives its steps in that order, each at its own place.
+    /// Returns `data`, last step first. A stack that goes backwards then gives its steps in the order of the input.
     pub(super) fn reversed(&mut self, mut data: Data) -> Result<Data> {
         let first = data.segments().next().map_or(0, |segment| segment.link);
         let whole = data.segments().all(|segment| (segment.link, segment.at) == (first, At::All));
@@ -427,7 +428,8 @@ impl Links {
         }
     }
 
-    /// `data` through `what`, which has no weights. Elementwise it may be a part of the features, or apart.
+    /// Applies `what`, which has no weights, to `data`. If it is
+    /// elementwise, `data` may be some of the features, or separate parts.
     pub(super) fn through(&mut self, mut data: Data, what: What, elementwise: bool) -> Result<Data> {
         if data.content.ndim() > 0 && elementwise {
             if data.segments().all(|segment| segment.at == At::All) {
@@ -455,7 +457,7 @@ impl Links {
     }
 }
 
-/// The features `runs` of `link`, at all its steps.
+/// Returns the features `runs` of `link`, at all its steps.
 pub(super) fn segments(link: usize, runs: Runs) -> Vec<Segment> {
     runs.into_iter().map(|(start, len)| Segment { link, at: At::All, start, len }).collect()
 }

@@ -1,5 +1,5 @@
-//! Operators that move axes: Transpose, Squeeze, Unsqueeze, Reshape, Flatten, Concat, Slice, Split, Expand, Tile,
-//! Identity.
+//! Operators that move axes: Transpose, Squeeze, Unsqueeze,
+//! Reshape, Flatten, Concat, Slice, Split, Expand, Tile, Identity.
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -16,7 +16,7 @@ use super::value::{Fill, Filled, Repeated, Role, Value};
 use crate::error::Result;
 use crate::model::Merge;
 
-/// Identity, and what is it at inference.
+/// Reads Identity, and operators that are the identity at inference.
 pub(super) fn identity(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if node.op == "Dropout"
         && let Some(mode) = graph.optional(node, 2)?
@@ -32,7 +32,7 @@ pub(super) fn identity(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>>
     Ok(vec![graph.input(node, 0)?])
 }
 
-/// Numbers stay what they are: reals are 32 bits wide here, and whole numbers 64.
+/// Reads a cast that changes no numbers: reals are 32 bits wide here, and whole numbers 64.
 fn cast(graph: &Graph, node: &Node<'_>) -> Result<Value> {
     let to = node.int("to")?.ok_or_else(|| misfit("to: expected a type".into()))?;
     let real = i32::try_from(to).is_ok_and(super::constant::is_real);
@@ -68,7 +68,7 @@ pub(super) fn transpose(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     Ok(vec![value.permuted(&permutation)?])
 }
 
-/// The axes of an operator: an input since version 13, an attribute before.
+/// Returns the axes of an operator: an input since version 13, an attribute before.
 fn axes(graph: &Graph, node: &Node<'_>, rank: usize) -> Result<Option<Vec<usize>>> {
     let given = match (node.ints("axes")?, graph.whole_numbers(node, 1)?) {
         (Some(axes), _) => Some(axes.to_vec()),
@@ -129,7 +129,7 @@ pub(super) fn reshape(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
     in_shape(graph, value, wanted)
 }
 
-/// `value` in the shape `wanted`: an input of which axes are joined or split is what flows.
+/// Gives `value` the shape `wanted`. An input whose axes are joined or split becomes data that flows.
 fn in_shape(graph: &mut Graph, value: Value, wanted: Vec<Size>) -> Result<Vec<Value>> {
     let value = match &value {
         Value::Input(feed) if graph.flows(&value) && !feed.keeps_axes(&wanted) => Value::Data(graph.data(value, None)?),
@@ -264,7 +264,7 @@ pub(super) fn expand(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     Ok(vec![repeated(graph, value, shape)?])
 }
 
-/// `value` as often as `repeats` says along each axis.
+/// Repeats `value` along each axis as often as `repeats` says.
 pub(super) fn tile(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let value = graph.input(node, 0)?;
     let repeats = graph.whole_numbers(node, 1)?.ok_or_else(|| misfit("expected repeats, got none".into()))?;
@@ -284,7 +284,7 @@ pub(super) fn tile(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     Ok(vec![repeated(graph, value, shape)?])
 }
 
-/// The sum or the mean over an axis: of the directions of a layer.
+/// Reads the sum or the mean over an axis: that of a layer's directions.
 pub(super) fn reduce(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let data = match graph.input(node, 0)? {
         Value::Data(data) => data,
@@ -312,7 +312,7 @@ pub(super) fn reduce(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     Ok(vec![if keeps { merged.inserted(axis)? } else { merged }])
 }
 
-/// `value` stretched to `shape`.
+/// Repeats `value` to `shape`.
 fn repeated(graph: &mut Graph, value: Value, shape: Vec<Size>) -> Result<Value> {
     if graph.flows(&value) {
         return graph.data(value, None)?.stretched(&shape).map(Value::Data);
@@ -338,7 +338,7 @@ fn repeated(graph: &mut Graph, value: Value, shape: Vec<Size>) -> Result<Value> 
     }
 }
 
-/// A tensor of equal elements; few whole numbers are numbers of a shape.
+/// Returns a tensor of equal elements. A few whole numbers are numbers of a shape.
 pub(super) fn filled(fill: Fill, shape: Vec<Size>) -> Value {
     let dims: Option<Vec<usize>> = shape.iter().map(|n| n.value().and_then(|n| usize::try_from(n).ok())).collect();
     let few = |dims: &Vec<usize>| {
@@ -350,7 +350,7 @@ pub(super) fn filled(fill: Fill, shape: Vec<Size>) -> Value {
     }
 }
 
-/// The shape that both shapes are stretched to.
+/// Returns the shape that both shapes broadcast to.
 fn broadcast(a: &[Size], b: &[Size]) -> Result<Vec<Size>> {
     let rank = a.len().max(b.len());
     if rank > MAX_RANK {

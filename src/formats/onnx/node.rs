@@ -1,4 +1,4 @@
-//! A node of the graph, its attributes by name and type: none is read that `table` does not list.
+//! A node of the graph, and its attributes by name and type. An attribute that `table` does not list is never read.
 
 use super::misfit;
 use super::proto;
@@ -18,7 +18,22 @@ pub(super) struct Node<'a> {
     pub(super) opset: i64,
 }
 
-/// No operator of ONNX has as many.
+/// The name of a node in errors.
+#[derive(Debug, Default)]
+pub(super) struct Called {
+    place: String,
+    /// Its own name, or that of its first output.
+    name: String,
+}
+
+impl Called {
+    /// Returns `error` with the name of the node.
+    pub(super) fn error(&self, error: Error) -> Error {
+        error.of_node(&self.name).at(&self.place)
+    }
+}
+
+/// The most attributes of a node. No operator of ONNX has as many.
 const MAX_ATTRIBUTES: usize = 32;
 
 /// ONNX's numbers of the types of attributes.
@@ -32,7 +47,7 @@ const INTS: i32 = 7;
 const STRINGS: i32 = 8;
 
 impl<'a> Node<'a> {
-    /// A node all of whose attributes the table lists.
+    /// Creates a node, if the table lists all its attributes.
     pub(super) fn new(node: &'a proto::Node, opset: i64) -> Result<Self> {
         let proto::Node { input, output, name, op_type, attribute, domain } = node;
         let this = Self { op: op_type, inputs: input, outputs: output, attributes: attribute, name, opset };
@@ -60,19 +75,19 @@ impl<'a> Node<'a> {
         Ok(this)
     }
 
-    /// `error`, with the place and what else to try.
+    /// Returns `error` with the name of the node.
     pub(super) fn error(&self, error: Error) -> Error {
-        error.at(self.place())
+        self.called().error(error)
     }
 
-    /// What it is called in errors.
-    pub(super) fn place(&self) -> String {
+    /// Returns its name in errors.
+    pub(super) fn called(&self) -> Called {
         let first = self.outputs.iter().find(|name| !name.is_empty()).map_or("", String::as_str);
         let (what, name) = if self.name.is_empty() { ("node of ", first) } else { ("node ", self.name) };
-        format!("{what}{name:?} ({})", self.op)
+        Called { place: format!("{what}{name:?} ({})", self.op), name: name.to_owned() }
     }
 
-    /// The name of input `index`, if the node has it.
+    /// Returns the name of input `index`, if the node has it.
     pub(super) fn input(&self, index: usize) -> Option<&'a str> {
         self.inputs.get(index).map(String::as_str).filter(|name| !name.is_empty())
     }
@@ -92,7 +107,7 @@ impl<'a> Node<'a> {
         self.attribute(name, INT, |a| a.i.unwrap_or(0))
     }
 
-    /// An attribute that is 0 or 1, and 0 where it is left out.
+    /// Returns an attribute that is 0 or 1, or 0 if it is left out.
     pub(super) fn flag(&self, name: &str) -> Result<bool> {
         match self.int(name)?.unwrap_or(0) {
             0 => Ok(false),

@@ -1,6 +1,6 @@
 //! Operators that compute with shapes: Shape, Size, Constant, `ConstantOfShape`, Range, Equal, Where, and arithmetic.
 //!
-//! All of it is done here, once; what depends on the sizes of a call stays a `Size`.
+//! All of them are computed here, once. A number that depends on the sizes of a call is a `Size`.
 
 use ndarray::{ArrayD, IxDyn, Zip};
 
@@ -114,7 +114,7 @@ pub(super) fn choose(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         return Ok(vec![tokens]);
     }
     let (condition, a, b) = (numbers(graph, node, 0)?, numbers(graph, node, 1)?, numbers(graph, node, 2)?);
-    // A pair is one choice or none of both: what is not chosen is −2⁶³ for a moment, which no shape is.
+    // Where a choice is not taken it is temporarily −2⁶³, which no shape is.
     let none = Size::of(i64::MIN);
     let pick = |truth: i64| {
         let none = none.clone();
@@ -144,7 +144,7 @@ pub(super) fn reduce_prod(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Valu
     Ok(vec![if keeps { vector(vec![product]) } else { Value::Numbers(ndarray::arr0(product).into_dyn()) }])
 }
 
-/// `op` of two arrays of numbers, if both are that.
+/// Computes `op` of two arrays of numbers, if both are that.
 pub(super) fn arithmetic(op: &str, a: &ArrayD<Size>, b: &ArrayD<Size>) -> Result<Value> {
     let result = each(a, b, |a, b| match op {
         "Add" => a.plus(b),
@@ -166,7 +166,7 @@ fn vector(sizes: Vec<Size>) -> Value {
     Value::Numbers(ndarray::Array1::from_vec(sizes).into_dyn())
 }
 
-/// `f` of each pair, both stretched to one shape.
+/// Computes `f` of each pair, with both arrays repeated to one shape.
 fn each(a: &ArrayD<Size>, b: &ArrayD<Size>, f: impl Fn(&Size, &Size) -> Option<Size>) -> Result<ArrayD<Size>> {
     let unfit = || misfit(format!("numbers of shapes {:?} and {:?}", a.shape(), b.shape()));
     let rank = a.ndim().max(b.ndim());

@@ -1,11 +1,11 @@
-//! The table of operators: which function reads each of them.
+//! The table of operators, with the function that reads each.
 //!
-//! The only file that knows all operators; `table` says what becomes of their attributes.
+//! The only file that knows all operators; `table` says how their attributes are treated.
 
 use super::graph::Operator;
 use super::{branch, dense, functions, moves, numbers, order, recurrent, tokens};
 
-/// Every operator that is read.
+/// All supported operators.
 const OPERATORS: &[(&[&str], Operator)] = &[
     (&["RNN", "LSTM", "GRU"], recurrent::recurrent),
     (&["Gemm"], dense::gemm),
@@ -70,7 +70,7 @@ const OPERATORS: &[(&[&str], Operator)] = &[
     ),
 ];
 
-/// What reads operator `name`, if it is read.
+/// Returns the function that reads operator `name`, if it is supported.
 pub(super) fn operator(name: &str) -> Option<Operator> {
     OPERATORS.iter().find(|(names, _)| names.contains(&name)).map(|(_, operator)| *operator)
 }

@@ -1,7 +1,8 @@
-//! Rows sorted by length, as exporters write `pack_padded_sequence(enforce_sorted=False)`: `TopK` of the lengths, rows taken
-//! in that order, and put back in the end.
+//! Rows sorted by length, as exporters write `pack_padded_sequence(enforce_sorted=False)`:
+//! `TopK` of the lengths, rows taken in that order, and put back at the end.
 //!
-//! Whatever the order is, it is undone: an axis remembers by which lengths its rows stand, until they are as they came in.
+//! The actual order does not matter, since it is undone. An axis remembers
+//! the lengths that sort its rows until they are in their own order again.
 
 use super::graph::Graph;
 use super::misfit;
@@ -10,7 +11,7 @@ use super::size::Size;
 use super::value::{Feed, Fill, Filled, Order, Role, Sorted, Value};
 use crate::error::Result;
 
-/// The input that `feed` is, where it can hold the lengths of the rows.
+/// Returns the input that `feed` is, if it can hold the lengths of the rows.
 pub(super) fn lengths(graph: &Graph, feed: &Feed) -> Option<usize> {
     match &feed.axes[..] {
         [axis] if axis.whole && axis.source == Some(0) && graph.inputs[feed.input].sizes.len() == 1 => Some(feed.input),
@@ -18,7 +19,7 @@ pub(super) fn lengths(graph: &Graph, feed: &Feed) -> Option<usize> {
     }
 }
 
-/// All of the lengths, sorted; or all of an order, which is how it is undone.
+/// Reads all of the lengths, sorted; or all of an order, which is how it is undone.
 pub(super) fn top_k(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (x, k) = (graph.input(node, 0)?, graph.whole_numbers(node, 1)?);
     let largest = node.int("largest")?.unwrap_or(1) != 0;
@@ -41,7 +42,7 @@ pub(super) fn top_k(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     }
 }
 
-/// 0, 1, 2, … put where the order says: at which place each row stands.
+/// Reads 0, 1, 2, … written to the places of an order: the place of each row.
 pub(super) fn scatter(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (into, order, numbers) = (graph.input(node, 0)?, graph.input(node, 1)?, graph.input(node, 2)?);
     if !matches!(node.text("reduction")?.as_deref(), None | Some("none")) {
@@ -49,7 +50,7 @@ pub(super) fn scatter(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
     }
     Value::axis(node.int("axis")?.unwrap_or(0), order.sizes()?.len())?;
     match order {
-        // Every place is written: what was there before does not matter.
+        // Every place is written, so the earlier contents do not matter.
         Value::Sorted(Sorted { lengths, what: Order::Rows, rows })
             if into.sizes()? == [rows.clone()] && is_count(&numbers, &rows) =>
         {
@@ -71,7 +72,7 @@ fn is_count(value: &Value, rows: &Size) -> bool {
     }
 }
 
-/// The rows of `from` along `axis` in the order `sorted`, or back in their own.
+/// Takes the rows of `from` along `axis` in the order of `order`, or back in their own.
 pub(super) fn taken(graph: &Graph, mut from: Value, axis: usize, order: &Sorted) -> Result<Value> {
     let unfit = |kind: String| Err(misfit(format!("takes {kind} in the order of the lengths")));
     let place = match &mut from {
@@ -80,7 +81,7 @@ pub(super) fn taken(graph: &Graph, mut from: Value, axis: usize, order: &Sorted)
         }
         Value::Input(feed) if feed.axes[axis].whole && feed.axes[axis].source.is_some() => &mut feed.axes[axis].sorted,
         Value::Data(data) if matches!(data.axes[axis].role, Role::Batch | Role::Open(_)) => &mut data.axes[axis].sorted,
-        // Zeros and constants for each row are the same in any order.
+        // Equal elements, and constants for each row, are the same in any order.
         Value::Filled(_) => return Ok(from),
         other => return unfit(other.kind()),
     };

@@ -1,10 +1,10 @@
-//! The end of the reading: the links that the outputs need become a model, the graph's names its ports.
+//! The end of reading: the links that the outputs need become a model, and the names of the graph become its ports.
 //!
-//! What is a chain of layers stays one; anything else names its inputs and outputs.
+//! A chain of layers stays one; any other graph names its inputs and outputs.
 
 use std::collections::{HashMap, HashSet};
 
-use super::assemble::{Assembled, Place, chain, needed, network};
+use super::assemble::{Assembled, LayerIndex, chain, needed, network};
 use super::graph::{Draft, ELSEWHERE, Graph, Of};
 use super::links::What;
 use super::misfit;
@@ -16,11 +16,11 @@ use crate::model::{
 };
 use crate::weights::Tensors;
 
-/// What an output of the graph is, before the layers are in order.
+/// An output of the graph, before the order of layers is known.
 enum Found {
-    /// Final states of the stacks of these serial numbers.
+    /// Final states of the stacks with these serial numbers.
     States { state: State, stacks: Vec<usize>, links: Vec<usize> },
-    /// What links give, part after part, or the place of the largest of it.
+    /// Results of links, part after part, or the index of their largest feature.
     Features { cells: Vec<Vec<Segment>>, largest: bool },
 }
 
@@ -29,11 +29,11 @@ struct Output {
     name: String,
     found: Found,
     axes: Vec<Dim>,
-    /// How long the axis of directions is, where there is one.
+    /// The length of the axis of directions, if there is one.
     parts: Option<usize>,
 }
 
-/// The model that `graph` is, and its tensors.
+/// Makes a model of `graph`, and returns it with its tensors.
 pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tensors)> {
     let missing = if names.is_empty() {
         Some("an output, got none")
@@ -73,7 +73,7 @@ pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tenso
     Ok((model, tensors))
 }
 
-/// Where the main sequence has time before batch, so have all.
+/// If the main sequence has time before batch, all sequences must.
 fn axes(ports: &Ports) -> Axes {
     let sequence = ports.inputs.iter().find(|port| port.value == InputValue::Sequence);
     let place = |dim| sequence.and_then(|port| port.axes.iter().position(|&axis| axis == dim));
@@ -83,7 +83,7 @@ fn axes(ports: &Ports) -> Axes {
     }
 }
 
-/// What the output `name` is, and its axes.
+/// Finds what the output `name` is, and its axes.
 fn output(graph: &mut Graph, name: &str) -> Result<Output> {
     let data = match graph.value(name)? {
         Value::Data(data) => data,
@@ -118,7 +118,7 @@ fn dim(axis: &Axis, parts: Dim) -> Result<Dim> {
     })
 }
 
-/// The stacks whose final states `data` is, if it is that: each whole, all in one state.
+/// Returns the stacks whose final states `data` is, if it is that: each whole, and all of one state.
 fn states(graph: &Graph, data: &Data) -> Option<Found> {
     let cells: Vec<&Segment> =
         data.content.iter().map(|cell| if let [one] = &cell[..] { Some(one) } else { None }).collect::<Option<_>>()?;
@@ -145,10 +145,10 @@ fn states(graph: &Graph, data: &Data) -> Option<Found> {
     Some(Found::States { state, stacks, links })
 }
 
-/// What `data` is, where it is no final states.
+/// Returns what `data` is, if it is no final states.
 fn features(graph: &Graph, data: &Data) -> Found {
     let cells: Vec<Vec<Segment>> = data.content.iter().cloned().collect();
-    // Of a link that is the place of the largest feature, the features.
+    // If the link is the index of the largest feature, takes the features themselves.
     if let [Segment { link, .. }] = cells.concat()[..]
         && let (What::Largest, Some(parent)) = (&graph.links.link(link).what, graph.links.link(link).parent())
     {
@@ -159,8 +159,8 @@ fn features(graph: &Graph, data: &Data) -> Found {
     Found::Features { cells, largest: false }
 }
 
-/// The links of a chain of layers and what its outputs are, where the graph is one: those of the output that is furthest
-/// from the input, which are all others'.
+/// Returns the links of a chain of layers and its outputs, if the graph is one. The links are
+/// those of the output that is furthest from the input; all other outputs must be among them.
 fn as_chain(graph: &mut Graph, outputs: &[Output]) -> Option<(Vec<usize>, Vec<OutputValue>)> {
     let (mut last, mut given, mut stacks) = (None, Vec::with_capacity(outputs.len()), Vec::new());
     let mut longest: Vec<usize> = Vec::new();
@@ -195,11 +195,11 @@ fn as_chain(graph: &mut Graph, outputs: &[Output]) -> Option<(Vec<usize>, Vec<Ou
     stacks.iter().all(|stack| serials.contains(stack)).then_some((path, given))
 }
 
-/// The link that gives `segments`, all of it or one direction.
+/// Returns the link that gives `segments`, as all of it or one direction.
 fn chain_output(graph: &mut Graph, segments: &[Segment]) -> Option<(usize, OutputValue)> {
     let (link, runs) = graph.links.resolve(segments).ok()?;
     let features = graph.links.link(link).features;
-    // Next to each other they are all features, or all directions one after the other.
+    // If they are contiguous, they are all features, or all directions one after the other.
     let follow = runs.iter().try_fold(0, |end, &(start, len)| (start == end).then_some(start + len));
     if follow == Some(features) {
         return Some((link, OutputValue::Output));
@@ -220,7 +220,7 @@ fn chain_output(graph: &mut Graph, segments: &[Segment]) -> Option<(usize, Outpu
     }
 }
 
-/// The links from the input to `last`, where each takes one that a layer of a chain can take.
+/// Returns the links from the input to `last`, if each takes one that a layer of a chain can take.
 fn path(graph: &Graph, last: usize) -> Option<Vec<usize>> {
     let mut path = vec![last];
     while let Some(parent) = graph.links.link(path[path.len() - 1]).parent() {
@@ -232,7 +232,7 @@ fn path(graph: &Graph, last: usize) -> Option<Vec<usize>> {
     let first = matches!(
         links.next()?.what,
         What::Layer(LayerKind::Recurrent(_) | LayerKind::Linear(_) | LayerKind::Embedding(_) | LayerKind::OneHot(_))
-            // What is no layer is an error that names it.
+            // Links that become no layer give an error with the name of their node.
             | What::Scaled | What::Reversed
     );
     let fits = path.iter().all(|&link| {
@@ -242,7 +242,7 @@ fn path(graph: &Graph, last: usize) -> Option<Vec<usize>> {
     (begins && first && fits).then_some(path)
 }
 
-/// The layers of a graph with names, and what its outputs are.
+/// Returns the layers of a graph with names, and its outputs.
 fn as_network(graph: &mut Graph, outputs: &[Output]) -> Result<(Assembled, Vec<OutputValue>)> {
     let mut roots = Vec::with_capacity(outputs.len());
     for Output { name, found, .. } in outputs {
@@ -255,7 +255,7 @@ fn as_network(graph: &mut Graph, outputs: &[Output]) -> Result<(Assembled, Vec<O
     }
     let of_features: Vec<usize> = roots.iter().flatten().copied().collect();
     let mut links = needed(graph, of_features.iter().copied());
-    // A stack whose outputs are merged has the states of the node, too.
+    // A stack whose outputs are merged has the states of its node, too.
     let known: HashSet<usize> = links.iter().map(|&link| graph.links.link(link).serial).collect();
     let of_states = outputs.iter().flat_map(|output| match &output.found {
         Found::States { links, .. } => links.clone(),
@@ -308,7 +308,7 @@ fn as_network(graph: &mut Graph, outputs: &[Output]) -> Result<(Assembled, Vec<O
     Ok((assembled, given))
 }
 
-/// Whether `root` depends on what an input holds after the end of its rows.
+/// Whether `root` depends on the values of an input after the end of its rows.
 fn sees_dead_steps(graph: &Graph, links: &[usize], root: usize) -> bool {
     let times = &graph.links.times;
     let mut seen: HashSet<usize> = HashSet::new();
@@ -326,13 +326,13 @@ fn sees_dead_steps(graph: &Graph, links: &[usize], root: usize) -> bool {
     seen.contains(&root)
 }
 
-/// The link that gives `cells`: where they are of several links, each cell is a part.
+/// Returns the link that gives `cells`. If they are of several links, each cell is a part.
 fn root(graph: &mut Graph, cells: &[Vec<Segment>]) -> Result<usize> {
     let all = cells.concat();
     if cells.len() < 2 || all.iter().all(|segment| segment.link == all[0].link && segment.at == all[0].at) {
         return graph.links.exact(&all);
     }
-    // A part that is a join itself is one part alone.
+    // A part that is itself a join becomes a single part.
     let mut part = |cell: &Vec<Segment>| {
         let link = graph.links.exact(cell)?;
         Ok(graph.links.as_one_part(link))
@@ -341,7 +341,7 @@ fn root(graph: &mut Graph, cells: &[Vec<Segment>]) -> Result<usize> {
     graph.links.joined(Join::Concat, parts)
 }
 
-/// Whether outputs whose parts stand in an axis of their own are made of as many parts.
+/// Checks that outputs with an axis of parts are made of as many parts.
 fn check_parts(model: &Model, outputs: &[Output]) -> Result<()> {
     let flows = model.output_flows()?;
     for (port, Output { name, parts, .. }) in model.ports.outputs.iter().zip(outputs) {
@@ -365,7 +365,7 @@ struct Called<'a> {
 }
 
 impl Called<'_> {
-    /// Those of the inputs that flow, and those that drafts say.
+    /// Returns the ports of the inputs that flow, and those of the drafts.
     fn inputs(&self) -> Result<Vec<InputPort>> {
         let Assembled { model, inputs: flowing, .. } = self.assembled;
         let main = model.main_input();
@@ -378,7 +378,7 @@ impl Called<'_> {
             if let (Of::Link(serial), Ok(_)) = (draft.of, flowing.binary_search(&draft.input)) {
                 let name = &self.graph.inputs[draft.input].name;
                 let text = format!("the input {name:?} as initial states, which another node takes as features");
-                return Err(misfit(text).at(&*self.graph.links.link(serial).node).hint(ELSEWHERE));
+                return Err(self.graph.links.link(serial).node.error(misfit(text)).hint(ELSEWHERE));
             }
             self.drafted(draft, &mut ports);
         }
@@ -396,16 +396,16 @@ impl Called<'_> {
                     let same = times.first(self.assembled.inputs[place]) == times.first(input);
                     same && model.inputs.get(place).is_none_or(|input| !matches!(input.kind, InputKind::Row(_)))
                 };
-                // Steps of what no output needs have no place.
+                // The steps of something that no output needs have no port.
                 let Some(place) = (0..self.assembled.inputs.len()).find(of_these) else { return };
-                // Inputs may have met after their lengths were told.
+                // Inputs may have been united after their lengths were known.
                 if !ports.iter().any(|port| port.value == InputValue::Lengths(place)) {
                     ports.push(port(InputValue::Lengths(place)));
                 }
             }
-            // A layer that no output needs has no place.
+            // A layer that no output needs has no port.
             Of::Link(serial) => {
-                for &Place { layer, stack } in self.assembled.places.get(&serial).into_iter().flatten() {
+                for &LayerIndex { layer, stack } in self.assembled.places.get(&serial).into_iter().flatten() {
                     ports.push(port(match draft.value {
                         InputValue::State { state, first, .. } => InputValue::State { stack, state, first },
                         InputValue::Weights { part, .. } => InputValue::Weights { layer, part },
@@ -416,11 +416,11 @@ impl Called<'_> {
         }
     }
 
-    /// The axes of input `input`.
+    /// Returns the axes of input `input`.
     fn axes(&self, input: usize) -> Result<Vec<Dim>> {
         let name = &self.graph.inputs[input].name;
         let mut dims = self.graph.dims(input);
-        // What is left beside time and features is the batch.
+        // The axis besides time and features is the batch.
         let batch = dims.contains(&Some(Dim::Batch));
         if !batch && dims.iter().filter(|dim| dim.is_none()).count() == 1 {
             dims.iter_mut().filter(|dim| dim.is_none()).for_each(|dim| *dim = Some(Dim::Batch));

@@ -1,7 +1,7 @@
-//! The messages of an ONNX file that this reader needs, field by field as onnx.proto numbers them.
+//! The messages of an ONNX file that this reader needs, with the field numbers of onnx.proto.
 //!
-//! Declared by hand, so that building needs no `protoc`. What is not declared is skipped; so are graphs that stand deeper in
-//! others than `skim` goes.
+//! They are declared here so that building needs no `protoc`. Fields that are
+//! not declared are skipped; so are graphs nested deeper than `skim` goes.
 
 use prost::Message;
 
@@ -101,12 +101,12 @@ pub(super) struct Tensor {
     pub(super) external_data: Vec<Entry>,
     #[prost(int32, tag = "14")]
     pub(super) data_location: i32,
-    /// Not of ONNX: the elements lie in the file itself, where `skim` left them.
+    /// Not part of ONNX: the elements are in the file itself, where `skim` left them.
     #[prost(message, repeated, tag = "1000001")]
     pub(super) left: Vec<Left>,
 }
 
-/// The elements of a tensor that `skim` left in the file, as raw data holds them.
+/// The elements of a tensor that `skim` left in the file, in the layout of raw data.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct Left {
     #[prost(uint64, tag = "1")]

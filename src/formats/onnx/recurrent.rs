@@ -1,7 +1,7 @@
-//! The operators RNN, LSTM and GRU: their attributes, weights and axes, as a stack of one layer; `states` has where it
-//! begins.
+//! The operators RNN, LSTM and GRU: their attributes, weights and
+//! axes, as a stack of one layer. `states` has its initial states.
 //!
-//! Gate orders and names are `dialect`'s.
+//! Gate orders and names are those of `dialect`.
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, WeightPart};
 use crate::weights::dialect::from_onnx;
 
-/// A tensor of weights: of the file, or an input of the graph.
+/// A tensor of weights: from the file, or an input of the graph.
 enum Weight {
     Given(Constant),
     Input { input: usize, dims: Vec<usize> },
@@ -101,7 +101,7 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     Ok(outputs(&stack, layout, link, time, batch))
 }
 
-/// The sequence last step first.
+/// Reads a sequence in reverse, last step first.
 pub(super) fn reverse_sequence(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
     let data = graph.data(x, None)?;
@@ -117,7 +117,7 @@ pub(super) fn reverse_sequence(graph: &mut Graph, node: &Node<'_>) -> Result<Vec
     graph.links.reversed(data).map(|data| vec![Value::Data(data)])
 }
 
-/// Where `parent` is a sequence in reverse: the sequence, and the direction in which it is gone through.
+/// If `parent` is a sequence in reverse, returns the sequence, and the direction that goes through it.
 fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usize, Direction)> {
     let link = graph.links.link(parent);
     match (&link.what, link.parent()) {
@@ -127,7 +127,7 @@ fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usiz
     }
 }
 
-/// Where `parent` is the input, scaled: the input, and weights that scale it.
+/// If `parent` is the scaled input, returns the input, and weights that include the scale.
 fn unscaled(graph: &Graph, parent: usize, weights: Weights) -> Result<(usize, Weights)> {
     if graph.links.link(parent).what != What::Scaled {
         return Ok((parent, weights));
@@ -143,7 +143,7 @@ fn unscaled(graph: &Graph, parent: usize, weights: Weights) -> Result<(usize, We
     let b = match (added, b) {
         (None, _) => weights.b,
         (Some(added), b) => {
-            // The first half of B is the input product's.
+            // The first half of B is the input product's bias.
             let own = b.as_ref().and_then(|b| if let Weight::Given(b) = b { Some(b.clone()) } else { None });
             let shape = vec![directions, rows.saturating_mul(2)];
             let b = Constant::computed([added].into_iter().chain(own).collect(), shape, graph.limit, move |of| {
@@ -160,7 +160,7 @@ fn unscaled(graph: &Graph, parent: usize, weights: Weights) -> Result<(usize, We
     Ok((source, Weights { w: Weight::Given(w), b, ..weights }))
 }
 
-/// Whether `lengths` are all `time`: every row as long as the input.
+/// Whether `lengths` are all `time`: every row is as long as the input.
 fn is_all(lengths: &Value, time: &Size) -> bool {
     match lengths {
         Value::Filled(filled) => filled.fill == Fill::Whole(time.clone()),
@@ -183,7 +183,7 @@ impl Weights {
     }
 }
 
-/// Input `index` as weights.
+/// Returns input `index` as weights.
 fn weight(graph: &Graph, node: &Node<'_>, index: usize) -> Result<Option<Weight>> {
     let unfit = |text: String| misfit(format!("input {index}: {text}"));
     match graph.optional(node, index)? {
@@ -205,7 +205,7 @@ fn weight(graph: &Graph, node: &Node<'_>, index: usize) -> Result<Option<Weight>
     }
 }
 
-/// The stack that the attributes and the shapes of the weights say.
+/// Returns the stack with the options of the attributes and the sizes of the weights.
 fn stack(node: &Node<'_>, cell: Cell, direction: Direction, weights: &Weights) -> Result<Recurrent> {
     let (&[_, _, inputs], &[_, _, hidden]) = (weights.w.dims(), weights.r.dims()) else {
         let (w, r) = (weights.w.dims(), weights.r.dims());
@@ -235,7 +235,7 @@ fn stack(node: &Node<'_>, cell: Cell, direction: Direction, weights: &Weights) -
         }
     }
     stack.functions = functions(node, cell, directions)?;
-    // What is not bounded needs no bound.
+    // A bound that is never reached is left out.
     stack.clip = node.float("clip")?.filter(|&clip| clip < f32::MAX).map(Number::new);
     if cell == Cell::Lstm && node.flag("input_forget")? {
         stack.coupling = Coupling::InputForget;
@@ -246,13 +246,13 @@ fn stack(node: &Node<'_>, cell: Cell, direction: Direction, weights: &Weights) -
     Ok(stack)
 }
 
-/// The functions of each direction: by name, their constants taken in order by those that have them.
+/// Returns the functions of each direction by name. Those with constants take them in order.
 fn functions(node: &Node<'_>, cell: Cell, directions: usize) -> Result<[Functions; 2]> {
     let count = cell.function_count();
     let (alphas, betas) = (node.floats("activation_alpha")?, node.floats("activation_beta")?);
     let (mut alphas, mut betas) = (alphas.unwrap_or_default().iter(), betas.unwrap_or_default().iter());
     let Some(names) = node.texts("activations")? else { return Ok([cell.functions(); 2]) };
-    // The default of RNN's attribute are two functions, whatever the direction: exporters write it out.
+    // The default of RNN's attribute has two functions, whatever the direction, and exporters write it out.
     let surplus = cell == Cell::Rnn && names.len() == 2;
     if names.len() != count * directions && !surplus {
         return Err(misfit(format!("activations: expected {}, got {}", count * directions, names.len())));
@@ -279,7 +279,7 @@ fn functions(node: &Node<'_>, cell: Cell, directions: usize) -> Result<[Function
     Ok(both)
 }
 
-/// The function that ONNX calls `name`, with its default constants.
+/// Returns the function with ONNX's name `name`, with its default constants.
 fn named(name: &str) -> Option<Activation> {
     const NAMES: [(&str, &str); 11] = [
         ("Relu", "relu"),
@@ -294,12 +294,13 @@ fn named(name: &str) -> Option<Activation> {
         ("Softsign", "softsign"),
         ("Softplus", "softplus"),
     ];
-    // Some write names in small letters, and runtimes do not mind.
+    // Some exporters write names in lower case, and runtimes accept that.
     let (_, ours) = NAMES.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(name))?;
     Activation::ALL.into_iter().find(|function| function.name() == *ours)
 }
 
-/// The link that gives the sequence, its axes of time and batch, and the input product for all of that link's features.
+/// Returns the link that gives the sequence, its axes of time and
+/// batch, and the input weights for all features of that link.
 fn sequence(
     graph: &mut Graph,
     x: Value,
@@ -335,7 +336,7 @@ fn sequence(
     Ok((parent, axes, Weight::Given(w)))
 }
 
-/// The tensors of the weights that the file holds, under the names of our own.
+/// Returns the weights from the file as tensors with our names.
 fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Constant)>> {
     let mut tensors = Vec::new();
     for (weight, part) in weights.each() {
@@ -349,7 +350,8 @@ fn tensors(stack: &Recurrent, weights: &Weights) -> Result<Vec<(String, Constant
     Ok(tensors)
 }
 
-/// Which input holds the lengths of the rows: the same for all recurrent nodes that have the steps of one input.
+/// Returns the input with the lengths of the rows. All recurrent
+/// nodes with the steps of the same input must have the same one.
 fn lengths(graph: &mut Graph, node: &Node<'_>, steps_of: usize, time: &Axis, batch: &Axis) -> Result<Option<usize>> {
     let own = match graph.optional(node, 4)? {
         None => None,
@@ -385,7 +387,7 @@ fn lengths(graph: &mut Graph, node: &Node<'_>, steps_of: usize, time: &Axis, bat
     Ok(own)
 }
 
-/// Y, `Y_h` and `Y_c`.
+/// Returns Y, `Y_h` and `Y_c`.
 fn outputs(stack: &Recurrent, layout: Layout, link: usize, time: Axis, batch: Axis) -> Vec<Value> {
     let (directions, hidden) = (stack.directions(), stack.hidden_size);
     let value = |at: At, with_time: bool| {

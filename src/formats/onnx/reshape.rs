@@ -1,6 +1,6 @@
-//! Reshape: which axes of the new shape are which of the old one, though some lengths are only known in a call.
+//! Reshape: matches axes of the new shape to axes of the old one, although some lengths are only known in a call.
 //!
-//! Old and new lengths are gone through side by side; axes are joined or split until both products are one.
+//! Old and new lengths are compared side by side. Axes are joined or split until both products are equal.
 
 use super::change::Change;
 use super::constant::{MAX_RANK, is_possible};
@@ -9,7 +9,7 @@ use super::size::{Size, shape_text};
 use super::value::{Axis, Data, Feed, FeedAxis, Filled, Role, Value};
 use crate::error::Result;
 
-/// Axes of the old and of the new shape that hold the same elements; longer than 1.
+/// Axes of the old and of the new shape that hold the same elements; all longer than 1.
 #[derive(Debug, PartialEq, Eq)]
 struct Group {
     old: Vec<usize>,
@@ -17,7 +17,7 @@ struct Group {
 }
 
 impl Value {
-    /// In the shape `wanted`, where −1 stands for what is left.
+    /// Gives the value the shape `wanted`, in which −1 is the remaining length.
     pub(super) fn reshaped(self, wanted: Vec<Size>) -> Result<Self> {
         let sizes = self.sizes()?;
         if wanted.len() > MAX_RANK {
@@ -35,7 +35,7 @@ impl Value {
     }
 }
 
-/// `a` and `b` without the lengths that both have: what is left has fewer factors that a call tells.
+/// Returns `a` and `b` without the lengths that both have, so that fewer factors depend on a call.
 fn differing(a: &[Size], b: &[Size]) -> (Vec<Size>, Vec<Size>) {
     let (mut left, mut others) = (Vec::new(), b.to_vec());
     for size in a {
@@ -47,7 +47,7 @@ fn differing(a: &[Size], b: &[Size]) -> (Vec<Size>, Vec<Size>) {
     (left, others)
 }
 
-/// `wanted` with a length for its −1.
+/// Returns `wanted` with a length instead of its −1.
 fn told(sizes: &[Size], mut wanted: Vec<Size>) -> Result<Vec<Size>> {
     let mismatch =
         |wanted: &[Size]| misfit(format!("expected the elements of {}, got {}", shape_text(wanted), shape_text(sizes)));
@@ -70,14 +70,14 @@ fn told(sizes: &[Size], mut wanted: Vec<Size>) -> Result<Vec<Size>> {
     }
 }
 
-/// `wanted` as lengths that are known.
+/// Returns `wanted` as numbers that are known.
 fn known(sizes: &[Size], wanted: &[Size]) -> Result<Vec<usize>> {
     let dims = wanted.iter().map(|n| n.value().and_then(|n| usize::try_from(n).ok())).collect::<Option<Vec<_>>>();
     let fits = dims.filter(|dims| is_possible(dims));
     fits.ok_or_else(|| misfit(format!("a constant of {} in the shape {}", shape_text(sizes), shape_text(wanted))))
 }
 
-/// The groups, first to last.
+/// Returns the groups, first to last.
 fn groups(old: &[Size], new: &[Size]) -> Result<Vec<Group>> {
     let unfit = || misfit(format!("a reshape of {} to {} that cuts across axes", shape_text(old), shape_text(new)));
     let long = |sizes: &[Size]| (0..sizes.len()).filter(|&i| !sizes[i].is(1)).collect::<Vec<_>>().into_iter();
@@ -105,7 +105,7 @@ fn groups(old: &[Size], new: &[Size]) -> Result<Vec<Group>> {
     if news.next().is_some() { Err(unfit()) } else { Ok(groups) }
 }
 
-/// Which axes of length 1 between two groups stay: as many as there is room for, those with a meaning first.
+/// Returns which axes of length 1 between two groups stay: as many as there is room for, those with a meaning first.
 fn kept(ones: &[usize], room: usize, means: impl Fn(usize) -> bool) -> Vec<usize> {
     let mut kept: Vec<usize> = ones.iter().copied().filter(|&i| means(i)).take(room).collect();
     let others = ones.iter().copied().filter(|&i| !means(i)).take(room - kept.len());
@@ -114,7 +114,7 @@ fn kept(ones: &[usize], room: usize, means: impl Fn(usize) -> bool) -> Vec<usize
     kept
 }
 
-/// For each axis of the new shape that is 1, the old axis that it is, if it is one; in order.
+/// Returns, in order, for each axis of length 1 in the new shape, the old axis that it is, if it is one.
 fn ones(old: &[Size], new: &[Size], groups: &[Group], means: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
     let mut places = Vec::new();
     for gap in 0..=groups.len() {
@@ -134,14 +134,14 @@ fn ones(old: &[Size], new: &[Size], groups: &[Group], means: impl Fn(usize) -> b
 }
 
 impl Feed {
-    /// Whether its axes stay as they are in the shape `wanted`, but for those of length 1.
+    /// Whether the shape `wanted` keeps its axes, except those of length 1.
     pub(super) fn keeps_axes(&self, wanted: &[Size]) -> bool {
         let old: Vec<Size> = self.axes.iter().map(|axis| axis.size.clone()).collect();
         let groups = told(&old, wanted.to_vec()).and_then(|new| groups(&old, &new));
         groups.is_ok_and(|groups| groups.iter().all(|group| (group.old.len(), group.new.len()) == (1, 1)))
     }
 
-    /// Axes of length 1 may come and go; the others stay as they are.
+    /// Adds and drops axes of length 1; the others must stay as they are.
     fn reshaped(self, old: &[Size], new: &[Size]) -> Result<Self> {
         let groups = groups(old, new)?;
         if groups.iter().any(|group| group.old.len() != 1 || group.new.len() != 1) {
@@ -166,7 +166,7 @@ impl Data {
         let old: Vec<Size> = self.axes.iter().map(|axis| axis.size.clone()).collect();
         let groups = groups(&old, new)?;
         let places = ones(&old, new, &groups, |i| self.axes[i].role != Role::One);
-        // From the end on, so that the places before stay.
+        // From the end, so that earlier indices stay valid.
         let (mut places, mut groups) = (places.into_iter().rev().peekable(), groups.iter().rev().peekable());
         let mut axis = old.len();
         let mut at = new.len();
@@ -205,7 +205,7 @@ impl Data {
         }
     }
 
-    /// The axes of `group` as the new shape has them.
+    /// Turns the axes of `group` into those of the new shape.
     fn grouped(mut self, group: &Group, new: &[Size]) -> Result<Self> {
         let (first, last) = (group.old[0], group.old[group.old.len() - 1]);
         let inner_ones: Vec<usize> = (first..last).filter(|i| !group.old.contains(i)).collect();
@@ -226,7 +226,7 @@ impl Data {
         }
     }
 
-    /// Joined axes apart, so that they can be joined otherwise.
+    /// Splits joined axes, so that they can be joined in another way.
     fn flatten_joined(&mut self) {
         while let Some(axis) = self.axes.iter().position(|axis| matches!(axis.role, Role::Joined(_))) {
             let Role::Joined(axes) = self.axes[axis].role.clone() else { unreachable!("just found") };

@@ -1,7 +1,7 @@
-//! What several links are together: arithmetic of what layers give, as the one layer that exporters wrote it for.
+//! Recognizes several links as one layer: exporters write some layers as arithmetic.
 //!
-//! `x · sigmoid(x)` is a Silu, half of a sum of directions their mean, the logarithm of a softmax a log-softmax. Works over
-//! links of the chain; knows no operator.
+//! `x · sigmoid(x)` is a Silu, half of a sum of directions is their mean, and the
+//! logarithm of a softmax is a log-softmax. Works on links; knows no operator.
 
 use super::links::{Links, What, segments};
 use super::misfit;
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::model::{LayerKind, Merge, Padding};
 
 impl Links {
-    /// `alpha · data + beta`.
+    /// Returns `alpha · data + beta`.
     pub(super) fn scaled(&mut self, data: Data, alpha: f32, beta: f32) -> Result<Data> {
         if (alpha, beta) == (1.0, 0.0) {
             return Ok(data);
@@ -35,7 +35,7 @@ impl Links {
         self.activate(data, affine)
     }
 
-    /// Half of a sum of directions: their mean.
+    /// Returns the mean of directions, from half of their sum.
     fn averaged(&mut self, data: &Data) -> Option<Data> {
         let segment = data.segments().next()?.clone();
         let mut stack = self.stack(segment.link)?.clone();
@@ -49,7 +49,7 @@ impl Links {
         Some(data)
     }
 
-    /// Both directions of one layer added or multiplied, if `a` and `b` are that.
+    /// Returns the sum or the product of a layer's two directions, if `a` and `b` are those.
     pub(super) fn merged(&mut self, a: &Data, b: &Data, merge: Merge) -> Option<Data> {
         let alone = |data: &Data| match data.content.first().map(Vec::as_slice) {
             Some([segment]) if data.content.len() == 1 => Some(segment.clone()),
@@ -66,7 +66,7 @@ impl Links {
         let (forward, reverse) = if x.start == 0 { (x.at, y.at) } else { (y.at, x.at) };
         let at = match (forward, reverse) {
             (At::Last, At::First) => At::Output,
-            // Held, the output that is computed last is the final state.
+            // With held padding, the output that is computed last is the final state.
             (At::Hidden, At::Hidden) => {
                 stack.padding = Padding::Held;
                 At::Output
@@ -81,7 +81,7 @@ impl Links {
         Some(data)
     }
 
-    /// `a · b` where one is a function of the other: the activation that is their product.
+    /// Returns `a · b` as one activation, if one of the two is a function of the other.
     pub(super) fn gated(&mut self, a: &Data, b: &Data) -> Option<Data> {
         if a.axes != b.axes || a.content.ndim() != 0 || b.content.ndim() != 0 {
             return None;
@@ -102,9 +102,9 @@ impl Links {
         Some(data)
     }
 
-    /// What `x · gate` is where `gate` is a function of `x`.
+    /// Returns `x · gate` as one function, if `gate` is a function of `x`.
     fn product_of(&self, x: usize, gate: usize) -> Option<What> {
-        // Root of 1/2, as an exporter rounds it.
+        // The root of 1/2, as an exporter rounds it.
         let is_root = |alpha: Number| (alpha.get() - std::f32::consts::FRAC_1_SQRT_2).abs() < 1e-6;
         let functions = |from: usize| -> Option<Vec<Option<Activation>>> {
             let mut functions = Vec::new();
@@ -120,7 +120,7 @@ impl Links {
             (at == from).then_some(functions)
         };
         use Activation::{Affine, HardSigmoid, HardSilu, Mish, Sigmoid, Silu, Softplus, Tanh};
-        // Of x / √2, outermost first: 1 + erf, and half of it.
+        // The functions of x / √2, outermost first: 1 + erf, and half of it.
         let is = |affine: Option<Activation>, a: f32, b: f32| {
             affine == Some(Affine { alpha: Number::new(a), beta: Number::new(b) })
         };
@@ -142,7 +142,8 @@ impl Links {
         functions(half).filter(|f| erf(f)).map(|_| What::activation(Activation::Gelu))
     }
 
-    /// The logarithm of `data`, a sigmoid or a softmax: one function, which is exact where two are not.
+    /// Returns the logarithm of `data`, a sigmoid or a softmax, as
+    /// one function. It keeps digits that two functions would lose.
     pub(super) fn logarithm(&mut self, mut data: Data) -> Result<Data> {
         let (link, runs) = self.resolve_data(&data)?;
         let log = match self.link(link).what {
@@ -156,7 +157,7 @@ impl Links {
         Ok(data)
     }
 
-    /// `a − b`, where `b` is the hyperbolic tangent of `a`.
+    /// Returns `a − b` as one function, if `b` is the hyperbolic tangent of `a`.
     pub(super) fn shrunk(&mut self, a: &Data, b: &Data) -> Option<Data> {
         let (x, tanh) = (self.resolve_data(a).ok()?, self.resolve_data(b).ok()?);
         let of = &self.link(tanh.0);
@@ -173,12 +174,12 @@ impl Links {
         Some(data)
     }
 
-    /// Whether link `later` is `earlier` or comes of it.
+    /// Whether link `later` is `earlier`, or is computed from it.
     fn descends(&self, later: usize, earlier: usize) -> bool {
         std::iter::successors(Some(later), |&link| self.link(link).parent()).any(|link| link == earlier)
     }
 
-    /// What link `x` is half of.
+    /// Returns the link that `x` is half of.
     fn half(&self, x: usize) -> Option<usize> {
         let half = Activation::Affine { alpha: Number::new(0.5), beta: Number::new(0.0) };
         (self.link(x).what == What::activation(half)).then_some(self.link(x).parent()?)

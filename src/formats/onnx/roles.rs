@@ -1,12 +1,12 @@
-//! What the axes of the inputs are: time, batch or features, as far as nodes have told.
+//! The roles of the inputs' axes: time, batch or features, as far as nodes have shown.
 //!
-//! Axes of several inputs that must be one are told together. Knows no link and no node.
+//! Axes of several inputs that must be the same are united. Knows no link and no node.
 
 use super::misfit;
 use crate::error::Result;
 use crate::model::Dim;
 
-/// The axes of all inputs, counted one input after the other.
+/// The axes of all inputs, one input after the other.
 #[derive(Default)]
 pub(super) struct Roles {
     axes: Vec<OfAxis>,
@@ -14,14 +14,14 @@ pub(super) struct Roles {
 
 struct OfAxis {
     input: usize,
-    /// An axis that is the same; itself where there is none before it.
+    /// An earlier axis that is the same, or this axis itself.
     same: usize,
-    /// Told of the first of those that are the same.
+    /// The role, recorded in the first of the axes that are the same.
     dim: Option<Dim>,
 }
 
 impl Roles {
-    /// Adds the axes of input `input`, of which there are `count`: the place of the first.
+    /// Adds the `count` axes of input `input`, and returns the index of the first.
     pub(super) fn add(&mut self, input: usize, count: usize) -> usize {
         let first = self.axes.len();
         self.axes.extend((first..first + count).map(|same| OfAxis { input, same, dim: None }));
@@ -35,12 +35,12 @@ impl Roles {
         axis
     }
 
-    /// What axis `axis` is.
+    /// Returns the role of axis `axis`.
     pub(super) fn dim(&self, axis: usize) -> Option<Dim> {
         self.axes[self.first(axis)].dim
     }
 
-    /// Says that axis `axis` is `dim`, where nothing else was said: what it is.
+    /// Records that axis `axis` is `dim`, unless it has a role already, and returns its role.
     pub(super) fn tell(&mut self, axis: usize, dim: Dim) -> Result<Dim> {
         let input = self.axes[axis].input;
         let before = self.axes[..axis].iter().rposition(|other| other.input != input).map_or(0, |last| last + 1);
@@ -52,7 +52,7 @@ impl Roles {
         Ok(*self.axes[first].dim.get_or_insert(dim))
     }
 
-    /// Says that axes `a` and `b` are one.
+    /// Records that axes `a` and `b` are the same.
     pub(super) fn unite(&mut self, a: usize, b: usize) -> Result<()> {
         let (x, y) = (self.first(a), self.first(b));
         let (first, other) = (x.min(y), x.max(y));
@@ -63,7 +63,7 @@ impl Roles {
             (a, b) => a.or(b),
         };
         self.axes[first].dim = dim;
-        // The next way is short.
+        // Shortens the path for the next search.
         for axis in [a, b, other] {
             self.axes[axis].same = first;
         }

@@ -1,11 +1,11 @@
-//! Whole numbers that may depend on the sizes of a call: what the shape arithmetic of a graph computes with.
+//! Whole numbers that may depend on the sizes of a call, for the shape arithmetic of a graph.
 //!
-//! Knows no graph: a variable is a number that stands for an axis of an input whose length the file leaves open.
+//! Knows no graph. A variable is the length of an input's axis that the file leaves open.
 
 use std::collections::HashMap;
 use std::fmt;
 
-/// What variables are, as far as the nodes of a graph have told since.
+/// The values of variables, as far as the nodes of a graph have shown.
 #[derive(Default)]
 pub(super) struct Known(HashMap<usize, Size>);
 
@@ -14,7 +14,7 @@ impl Known {
         self.0.is_empty()
     }
 
-    /// Says that `a` and `b` are one length: what it is, or none where that cannot be.
+    /// Records that `a` and `b` are the same length, and returns it; `None` if that is impossible.
     pub(super) fn equal(&mut self, a: &Size, b: &Size) -> Option<Size> {
         let (a, b) = (a.clone().with(self), b.clone().with(self));
         if a == b {
@@ -37,31 +37,31 @@ impl Known {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     factor: i64,
-    /// Sorted; empty where the number is a constant, which then stands in `offset`.
+    /// Sorted; empty if the number is a constant, which is then the `offset`.
     variables: Vec<usize>,
     offset: i64,
 }
 
-/// More factors than this come from no shape.
+/// The most variables in a product. No shape has more.
 const MAX_VARIABLES: usize = 8;
 
 impl Size {
-    /// A constant.
+    /// Creates a constant.
     pub(super) fn of(value: i64) -> Self {
         Self { factor: 0, variables: Vec::new(), offset: value }
     }
 
-    /// A length, as a constant.
+    /// Creates a constant from a length.
     pub(super) fn len(length: usize) -> Self {
         Self::of(i64::try_from(length).unwrap_or(i64::MAX))
     }
 
-    /// The variable `id`.
+    /// Creates the variable `id`.
     pub(super) fn variable(id: usize) -> Self {
         Self { factor: 1, variables: vec![id], offset: 0 }
     }
 
-    /// The value, where it is a constant.
+    /// Returns the value, if it is a constant.
     pub(super) fn value(&self) -> Option<i64> {
         self.variables.is_empty().then_some(self.offset)
     }
@@ -70,10 +70,10 @@ impl Size {
         self.value() == Some(value)
     }
 
-    /// With what is known of its variables.
+    /// Replaces variables whose values are known.
     #[must_use]
     pub(super) fn with(mut self, known: &Known) -> Self {
-        // What a variable is may have variables that are known too; none comes back to itself.
+        // The value of a variable may contain known variables too, but never the variable itself.
         while let Some((place, other)) =
             self.variables.iter().enumerate().find_map(|(place, variable)| Some((place, known.0.get(variable)?)))
         {
@@ -128,7 +128,8 @@ impl Size {
         }
     }
 
-    /// `self / other` where that leaves no rest whatever the variables are; of two constants, rounded to zero.
+    /// Returns `self / other` if the division is exact whatever the
+    /// variables are. The quotient of two constants is rounded toward zero.
     pub(super) fn over(&self, other: &Self) -> Option<Self> {
         if let (Some(a), Some(b)) = (self.value(), other.value()) {
             return a.checked_div(b).map(Self::of);
@@ -136,7 +137,7 @@ impl Size {
         self.exactly_over(other)
     }
 
-    /// `self / other` where that leaves no rest whatever the variables are.
+    /// Returns `self / other` if the division is exact whatever the variables are.
     pub(super) fn exactly_over(&self, other: &Self) -> Option<Self> {
         let divide = |a: i64, b: i64| (b != 0 && a.checked_rem(b)? == 0).then(|| a / b);
         if let Some(n) = other.value() {
@@ -153,12 +154,13 @@ impl Size {
         Some(if variables.is_empty() { Self::of(factor) } else { Self::tidy(factor, variables, 0) })
     }
 
-    /// The product of `sizes`.
+    /// Returns the product of `sizes`.
     pub(super) fn product<'a>(sizes: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
         sizes.into_iter().try_fold(Self::of(1), |product, size| product.times(size))
     }
 
-    /// Whether both are one number for all sizes of a call (`Some(true)`), for none (`Some(false)`), or that depends.
+    /// Whether the two are equal for all sizes of a call
+    /// (`Some(true)`), for none (`Some(false)`), or for some (`None`).
     pub(super) fn equals(&self, other: &Self) -> Option<bool> {
         match self.minus(other)?.value() {
             Some(difference) => Some(difference == 0),
@@ -190,7 +192,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Sizes as a shape: `[n0, 7, 4]`.
+/// Returns sizes as a shape: `[n0, 7, 4]`.
 pub(super) fn shape_text<'a>(sizes: impl IntoIterator<Item = &'a Size>) -> String {
     format!("[{}]", sizes.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }

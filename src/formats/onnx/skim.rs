@@ -1,7 +1,7 @@
-//! The first pass over an ONNX file: copies the messages that the reader needs and leaves the elements of tensors where
-//! they are, so that a model of any size takes little memory until its weights are asked for.
+//! The first pass over an ONNX file. It copies the messages that the reader needs, and leaves the elements
+//! of tensors in the file. So a model of any size takes little memory until its weights are asked for.
 //!
-//! Knows the wire format of protobuf and where tensors stand in ONNX's messages; knows no graph.
+//! Knows the wire format of protobuf and where tensors are in ONNX's messages; knows no graph.
 
 use std::io::{BufRead, Read, Seek, SeekFrom};
 
@@ -11,15 +11,15 @@ use prost::encoding::{MAX_TAG, MIN_TAG, WireType, encode_key, encode_varint};
 use super::proto::Left;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Elements of fewer bytes are copied: shapes, axes, biases.
+/// Tensors with fewer bytes are copied: shapes, axes, biases.
 const SMALL_BYTES: u64 = 1024;
-/// A graph without its tensors is small.
+/// The most bytes that are copied. A graph without its tensors is small.
 const MAX_BYTES: usize = 32 << 20;
 const MAX_MESSAGES: usize = 1 << 19;
-/// Graphs that stand deeper in others are left out.
+/// The most graphs inside each other; deeper ones are left out.
 const MAX_GRAPHS: usize = 4;
 
-/// A message that holds tensors, or one on the way to them.
+/// A message that holds tensors, or one on the path to them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Model,
@@ -31,18 +31,18 @@ enum Kind {
     Plain,
 }
 
-/// What becomes of a field.
+/// How a field is treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Copied,
     Into(Kind),
-    /// Elements as a tensor's raw data holds them.
+    /// Elements in the layout of a tensor's raw data.
     Elements,
     Dropped,
 }
 
 impl Kind {
-    /// What becomes of field `number`. What `proto` does not declare is dropped.
+    /// Returns how field `number` is treated. Fields that `proto` does not declare are dropped.
     fn fate(self, number: u64) -> Fate {
         match (self, number) {
             (Self::Model, 7) => Fate::Into(Self::Graph),
@@ -62,7 +62,7 @@ impl Kind {
     }
 }
 
-/// The bytes of a model in `source` of `length` bytes, without the elements of its larger tensors.
+/// Returns the bytes of a model in `source`, of `length` bytes, without the elements of its larger tensors.
 pub(super) fn skim(source: impl BufRead + Seek, length: u64) -> Result<Vec<u8>> {
     let mut skimmer = Skimmer { source, at: 0, copied: 0, messages: 0, graphs: 0 };
     skimmer.message(Kind::Model, length)
@@ -73,13 +73,13 @@ struct Skimmer<S> {
     at: u64,
     copied: usize,
     messages: usize,
-    /// How many graphs stand around the message that is read.
+    /// The number of graphs around the current message.
     graphs: usize,
 }
 
 impl<S: BufRead + Seek> Skimmer<S> {
-    /// The message that ends at `end`. `Kind`s go four deep, and graphs [`MAX_GRAPHS`] in each other, so that this calls
-    /// itself no deeper.
+    /// Copies the message that ends at `end`. The depth of recursion is
+    /// bounded: `Kind`s nest four deep, and graphs [`MAX_GRAPHS`] deep.
     fn message(&mut self, kind: Kind, end: u64) -> Result<Vec<u8>> {
         self.messages += 1;
         if self.messages > MAX_MESSAGES {
@@ -156,7 +156,7 @@ impl<S: BufRead + Seek> Skimmer<S> {
     }
 
     fn count(&mut self, bytes: usize) -> Result<()> {
-        // A field costs memory even where it holds nothing.
+        // A field takes memory even if it holds nothing.
         self.copied = self.copied.saturating_add(bytes).saturating_add(2);
         if self.copied > MAX_BYTES {
             let text = format!("expected a graph of at most {MAX_BYTES} bytes beside its tensors");
@@ -174,7 +174,7 @@ impl<S: BufRead + Seek> Skimmer<S> {
 
     fn skip(&mut self, length: u64) -> Result<()> {
         let distance = i64::try_from(length).map_err(|e| damaged(format!("a field of {length} bytes")).because(e))?;
-        // Within the buffer where that is enough: a seek would drop it.
+        // Skips inside the buffer if possible: a seek would drop the buffer.
         match usize::try_from(length) {
             Ok(near) if self.source.fill_buf().map_err(unreadable)?.len() >= near => self.source.consume(near),
             _ => drop(self.source.seek(SeekFrom::Current(distance)).map_err(unreadable)?),
@@ -200,7 +200,7 @@ impl<S: BufRead + Seek> Skimmer<S> {
     }
 }
 
-/// The number of `left` in `proto::Tensor`, which no file can give: `Kind::fate` drops it.
+/// The number of `left` in `proto::Tensor`. No file can set it, because `Kind::fate` drops it.
 const LEFT_TAG: u32 = 1_000_001;
 
 fn damaged(text: String) -> Error {

@@ -1,6 +1,6 @@
-//! Where the elements of tensors lie: the model's own file, its bytes, or files of external data beside it.
+//! The sources of tensors' elements: the model's own file, its bytes, or files of external data.
 //!
-//! Reads ranges when they are asked for. The one place that knows which files a model may name.
+//! Reads ranges when they are asked for. The only place that knows which files a model may name.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -40,7 +40,7 @@ impl Source {
         }
     }
 
-    /// Fills `buffer` with what begins at `offset`.
+    /// Fills `buffer` with the bytes from `offset` on.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         match self {
             Self::Bytes(bytes) => {
@@ -58,10 +58,10 @@ impl Source {
     }
 }
 
-/// The model's own bytes, and the files of external data that were opened.
+/// The model's own bytes, and the files of external data opened so far.
 pub(super) struct Sources {
     pub(super) own: Source,
-    /// The folder of the model. `None`: it is no file, and may name none.
+    /// The folder of the model. `None` for a model in memory, which may name no files.
     folder: Option<PathBuf>,
     opened: HashMap<String, Source>,
 }
@@ -71,14 +71,14 @@ impl Sources {
         Self { own, folder, opened: HashMap::new() }
     }
 
-    /// The bytes of all files that were opened.
+    /// Returns the number of bytes of all files opened so far.
     pub(super) fn total_bytes(&self) -> u64 {
         self.opened.values().map(Source::length).fold(self.own.length(), u64::saturating_add)
     }
 
-    /// The file of external data `location`.
+    /// Opens the file of external data `location`.
     ///
-    /// Refused, where it is not in the model's folder or below it: a model may come from anyone.
+    /// It must be inside the model's folder, since a model may come from anyone.
     pub(super) fn external(&mut self, location: &str) -> Result<Source> {
         if let Some(source) = self.opened.get(location) {
             return Ok(source.clone());
@@ -87,14 +87,14 @@ impl Sources {
         let Some(folder) = &self.folder else {
             return Err(refused("a model in memory has no folder; read it from its file"));
         };
-        // Windows' separators are separators everywhere.
+        // Windows' separators are separators on every system.
         let relative = PathBuf::from(location.replace('\\', "/"));
         if !relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
             return Err(refused("expected a file in the model's folder, got a path that leaves it"));
         }
         let mut path = folder.clone();
         for name in relative.components().filter(|part| *part != Component::CurDir) {
-            // A drive of Windows, which elsewhere is a name.
+            // This is a drive on Windows, and a name elsewhere.
             if name.as_os_str().to_string_lossy().contains(':') {
                 return Err(refused("expected a file in the model's folder, got a path that leaves it"));
             }

@@ -1,4 +1,4 @@
-//! The initial states of RNN, LSTM and GRU: zero, of the file, inputs of the graph, or what other nodes give.
+//! The initial states of RNN, LSTM and GRU: zero, from the file, inputs of the graph, or results of other nodes.
 
 use ndarray::IxDyn;
 
@@ -11,21 +11,21 @@ use super::value::{Axis, Feed, Fill, Filled, Repeated, Role, Value};
 use crate::error::Result;
 use crate::model::{Dim, INITIAL_CELL, INITIAL_HIDDEN, Initial, InputValue, Recurrent, State};
 
-/// How the axes stand.
+/// The order of the axes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
     /// `layout` 0: time, batch; directions before the batch.
     TimeMajor,
-    /// `layout` 1: batch, time; directions after them.
+    /// `layout` 1: batch, time; directions after both.
     BatchMajor,
 }
 
-/// Where a node begins: at zero, where there is nothing of both.
+/// The initial states of a node; zero if all are empty.
 #[derive(Default)]
 pub(super) struct Begin {
-    /// States of the file, by the names of our own.
+    /// States from the file, by our names.
     pub(super) learned: Vec<(String, Constant)>,
-    /// States that the caller brings; of which link, is not told yet.
+    /// States that the caller supplies. Their link is not known yet.
     pub(super) ports: Vec<Draft>,
     /// Links whose rows are the states: hidden and cell.
     pub(super) rows: [Option<usize>; 2],
@@ -37,7 +37,8 @@ impl Begin {
     }
 }
 
-/// The initial states of a node, whose batch is `batch`: zeros are none, and other constants weights.
+/// Reads the initial states of a node with the batch axis `batch`.
+/// Zeros are left out, and other constants become weights.
 pub(super) fn begin(
     graph: &mut Graph,
     node: &Node<'_>,
@@ -51,7 +52,7 @@ pub(super) fn begin(
             states.push((state, name, graph.optional(node, index)?));
         }
     }
-    // What flows elsewhere too is features, of which a part may be a state.
+    // An input that also flows elsewhere is features. A part of them may be a state.
     let computed = |value: &Option<Value>| match value {
         Some(Value::Data(_)) => true,
         Some(Value::Input(feed)) => graph.flows_too(feed) || feed.axes.last().is_some_and(|axis| !axis.whole),
@@ -95,7 +96,7 @@ pub(super) fn begin(
     Ok(begin)
 }
 
-/// The link whose rows are the states `value`, the directions side by side.
+/// Returns the link whose rows are the states `value`, with the directions side by side.
 fn rows(graph: &mut Graph, value: Value, layout: Layout, stack: &Recurrent, batch: &Axis) -> Result<usize> {
     let data = graph.data(value, None)?;
     let (directions, hidden) = (stack.directions(), stack.hidden_size);
@@ -119,7 +120,7 @@ fn rows(graph: &mut Graph, value: Value, layout: Layout, stack: &Recurrent, batc
     graph.links.row(link)
 }
 
-/// The states `[D, H]` that `value` gives each row of the batch; none, where they are zero.
+/// Returns the states `[D, H]` that `value` gives each row of the batch; `None` if they are zero.
 fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Result<Option<Constant>> {
     let sizes = value.sizes()?;
     let constant = match value {
@@ -154,7 +155,7 @@ fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Re
         );
         return Err(misfit(text));
     }
-    // An axis that is repeated has length 1 here.
+    // A repeated axis has length 1 here.
     let shape = [directions, hidden];
     Constant::computed(vec![constant], shape.to_vec(), graph.limit, move |of| {
         let row = of[0].index_axis(axis, 0);
@@ -163,7 +164,7 @@ fn learned(graph: &Graph, value: Value, layout: Layout, stack: &Recurrent) -> Re
     .map(Some)
 }
 
-/// The port of a state, whose axes are told by where they stand at the node.
+/// Returns the port of a state. Its axes follow from their positions at the node.
 fn state_port(
     graph: &Graph,
     feed: &Feed,
@@ -187,7 +188,7 @@ fn state_port(
             Dim::Features => Some(Size::len(stack.hidden_size)),
             _ => None,
         };
-        // A length that the file leaves open is the caller's to get right.
+        // If the file leaves a length open, the caller has to pass the right one.
         if let (Some(wanted), Some(_)) = (&size, axis.size.value())
             && axis.size != *wanted
         {

@@ -1,4 +1,4 @@
-//! What becomes of each operator of ONNX and each of its attributes: obeyed by `node`, printed in docs/formats.md.
+//! How each operator of ONNX and each of its attributes is treated: obeyed by `node`, printed in docs/formats.md.
 
 use crate::formats::support::Attribute;
 use crate::formats::support::Treatment::{self, Identity, Refused, Supported};
@@ -7,7 +7,7 @@ const fn row(of: &'static str, name: &'static str, treatment: Treatment, note: &
     Attribute { of, name, treatment, note }
 }
 
-/// Every operator (without a name of an attribute) and attribute that is known.
+/// Every known operator (without the name of an attribute) and attribute.
 pub const ATTRIBUTES: &[Attribute] = &[
     row("RNN LSTM GRU", "", Supported, "all inputs and outputs, each left out or there"),
     row("RNN LSTM GRU", "direction", Supported, "forward, reverse, bidirectional"),

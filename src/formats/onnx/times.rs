@@ -1,28 +1,30 @@
-//! Which inputs have their steps in common, and the lengths of their rows.
+//! Which inputs have the same time axis, and the lengths of their rows.
 //!
-//! Inputs whose values meet step by step have one time axis. What slices or joins steps has an axis of its own. Knows no link and no node.
+//! Inputs whose values are combined step by step have the same time axis. A layer
+//! that slices or joins steps has an axis of its own. Knows no link and no node.
 
 use std::collections::HashMap;
 
 use super::misfit;
 use crate::error::Result;
 
-/// From this number on, axes are no inputs'.
+/// Axes from this number on do not belong to inputs.
 const DERIVED: usize = usize::MAX / 2;
 
-/// Groups of inputs, each of which has one time axis.
+/// Groups of inputs with the same time axis.
 #[derive(Default)]
 pub(super) struct Times {
-    /// Of an input that is not the first of its group, one nearer to it.
+    /// For each input that is not the first of its group, one that is nearer to the first.
     nearer: HashMap<usize, usize>,
-    /// Of the first of a group, the input that holds its lengths, or none: the same for all its recurrent nodes.
+    /// For the first of each group, the input with its lengths, or
+    /// none. It is the same for all recurrent nodes of the group.
     lengths: HashMap<usize, Option<usize>>,
-    /// How many axes are no inputs'.
+    /// The number of axes that do not belong to inputs.
     derived: usize,
 }
 
 impl Times {
-    /// The first input of the group of `input`.
+    /// Returns the first input of the group of `input`.
     pub(super) fn first(&self, mut input: usize) -> usize {
         while let Some(&nearer) = self.nearer.get(&input) {
             input = nearer;
@@ -30,22 +32,22 @@ impl Times {
         input
     }
 
-    /// A time axis that is no input's.
+    /// Adds a time axis that does not belong to an input.
     pub(super) fn derived(&mut self) -> usize {
         self.derived += 1;
         DERIVED + self.derived
     }
 
-    /// Whether no input has axis `axis`.
+    /// Whether axis `axis` does not belong to an input.
     pub(super) fn is_derived(&self, axis: usize) -> bool {
         self.first(axis) >= DERIVED
     }
 
-    /// Says that `a` and `b` have one time axis.
+    /// Records that `a` and `b` have the same time axis.
     pub(super) fn unite(&mut self, a: usize, b: usize) -> Result<()> {
         let (x, y) = (self.first(a), self.first(b));
         let (first, other) = (x.min(y), x.max(y));
-        // The next way is short.
+        // Shortens the path for the next search.
         for far in [a, b, other].into_iter().filter(|&far| far != first) {
             self.nearer.insert(far, first);
         }
@@ -63,7 +65,7 @@ impl Times {
         matches!(self.lengths.get(&self.first(input)), Some(Some(_)))
     }
 
-    /// Says which input holds the lengths of the group of `input`; `text` is the error where it was another.
+    /// Records which input holds the lengths of the group of `input`. `text` is the error if it was another one.
     pub(super) fn tell(&mut self, input: usize, lengths: Option<usize>, text: &str) -> Result<()> {
         let first = self.first(input);
         if lengths.is_some() && first >= DERIVED {

@@ -1,4 +1,4 @@
-//! `Gather` and `OneHot`: tokens that are looked up, and elements that are taken out by constant indices.
+//! `Gather` and `OneHot`: tokens that are looked up, and elements that are taken by constant indices.
 
 use ndarray::ArrayD;
 
@@ -25,7 +25,7 @@ pub(super) fn gather(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
             embedding(graph, table, &feed, axis).map(|value| vec![value])
         }
         (from, Value::Sorted(order)) => order::taken(graph, from, axis, &order).map(|value| vec![value]),
-        // Features of an input that may not stand side by side.
+        // Features of an input, which need not be contiguous.
         (from @ Value::Input(_), Value::Numbers(indices))
             if indices.ndim() == 1 && axis + 1 == from.sizes()?.len() && graph.flows(&from) =>
         {
@@ -37,7 +37,7 @@ pub(super) fn gather(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     }
 }
 
-/// A table whose rows the tokens of an input choose.
+/// Looks up the rows of a table by the tokens of an input.
 fn embedding(graph: &mut Graph, table: Constant, feed: &Feed, axis: usize) -> Result<Value> {
     let &[num_embeddings, embedding_dim] = table.dims() else {
         return Err(misfit(format!("expected a table of two axes, got {:?}", table.dims())));
@@ -50,7 +50,7 @@ fn embedding(graph: &mut Graph, table: Constant, feed: &Feed, axis: usize) -> Re
     looked_up(graph, feed, kind, embedding_dim, tensors)
 }
 
-/// What a layer that takes tokens makes of the input.
+/// Applies a layer that takes tokens to the input.
 fn looked_up(
     graph: &mut Graph,
     feed: &Feed,
@@ -58,7 +58,7 @@ fn looked_up(
     features: usize,
     tensors: Vec<(String, Constant)>,
 ) -> Result<Value> {
-    // What is looked up for some of the steps is what all of them give, and then some of it.
+    // To look up only some of the steps, looks up all of them and slices the result.
     let mut parts = feed.axes.iter().enumerate().filter(|(_, axis)| !axis.whole).map(|(place, _)| place);
     if let (Some(place), false) = (parts.next(), feed.axes.is_empty()) {
         if parts.next().is_some() || feed.axes[place].size.is(1) {
@@ -78,7 +78,7 @@ fn looked_up(
     Ok(Value::Data(Data { content: ndarray::arr0(cell).into_dyn(), axes }))
 }
 
-/// Whether tokens are negative.
+/// Reads whether tokens are negative.
 pub(super) fn less(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (x, bound) = (graph.input(node, 0)?, graph.input(node, 1)?);
     let zero = match &bound {
@@ -101,7 +101,7 @@ pub(super) fn not(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     }
 }
 
-/// `op` of tokens and what comes of them, where that is a step on the way to counting negative ones from the end.
+/// Returns `op` of tokens and functions of them, if it is part of counting negative ones from the end.
 pub(super) fn arithmetic(op: &str, a: &Value, b: &Value) -> Option<Value> {
     use Form::{Kept, Negative, NotNegative, Plus, Shifted, Wrapped};
     let one = |a: &Value, b: &Value| {
@@ -123,7 +123,7 @@ pub(super) fn arithmetic(op: &str, a: &Value, b: &Value) -> Option<Value> {
     one(a, b).or_else(|| one(b, a))
 }
 
-/// `x + n` where tokens are negative, else `x`: tokens whose negative ones are counted from the end.
+/// Returns `x + n` for negative tokens, else `x`: negative tokens are counted from the end.
 pub(super) fn wrapped(condition: &Value, yes: &Value, no: &Value) -> Option<Value> {
     match (condition, yes, no) {
         (
@@ -137,13 +137,13 @@ pub(super) fn wrapped(condition: &Value, yes: &Value, no: &Value) -> Option<Valu
     }
 }
 
-/// The elements `indices` of `axis`.
+/// Takes the elements `indices` of `axis`.
 fn taken(graph: &mut Graph, from: Value, axis: usize, indices: &ArrayD<Size>) -> Result<Value> {
     let size = from.size(axis)?;
     match (indices.ndim(), indices.first()) {
         (0, Some(index)) => {
             let mut one = graph.cut(from, axis, one_of(&size, index)?)?;
-            // A part of an input whose axis goes.
+            // A part of an input whose axis is dropped.
             if !size.is(1) && graph.flows(&one) {
                 one = Value::Data(graph.data(one, None)?);
             }
@@ -167,13 +167,14 @@ fn taken(graph: &mut Graph, from: Value, axis: usize, indices: &ArrayD<Size>) ->
     }
 }
 
-/// The element `index`: all of an axis of length 1.
+/// Takes the element `index`: all of an axis of length 1.
 fn one_of(size: &Size, index: &Size) -> Result<Cut> {
     let cut = Cut::one(size, index)?;
     Ok(if size.is(1) { Cut::All } else { cut })
 }
 
-/// Tokens, an axis of length 1 behind them, that are compared with 0, 1, 2, …: what torch.onnx makes of `one_hot`.
+/// Reads tokens, with an axis of length 1 after them, that are
+/// compared with 0, 1, 2, …: torch.onnx writes `one_hot` so.
 pub(super) fn unit_vectors(graph: &mut Graph, a: &Value, b: &Value) -> Result<Option<Value>> {
     let ((Value::Input(feed), Value::Numbers(classes)) | (Value::Numbers(classes), Value::Input(feed))) = (a, b) else {
         return Ok(None);

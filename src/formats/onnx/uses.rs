@@ -1,12 +1,12 @@
-//! What the nodes of a graph take its inputs for, before any is evaluated.
+//! How the nodes of a graph use its inputs, before any node is evaluated.
 //!
-//! Knows names alone; knows no meaning of a value.
+//! Knows only names; knows no meaning of a value.
 
 use std::collections::{HashMap, HashSet};
 
 use super::proto;
 
-/// Operators that give elements of their first input, in other axes or some of them.
+/// Operators whose result is elements of their first input, with other axes or only some of them.
 const MOVES: [&str; 12] = [
     "Cast",
     "Expand",
@@ -21,14 +21,14 @@ const MOVES: [&str; 12] = [
     "Transpose",
     "Unsqueeze",
 ];
-/// Operators that look at the axes of a value alone.
+/// Operators that look only at the axes of a value.
 const MEASURES: [&str; 2] = ["Shape", "Size"];
 const RECURRENT: [&str; 3] = ["GRU", "LSTM", "RNN"];
-/// The first input of a recurrent operator that is an initial state, and the first behind those.
+/// The inputs of a recurrent operator that are initial states.
 const STATES: std::ops::Range<usize> = 5..7;
 
-/// The inputs of a graph of `nodes`, in their order, that both begin recurrent nodes and flow into others; and whether they
-/// are the sequence of a recurrent node.
+/// Returns the inputs of a graph of `nodes` that both begin recurrent nodes and flow
+/// into others. The value is whether an input is also the sequence of a recurrent node.
 pub(super) fn states_and_features(nodes: &[&proto::Node], inputs: &[String]) -> HashMap<String, bool> {
     let mut origins: HashMap<&str, &str> = inputs.iter().map(|name| (name.as_str(), name.as_str())).collect();
     let (mut states, mut features, mut sequences) = (HashSet::new(), HashSet::new(), HashSet::new());

@@ -1,6 +1,6 @@
-//! What the values of a graph mean: constants, numbers of a shape, inputs, and what flows through its layers.
+//! The meanings of a graph's values: constants, numbers of a shape, inputs, and data that flows through its layers.
 //!
-//! Knows no operator: `axes` changes values, the operators' files say when.
+//! Knows no operator: `axes` changes values, and the operators' files decide when.
 
 use ndarray::ArrayD;
 
@@ -10,32 +10,32 @@ use super::size::{Size, shape_text};
 /// The meaning of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// Real numbers of the file.
+    /// Real numbers from the file.
     Constant(Constant),
-    /// Whole numbers: of the file, or computed from shapes. Truths are 0 and 1.
+    /// Whole numbers: from the file, or computed from shapes. Booleans are 0 and 1.
     Numbers(ArrayD<Size>),
-    /// One number, again and again.
+    /// One number, repeated.
     Filled(Filled),
-    /// Real numbers of the file, again and again along some axes.
+    /// Real numbers from the file, repeated along some axes.
     Repeated(Repeated),
     /// An input of the graph.
     Input(Feed),
     /// A function of tokens.
     Tokens(Tokens),
-    /// What comes of sorting the rows of the batch by their lengths.
+    /// A result of sorting the rows of the batch by their lengths.
     Sorted(Sorted),
-    /// 0, 1, 2, … up to a length that is a call's.
+    /// 0, 1, 2, … up to a length that depends on a call.
     Count(Size),
-    /// Whether two numbers are equal, which a call tells.
+    /// Whether two numbers are equal, which depends on a call.
     Equal(Size, Size),
-    /// What flows from the inputs through the layers.
+    /// Data that flows from the inputs through the layers.
     Data(Data),
-    /// Something of the file that is not read: an error where it is used.
+    /// Unsupported data from the file: an error if it is used.
     Unread(String),
 }
 
 impl Value {
-    /// What it is, in words.
+    /// Returns what it is, in words.
     pub(super) fn kind(&self) -> String {
         match self {
             Self::Constant(_) => "constants".into(),
@@ -70,14 +70,14 @@ pub(super) struct Filled {
     pub(super) shape: Vec<Size>,
 }
 
-/// Constants, repeated along the axes in which `shape` is longer: there the constant has length 1.
+/// Constants that are repeated along axes in which `shape` is longer. There the constant has length 1.
 #[derive(Clone, Debug)]
 pub(super) struct Repeated {
     pub(super) constant: Constant,
     pub(super) shape: Vec<Size>,
 }
 
-/// What a tensor is filled with.
+/// The element of a filled tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fill {
     Real(f32),
@@ -93,10 +93,10 @@ impl std::fmt::Display for Fill {
     }
 }
 
-/// An input of the graph, or a part of it, its axes in another order.
+/// An input of the graph, or a part of it, with its axes in any order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Feed {
-    /// Which input.
+    /// The index of the input.
     pub(super) input: usize,
     pub(super) axes: Vec<FeedAxis>,
 }
@@ -104,12 +104,12 @@ pub(super) struct Feed {
 /// An axis of (a part of) an input.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct FeedAxis {
-    /// Which axis of the input; `None`: one of length 1 that was put in.
+    /// The axis of the input; `None` for an inserted axis of length 1.
     pub(super) source: Option<usize>,
     pub(super) size: Size,
-    /// The first element of the input's axis that is there.
+    /// The first element of the input's axis that is included.
     pub(super) start: usize,
-    /// Whether all of the input's axis is there.
+    /// Whether all of the input's axis is included.
     pub(super) whole: bool,
     /// The input of lengths by which its rows are sorted.
     pub(super) sorted: Option<usize>,
@@ -121,7 +121,7 @@ impl FeedAxis {
     }
 }
 
-/// What `TopK` makes of the lengths of the rows, and what comes of it.
+/// The results of `TopK` of the rows' lengths, and values computed from them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sorted {
     /// The input that holds the lengths.
@@ -131,18 +131,18 @@ pub(super) struct Sorted {
     pub(super) rows: Size,
 }
 
-/// What is told of the order of the rows.
+/// What is known of the order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// The lengths, in that order.
     Lengths,
-    /// Which row stands at each place.
+    /// The row at each place.
     Rows,
-    /// At which place each row stands.
+    /// The place of each row.
     Back,
 }
 
-/// What exporters make of tokens `x` to count negative ones from the end.
+/// Tokens `x`, in the steps by which exporters count negative ones from the end.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tokens {
     pub(super) feed: Feed,
@@ -158,18 +158,18 @@ pub(super) enum Form {
     Negative,
     /// Whether `x >= 0`.
     NotNegative,
-    /// `x` where it is not negative, else 0.
+    /// `x` if it is not negative, else 0.
     Kept,
-    /// `x + n` where `x` is negative, else 0.
+    /// `x + n` if `x` is negative, else 0.
     Shifted(i64),
-    /// `x`, and `x + n` where it is negative.
+    /// `x`, or `x + n` if it is negative.
     Wrapped(i64),
 }
 
-/// What flows from the inputs: parts of what links give, and how they are arranged.
+/// Data that flows from the inputs: parts of links' results, and how they are arranged.
 ///
-/// Each cell of `content` stands along [`Role::Features`], segment after segment. The dimensions of `content` are the
-/// axes of [`Role::Parts`], in their order among `axes`.
+/// Each cell of `content` has its segments one after the other along [`Role::Features`]. The
+/// dimensions of `content` are the axes of [`Role::Parts`], in their order among `axes`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Data {
     pub(super) content: ArrayD<Vec<Segment>>,
@@ -185,47 +185,47 @@ pub(super) struct Axis {
     pub(super) sorted: Option<usize>,
 }
 
-/// What an axis of data is.
+/// The role of an axis of data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// An axis of an input: time or batch, as the first recurrent operator will tell.
+    /// An axis of an input: time or batch, as the first recurrent operator will show.
     Open(usize),
     Time,
     Batch,
-    /// Directions or layers, which stand apart.
+    /// Separate directions or layers.
     Parts,
     Features,
     /// An axis of length 1.
     One,
-    /// An axis along which all is the same.
+    /// An axis along which all elements are the same.
     Stretched,
-    /// Several axes in one, slowest first.
+    /// Several axes as one, slowest first.
     Joined(Vec<Axis>),
 }
 
-/// A part of the features that a link gives.
+/// Some of the features of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     /// The link.
     pub(super) link: usize,
-    /// At which steps.
+    /// The steps.
     pub(super) at: At,
     /// The first feature.
     pub(super) start: usize,
-    /// How many there are.
+    /// The number of features.
     pub(super) len: usize,
 }
 
-/// Which steps of what a link gives, or which final state.
+/// Which steps of a link's result, or which final state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
-    /// All there are.
+    /// All steps.
     All,
     /// The last step.
     Last,
     /// The first step.
     First,
-    /// What each direction computes last.
+    /// The output that each direction computes last.
     Output,
     /// The final hidden state.
     Hidden,
@@ -244,7 +244,7 @@ impl Axis {
 }
 
 impl Data {
-    /// The place of axis `axis` among the dimensions of the content.
+    /// Returns the index of axis `axis` among the dimensions of the content.
     pub(super) fn part(&self, axis: usize) -> usize {
         self.axes[..axis].iter().filter(|a| a.role == Role::Parts).count()
     }
@@ -253,12 +253,12 @@ impl Data {
         self.axes.iter().position(|axis| axis.role == *role)
     }
 
-    /// All features, cell after cell.
+    /// Returns all features, cell after cell.
     pub(super) fn flat(&self) -> Vec<Segment> {
         self.segments().cloned().collect()
     }
 
-    /// The same axes, filled with all features of `link`, cell after cell.
+    /// Fills the same axes with all features of `link`, cell after cell.
     pub(super) fn fill(&mut self, link: usize) {
         let mut start = 0;
         for cell in &mut self.content {
@@ -272,7 +272,7 @@ impl Data {
         self.content.iter().flatten()
     }
 
-    /// The axes in words: `[Time, Batch, Features 64]`.
+    /// Returns the axes in words: `[Time, Batch, Features 64]`.
     pub(super) fn axes_text(&self) -> String {
         format!("[{}]", self.axes.iter().map(Self::axis_text).collect::<Vec<_>>().join(", "))
     }

@@ -1,33 +1,33 @@
-//! What a link is: a layer, or what will be a part of one.
+//! The kinds of links: layers, and parts of layers.
 //!
 //! Knows layers; knows no other link.
 
 use crate::cell::Activation;
 use crate::model::{Join, LayerKind, Select, Slice, SliceSteps};
 
-/// What a link is.
+/// The kind of a link.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum What {
-    /// An input of the graph, as it comes.
+    /// An input of the graph, unchanged.
     Source(usize),
     Layer(LayerKind),
     /// The final cell state of a stack, as features.
     FinalCell,
-    /// Features without a time axis: the only step, where its input comes without one.
+    /// Features without a time axis: the only step, if its input has one step.
     Row,
-    /// An input, each feature times its `SCALE`, plus its `SHIFT`: a part of the layer that takes it.
+    /// An input with each feature times its `SCALE`, plus its `SHIFT`. The layer that takes it absorbs it.
     Scaled,
-    /// Last step first: a part of a layer that goes backwards.
+    /// Last step first. A layer that goes backwards absorbs it.
     Reversed,
-    /// `erf(x)`: a part of a Gelu.
+    /// `erf(x)`: part of a Gelu.
     Erf,
     /// `x · (1 + erf(x / √2))`: twice a Gelu.
     TwiceGelu,
-    /// The place of the largest feature: an output alone.
+    /// The index of the largest feature. Only an output can be this.
     Largest,
 }
 
-/// What a link without weights is.
+/// The kind of a link without weights.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Made {
     Activation(Activation),
@@ -44,7 +44,7 @@ pub(super) enum Made {
 }
 
 impl What {
-    /// What it is as a link without weights, if it can be that.
+    /// Returns it as a link without weights, if it can be one.
     pub(super) fn made(&self) -> Option<Made> {
         Some(match self {
             Self::Layer(LayerKind::Activation(activation)) => Made::Activation(*activation),
@@ -66,13 +66,13 @@ impl What {
         Self::Layer(LayerKind::Activation(activation))
     }
 
-    /// Whether what it gives has no steps, whatever it takes.
+    /// Whether its result never has steps, whatever its input is.
     pub(super) fn ends_steps(&self) -> bool {
         matches!(self, Self::FinalCell | Self::Row)
             || matches!(self, Self::Layer(LayerKind::Select(select)) if *select != Select::AllSteps)
     }
 
-    /// Whether what it gives has a time axis of its own.
+    /// Whether its result has a time axis of its own.
     pub(super) fn begins_steps(&self) -> bool {
         matches!(self, Self::Layer(LayerKind::SliceSteps(_) | LayerKind::Join(Join::ConcatSteps)))
     }

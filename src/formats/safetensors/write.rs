@@ -1,6 +1,6 @@
-//! Named tensors → the bytes of a `.safetensors` file, tensor by tensor, in the precision that each is to have.
+//! Named tensors → the bytes of a `.safetensors` file, tensor by tensor, each in its own precision.
 //!
-//! The way back from `safetensors.rs`. Knows names, shapes and elements; knows no model.
+//! Writes what `safetensors.rs` reads. Knows names, shapes and elements; knows no model.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{MODEL_KEY, scale_name};
 use crate::error::{Error, ErrorKind, Result};
-use crate::weights::{Precision, Replacement, Scale, Tensor, Tensors, narrowed};
+use crate::precision::Precision;
+use crate::weights::{Replacement, Scale, Tensor, Tensors, narrowed};
 
 /// The texts of the metadata, by key.
 pub(crate) type KeyedTexts<'a> = BTreeMap<&'a str, &'a str>;
@@ -21,30 +22,32 @@ pub(crate) type KeyedTexts<'a> = BTreeMap<&'a str, &'a str>;
 /// The precision of each tensor of a file, by its name.
 pub(crate) type PrecisionOf<'a> = dyn Fn(&str, &Tensor) -> Precision + 'a;
 
-/// The bytes of a file that holds `tensors` (those that were read) in `precision`, and `description`. As 8-bit integers go
-/// the tensors of two axes, with a scale for each row; the others stay 32-bit floats.
+/// Returns the bytes of a file with `tensors` in `precision`, and `description`.
+/// As 8-bit integers, only tensors of two axes are stored, with one scale for each
+/// row; the others stay 32-bit floats. Tensors of unsupported types are left out.
 ///
 /// # Errors
 ///
-/// Kind `Weights`, where a tensor's elements are not as many as its shape says, or one is too large for `precision`;
-/// and what reading the tensors gives.
+/// Returns an error of kind [`ErrorKind::Weights`] if a tensor has another number of elements than
+/// its shape, or one that is too large for `precision`. Returns any error of reading the tensors.
 pub fn to_bytes(tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     write_to(&mut bytes, tensors, &texts(description), &alike(precision))?;
     Ok(bytes)
 }
 
-/// Writes a file that holds `tensors` in `precision`, as [`to_bytes`] says, and `description`: tensor by tensor, so that no
-/// more than one is in memory. A file that was there is replaced when the new one is whole, and not before.
+/// Writes a file with `tensors` in `precision`, as [`to_bytes`] does, and `description`. At most one
+/// tensor is in memory at a time. An existing file is replaced only when the new one is complete.
 ///
 /// # Errors
 ///
-/// As [`to_bytes`], and kind `Io` where the file cannot be written.
-pub fn write(path: &Path, tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<()> {
-    write_each(path, tensors, &texts(description), &alike(precision))
+/// As [`to_bytes`]. Returns an error of kind [`ErrorKind::Io`] if the file cannot be written.
+pub fn write(path: impl AsRef<Path>, tensors: &Tensors, description: Option<&str>, precision: Precision) -> Result<()> {
+    write_each(path.as_ref(), tensors, &texts(description), &alike(precision))
 }
 
-/// The same with a precision for each tensor, and any texts. As integers can go tensors of at least one row and one column.
+/// Writes a file with a precision for each tensor, and any texts. Tensors
+/// with at least one row and one column can be stored as integers.
 pub(crate) fn write_each(
     path: &Path,
     tensors: &Tensors,
@@ -63,7 +66,7 @@ fn texts(description: Option<&str>) -> KeyedTexts<'_> {
     description.into_iter().map(|text| (MODEL_KEY, text)).collect()
 }
 
-/// `precision` of all tensors that can have it.
+/// Gives `precision` to all tensors that can have it.
 fn alike(precision: Precision) -> impl Fn(&str, &Tensor) -> Precision {
     move |_, tensor| match (precision, tensor.shape()) {
         (Precision::I8, [_, width]) if *width > 0 => Precision::I8,
@@ -79,7 +82,10 @@ fn write_to(to: &mut impl Write, tensors: &Tensors, texts: &KeyedTexts<'_>, prec
     for entry in &entries {
         let rows = entry.tensor.shape().first().copied().unwrap_or(1);
         let mut part = |_, elements: &[f32]| to.write_all(&entry.stored(elements)?).map_err(unwritable);
-        entry.tensor.read_rows(0..rows, &mut part).map_err(|e| e.at(format!("tensor {}", entry.of)))?;
+        entry
+            .tensor
+            .read_rows(0..rows, &mut part)
+            .map_err(|e| e.of_tensor(entry.of).at(format!("tensor {}", entry.of)))?;
     }
     Ok(())
 }
@@ -87,13 +93,13 @@ fn write_to(to: &mut impl Write, tensors: &Tensors, texts: &KeyedTexts<'_>, prec
 /// A tensor of the file.
 struct Entry<'a> {
     name: String,
-    /// The name of the tensor that it is, or is a part of.
+    /// The name of the tensor, or of the tensor whose scales it holds.
     of: &'a str,
     tensor: &'a Tensor,
     content: Content,
 }
 
-/// What a tensor of the file holds.
+/// The contents of a tensor of the file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
     Floats,
@@ -103,7 +109,7 @@ enum Content {
     Integers,
 }
 
-/// The tensors of the file in the order of their names, those of bytes last: all begin where they are aligned.
+/// Returns the tensors of the file in the order of their names, with those of bytes last: so all of them are aligned.
 fn entries<'a>(tensors: &'a Tensors, precision: &PrecisionOf<'_>) -> Vec<Entry<'a>> {
     let mut entries = Vec::new();
     for (of, tensor) in tensors.iter() {
@@ -121,7 +127,7 @@ fn entries<'a>(tensors: &'a Tensors, precision: &PrecisionOf<'_>) -> Vec<Entry<'
     entries
 }
 
-/// The header, padded so that the data is aligned.
+/// Returns the header, padded so that the data is aligned.
 fn header(entries: &[Entry<'_>], texts: &KeyedTexts<'_>) -> Result<Vec<u8>> {
     let unfit = |e: ::safetensors::SafeTensorError| Error::new(ErrorKind::Weights, format!("{e}")).because(e);
     let mut end = 0;
@@ -138,14 +144,14 @@ fn header(entries: &[Entry<'_>], texts: &KeyedTexts<'_>) -> Result<Vec<u8>> {
         (entry.name.clone(), TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (begin, end) })
     });
     let tensors: Vec<(String, TensorInfo)> = declared.collect();
-    // Checks what is declared; its own map of texts would come in another order each time.
+    // Only checks the declarations: the crate's own map of texts would have another order each time.
     Metadata::new(None, tensors.clone()).map_err(unfit)?;
     let mut header = serde_json::to_vec(&Declared { texts, tensors }).expect("plain data");
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok(header)
 }
 
-/// What a header says, in the order in which it stands there.
+/// The declarations in a header, in their order.
 struct Declared<'a> {
     texts: &'a KeyedTexts<'a>,
     tensors: Vec<(String, TensorInfo)>,
@@ -165,7 +171,7 @@ impl Serialize for Declared<'_> {
 }
 
 impl Entry<'_> {
-    /// The bytes of `elements`, which are whole rows, as the file has them.
+    /// Returns the bytes of `elements`, which are whole rows, as the file has them.
     fn stored<'a>(&self, elements: &'a [f32]) -> Result<Cow<'a, [u8]>> {
         let width: usize = self.tensor.shape().iter().skip(1).product();
         let rows = elements.chunks_exact(width.max(1));

@@ -1,8 +1,9 @@
-//! The parts of a product: what its weights and rows are loaded by, and what sums them.
+//! The parts of a product: those that load its weights and rows, and those that sum.
 
-use crate::kernel::{Loads, Matrix, Medium, Program, Storage, Tile};
+use crate::kernel::{Loads, Matrix, Medium, Program, Tile};
+use crate::precision::Precision;
 
-/// The sums of a product.
+/// The parts that compute the sums of a product.
 pub(super) fn sums(program: &Program, tile: Tile) -> [&'static str; 5] {
     [gates(program), of_panels(tile), multiply(program), rows(tile), "part/product.wgsl"]
 }
@@ -12,9 +13,9 @@ fn gates_of(program: &Program) -> u32 {
     program.product_gates() * program.tile().map_or(1, |tile| tile.wide)
 }
 
-/// What of a row the gates of a product multiply. The copy of a lone gate is a row like any other.
+/// The part that says what the gates of a product multiply. The copy of a single gate is a row like any other.
 fn multiply(program: &Program) -> &'static str {
-    match (gates_of(program), program.is_apart()) {
+    match (gates_of(program), program.is_per_gate()) {
         (2, true) => "multiply/each_2.wgsl",
         (3, true) => "multiply/each_3.wgsl",
         (4, true) => "multiply/each_4.wgsl",
@@ -26,25 +27,25 @@ fn multiply(program: &Program) -> &'static str {
     }
 }
 
-/// What a step multiplies: copies, or what the others of its kernel do.
-pub(super) fn taken(apart: bool, others: &'static str) -> &'static str {
-    if apart { "source/copies.wgsl" } else { others }
+/// The source of a step: copies, or what the other programs of its kernel multiply.
+pub(super) fn taken(per_gate: bool, others: &'static str) -> &'static str {
+    if per_gate { "source/copies.wgsl" } else { others }
 }
 
 pub(super) fn weight(matrix: Matrix) -> &'static str {
     match (matrix.medium, matrix.storage) {
-        (Medium::Texture, Storage::F32 | Storage::F16) => "part/weight_texture.wgsl",
-        (Medium::Texture, Storage::I8) => "part/weight_texture_i8.wgsl",
-        (Medium::Buffer, Storage::F32) => "part/weight_f32.wgsl",
-        (Medium::Buffer, Storage::F16) => "part/weight_f16.wgsl",
-        (Medium::Buffer, Storage::I8) => "part/weight_i8.wgsl",
+        (Medium::Texture, Precision::F32 | Precision::F16) => "part/weight_texture.wgsl",
+        (Medium::Texture, Precision::I8) => "part/weight_texture_i8.wgsl",
+        (Medium::Buffer, Precision::F32) => "part/weight_f32.wgsl",
+        (Medium::Buffer, Precision::F16) => "part/weight_f16.wgsl",
+        (Medium::Buffer, Precision::I8) => "part/weight_i8.wgsl",
     }
 }
 
 pub(super) fn panel(matrix: Matrix) -> &'static str {
     match matrix.storage {
-        Storage::F32 | Storage::F16 => "panel/floats.wgsl",
-        Storage::I8 => "panel/integers.wgsl",
+        Precision::F32 | Precision::F16 => "panel/floats.wgsl",
+        Precision::I8 => "panel/integers.wgsl",
     }
 }
 
@@ -68,12 +69,12 @@ fn gates(program: &Program) -> &'static str {
     }
 }
 
-/// Where the gates are that an invocation computes.
+/// The part that says where an invocation's gates are.
 fn of_panels(tile: Tile) -> &'static str {
     if tile.wide > 1 { "gates/of_panels.wgsl" } else { "gates/of_panel.wgsl" }
 }
 
-/// How the slices of a product meet.
+/// The part that adds up the slices of a product.
 pub(super) fn slices(tile: Tile) -> &'static str {
     if tile.slices == 1 { "reduce/none.wgsl" } else { "reduce/slices.wgsl" }
 }

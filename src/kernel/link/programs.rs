@@ -1,24 +1,25 @@
-//! Every program that ships: what tests prove.
+//! Every program that ships: the tests prove each of them.
 //!
-//! Knows what programs there are; knows no file.
+//! Knows which programs exist; knows no file.
 
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::kernel::{
-    CellBack, Combine, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Outer, Program, Project, RELU, RowLoss,
-    StateKind, Step, StepBack, StepProject, Storage, Tile, Training,
+    CellBack, Combine, Gemm, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Outer, Program, RELU, RowLoss, StateKind,
+    Step, StepBack, StepProject, Tile, Training,
 };
+use crate::precision::Precision;
 use crate::rule::{Method, Rule};
 
-/// Every program that can be chosen, with representative tiles, functions and variants: what tests prove.
+/// Returns every program that can be chosen, with representative tiles, functions and variants. Tests prove them.
 pub fn programs() -> Vec<Program> {
     let mut programs = Vec::new();
-    for storage in Storage::ALL {
+    for &storage in Precision::ALL {
         if storage == storage.of_tables() {
             programs.push(Program::Gather(storage));
         }
         let matrix = Matrix::buffer(storage);
         for tile in tiles() {
-            let product = Project {
+            let product = Gemm {
                 cell: None,
                 gates: 1,
                 after: 1,
@@ -26,64 +27,71 @@ pub fn programs() -> Vec<Program> {
                 matrix,
                 tile,
                 add: false,
-                apart: false,
+                per_gate: false,
             };
             for activation in [Activation::Linear, Activation::Sigmoid] {
-                programs.push(Program::Project(Project { activation, ..product }));
+                programs.push(Program::Gemm(Gemm { activation, ..product }));
             }
-            if storage != Storage::I8 {
-                let wide = Project { tile: Tile { wide: Tile::WIDE, ..tile }, ..product };
+            if storage != Precision::I8 {
+                let wide = Gemm { tile: Tile { wide: Tile::WIDE, ..tile }, ..product };
                 let functions = [Activation::Linear, Activation::Sigmoid];
-                programs.extend(functions.map(|activation| Program::Project(Project { activation, ..wide })));
-                programs.push(Program::Project(Project { add: true, ..wide }));
+                programs.extend(functions.map(|activation| Program::Gemm(Gemm { activation, ..wide })));
+                programs.push(Program::Gemm(Gemm { add: true, ..wide }));
             }
-            programs.extend([1, 2, 3, 4].map(|gates| Program::Project(Project { add: true, gates, ..product })));
+            programs.extend([1, 2, 3, 4].map(|gates| Program::Gemm(Gemm { add: true, gates, ..product })));
             for cell in Cell::ALL {
                 let gates = u32::try_from(cell.gates()).expect("a cell has at most four gates");
-                programs.push(Program::Project(Project { cell: Some(cell), gates, ..product }));
+                programs.push(Program::Gemm(Gemm { cell: Some(cell), gates, ..product }));
             }
             programs.extend(step_programs(matrix, tile));
-            if tile.loads == Loads::Lane && storage == Storage::F32 {
+            if tile.loads == Loads::Lane && storage == Precision::F32 {
                 let flags = [false, true].into_iter().flat_map(|add| [1, 2, 3, 4].map(|gates| (gates, add)));
                 programs
-                    .extend(flags.map(|(gates, add)| Program::Project(Project { apart: true, add, gates, ..product })));
+                    .extend(flags.map(|(gates, add)| Program::Gemm(Gemm { per_gate: true, add, gates, ..product })));
                 if tile.rows == 1 {
-                    programs.extend(apart_programs(matrix, tile));
+                    programs.extend(per_gate_programs(matrix, tile));
                 }
             }
             if tile.loads == Loads::Lane {
                 programs.extend(step_programs(matrix, Tile { slices: 4, ..tile }));
-                programs.extend(diagonals(matrix, Tile { slices: 4, ..tile }).map(Program::Diagonal));
+                programs.extend(wavefronts(matrix, Tile { slices: 4, ..tile }).map(Program::Wavefront));
                 programs.extend(scans(matrix, tile).into_iter().map(Program::Scan));
-                if matrix == Matrix::buffer(Storage::F32) {
+                if matrix == Matrix::buffer(Precision::F32) {
                     let keeping = scans(matrix, tile).into_iter().map(|scan| Step { keeps: true, ..scan });
                     programs.extend(keeping.map(Program::Scan));
                 }
-                if storage == Storage::F32 && tile.rows < 4 {
+                if storage == Precision::F32 && tile.rows < 4 {
                     programs.extend(shared(tile).map(Program::Persistent));
                 }
             }
         }
     }
-    // What a panel is made of meets peepholes, and neither masks nor functions; and rows do not meet what a texture holds.
+    // The format of a panel matters to peepholes, but not to
+    // masks or functions: integers meet only what they matter to.
     programs.retain(|p| {
         let peepholes = p.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal);
         let is_simple = p.mask() == Mask::All && p.activation() == Activation::Linear;
-        p.storage() != Some(Storage::I8) || is_simple && (p.is_plain() || peepholes)
+        p.storage() != Some(Precision::I8) || is_simple && (p.is_plain() || peepholes)
     });
-    // Of a texture a program cannot tell which floats it holds.
+    // A program cannot tell which floats a texture holds, and the rows of a tile do not matter to what a texture holds.
     let of_texture = |p: &Program| {
         let (Matrix { storage, .. }, tile) = p.matrix().zip(p.tile())?;
         let is_there = match storage {
-            Storage::F32 => true,
-            Storage::F16 => false,
-            Storage::I8 => tile.rows == 1 || tile.loads == Loads::Subgroup,
+            Precision::F32 => true,
+            Precision::F16 => false,
+            Precision::I8 => tile.rows == 1 || tile.loads == Loads::Subgroup,
         };
         is_there.then(|| p.with_matrix(Matrix { storage, medium: Medium::Texture }))
     };
     let textures: Vec<_> = programs.iter().filter_map(of_texture).collect();
     programs.extend(textures);
-    programs.extend([Program::OneHot, Program::Pick, Program::Blank, Program::Clear, Program::Sample]);
+    programs.extend([
+        Program::OneHot,
+        Program::FinalState,
+        Program::MaskOutputs,
+        Program::ResetMailbox,
+        Program::Sample,
+    ]);
     programs.extend([Combine::Sum, Combine::Average, Combine::Product].map(Program::Merge));
     programs.extend(joins().map(Program::Join));
     programs.extend(Activation::ALL.map(Program::of_activation));
@@ -95,10 +103,10 @@ pub fn programs() -> Vec<Program> {
     programs
 }
 
-/// Where matrices may be.
+/// What can hold a matrix.
 const MEDIA: [Medium; 2] = [Medium::Buffer, Medium::Texture];
 
-/// Those of training.
+/// The programs of training.
 fn training_programs() -> Vec<Training> {
     let mut programs = vec![Training::MaximumBack, Training::Drop, Training::Zero, Training::ToTexture];
     let flags = || {
@@ -108,15 +116,15 @@ fn training_programs() -> Vec<Training> {
         for (loads, medium) in
             [Loads::Lane, Loads::Subgroup].into_iter().flat_map(|loads| MEDIA.map(|medium| (loads, medium)))
         {
-            // Where gates have rows of their own, no lanes load them together.
-            let is_there = |&(apart, ..): &(bool, u32, u32)| !apart || loads == Loads::Lane;
-            let of = |(apart, gates, after)| Training::Outer(Outer { gates, after, first, apart, loads, medium });
+            // If gates have rows of their own, no lanes load them together.
+            let is_there = |&(per_gate, ..): &(bool, u32, u32)| !per_gate || loads == Loads::Lane;
+            let of = |(per_gate, gates, after)| Training::Outer(Outer { gates, after, first, per_gate, loads, medium });
             programs.extend(flags().filter(is_there).map(of));
         }
         programs.extend([1, 2, 3, 4].map(|gates| Training::SpreadBack { gates, first }));
         programs.extend([Training::SumSteps { first }, Training::Scatter { first }]);
     }
-    programs.extend(flags().map(|(apart, gates, after)| Training::Transpose { gates, after, apart }));
+    programs.extend(flags().map(|(per_gate, gates, after)| Training::Transpose { gates, after, per_gate }));
     programs.extend([1, 2, 3, 4].map(|gates| Training::Spread { gates }));
     programs.extend([false, true].map(|log| Training::SoftmaxBack { log }));
     programs.extend(row_losses().into_iter().map(Training::Loss));
@@ -127,7 +135,7 @@ fn training_programs() -> Vec<Training> {
     programs
 }
 
-/// Every way to make new weights.
+/// Every rule that makes new weights.
 fn rules() -> impl Iterator<Item = Rule> {
     let plain = [Method::Gradient, Method::RmsProp { centered: false }, Method::RmsProp { centered: true }];
     let pushed = plain.into_iter().flat_map(|method| [(method, false), (method, true)]);
@@ -136,7 +144,7 @@ fn rules() -> impl Iterator<Item = Rule> {
     pushed.chain(adam).flat_map(of)
 }
 
-/// Every loss, with and without what it may have.
+/// Every loss, with and without its options.
 fn row_losses() -> Vec<RowLoss> {
     let some = [0.0, 0.1].map(Constant::new);
     let mut losses = vec![RowLoss::Squared, RowLoss::Absolute, RowLoss::SumOfSquares];
@@ -148,16 +156,16 @@ fn row_losses() -> Vec<RowLoss> {
     losses
 }
 
-/// The way back through every step, by plain and general cells.
+/// The backward passes of every step, by plain and general cells.
 fn steps_back() -> Vec<Training> {
     let masks = [Mask::All, Mask::Live];
     let mut back: Vec<_> = masks.map(Training::StateBack).to_vec();
     let cut = tiles().flat_map(|tile| [tile, Tile { slices: 4, ..tile }, Tile { wide: Tile::WIDE, ..tile }]);
     for (tile, medium) in cut.flat_map(|tile| MEDIA.map(|medium| (tile, medium))) {
-        let matrix = Matrix { storage: Storage::F32, medium };
+        let matrix = Matrix { storage: Precision::F32, medium };
         for Step { cell, variant, states, mask, matrix, tile, .. } in steps(matrix, tile) {
             back.push(match states {
-                StateKind::Hidden | StateKind::Memory => {
+                StateKind::Hidden | StateKind::Cell => {
                     Training::StepBack(StepBack { cell, variant, mask, matrix, tile })
                 }
                 StateKind::Projected if tile == Tile::NONE && medium == Medium::Buffer => {
@@ -168,7 +176,7 @@ fn steps_back() -> Vec<Training> {
         }
     }
     for (tile, medium) in tiles().flat_map(|tile| MEDIA.map(|medium| (tile, medium))) {
-        let matrix = Matrix { storage: Storage::F32, medium };
+        let matrix = Matrix { storage: Precision::F32, medium };
         let scans = if tile.loads == Loads::Lane { scans(matrix, tile) } else { Vec::new() };
         let of = |Step { cell, variant, mask, tile, .. }| StepBack { cell, variant, mask, matrix, tile };
         back.extend(scans.into_iter().map(of).map(Training::ScanBack));
@@ -187,21 +195,21 @@ fn joins() -> impl Iterator<Item = Join> {
     JoinOp::ALL.into_iter().flat_map(of)
 }
 
-/// Every tile that is a part.
+/// Every tile that has a part.
 fn tiles() -> impl Iterator<Item = Tile> {
     let of = |loads: Loads| loads.rows().iter().map(move |&rows| Tile { rows, loads, ..Tile::NONE });
     [Loads::Lane, Loads::Subgroup].into_iter().flat_map(of)
 }
 
-/// The programs of a step: those of general cells with one tile of rows alone, which is no part of them.
+/// The programs of a step. General cells appear with only one number of rows: none of their parts depends on it.
 fn step_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
     let mut programs: Vec<_> = steps(matrix, tile).into_iter().map(Program::Step).collect();
-    // Training has no other numbers than floats.
-    if matrix == Matrix::buffer(Storage::F32) {
+    // Training has no numbers but floats.
+    if matrix == Matrix::buffer(Precision::F32) {
         programs.extend(steps(matrix, tile).into_iter().map(|step| Program::Step(Step { keeps: true, ..step })));
     }
     for variant in variants(Cell::Gru(Reset::Before), tile) {
-        let half = Half { variant, apart: false, matrix, tile };
+        let half = Half { variant, per_gate: false, matrix, tile };
         programs.extend([Mask::All, Mask::Live].map(|mask| Program::StepNew(half, mask)));
         programs.push(Program::StepReset(half));
     }
@@ -209,36 +217,36 @@ fn step_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
     programs
 }
 
-/// The steps whose gates multiply copies of the state, which training alone has.
-fn apart_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
+/// The steps whose gates multiply copies of the state. Only training has them.
+fn per_gate_programs(matrix: Matrix, tile: Tile) -> Vec<Program> {
     let mut programs = step_programs(matrix, tile);
     programs.retain_mut(|program| {
-        let (Program::Step(Step { apart, .. })
-        | Program::StepReset(Half { apart, .. })
-        | Program::StepNew(Half { apart, .. }, _)) = program
+        let (Program::Step(Step { per_gate, .. })
+        | Program::StepReset(Half { per_gate, .. })
+        | Program::StepNew(Half { per_gate, .. }, _)) = program
         else {
             return false;
         };
-        *apart = true;
+        *per_gate = true;
         true
     });
     programs
 }
 
-/// The steps of the cells whose step is one product, likewise.
+/// The steps of the cells whose step is one product.
 fn steps(matrix: Matrix, tile: Tile) -> Vec<Step> {
     let mut steps = Vec::new();
     for cell in Cell::ALL {
         let states: &[StateKind] = match cell {
             Cell::Rnn | Cell::Gru(Reset::After) => &[StateKind::Hidden],
-            Cell::Lstm => &[StateKind::Memory, StateKind::Projected],
+            Cell::Lstm => &[StateKind::Cell, StateKind::Projected],
             Cell::Gru(Reset::Before) => &[],
         };
         for variant in variants(cell, tile) {
             for (mask, &states) in
                 [Mask::All, Mask::Live].into_iter().flat_map(|mask| states.iter().map(move |s| (mask, s)))
             {
-                steps.push(Step { cell, variant, states, mask, keeps: false, apart: false, matrix, tile });
+                steps.push(Step { cell, variant, states, mask, keeps: false, per_gate: false, matrix, tile });
             }
         }
     }
@@ -254,8 +262,8 @@ fn variants(cell: Cell, tile: Tile) -> Vec<Variant> {
     variants
 }
 
-/// The steps of the layers of a run, likewise.
-fn diagonals(matrix: Matrix, tile: Tile) -> impl Iterator<Item = Step> {
+/// The steps of the layers of a wavefront.
+fn wavefronts(matrix: Matrix, tile: Tile) -> impl Iterator<Item = Step> {
     unprojected(matrix, tile).filter(|step| step.variant.peepholes == Peepholes::None)
 }
 
@@ -264,8 +272,8 @@ fn unprojected(matrix: Matrix, tile: Tile) -> impl Iterator<Item = Step> {
     steps(matrix, tile).into_iter().filter(|step| step.states != StateKind::Projected)
 }
 
-/// The steps of a scan: of one row with weights that are loaded, of more with some that are held, and of each cell alone
-/// with each number that can be held.
+/// The steps of a scan. They have one row with loaded weights, or more rows
+/// with some held weights. Each plain cell has each number of held rows.
 fn scans(matrix: Matrix, tile: Tile) -> Vec<Step> {
     if tile.rows > 1 {
         return unprojected(matrix, Tile { slices: 4, held: 8, ..tile }).collect();
@@ -276,10 +284,10 @@ fn scans(matrix: Matrix, tile: Tile) -> Vec<Step> {
     unprojected(matrix, tile).chain(of_held).collect()
 }
 
-/// The steps of workgroups that share a layer: those of a scan, whose parts they are linked from besides their own, with
-/// one number of rows that are held.
+/// The steps of workgroups that share a layer: those of a scan, with one number of
+/// held rows. They are linked from the parts of a scan and from some of their own.
 fn shared(tile: Tile) -> impl Iterator<Item = Step> {
-    let scans = scans(Matrix::buffer(Storage::F32), tile).into_iter().filter(|scan| matches!(scan.tile.held, 0 | 8));
+    let scans = scans(Matrix::buffer(Precision::F32), tile).into_iter().filter(|scan| matches!(scan.tile.held, 0 | 8));
     scans.map(|scan| Step { tile: Tile { layer: 3, ..scan.tile }, ..scan })
 }
 
@@ -290,7 +298,7 @@ fn plain_variants(cell: Cell) -> Vec<Variant> {
     if cell == Cell::Rnn { vec![plain, relu] } else { vec![plain] }
 }
 
-/// Two variants of each cell that are linked from the general parts: other functions, and all that there is besides.
+/// Two variants of each cell that are linked from the general parts: other functions, and all options at once.
 fn general_variants(cell: Cell) -> Vec<Variant> {
     let plain = Variant::plain(cell);
     let first = |f| Variant { functions: Functions { f, ..plain.functions }, ..plain };

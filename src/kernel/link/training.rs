@@ -1,6 +1,7 @@
 //! The parts of the programs of training.
 //!
-//! Knows which files make up a way back, a loss and an update; what they share with programs that go forward is linked as there.
+//! Knows which files make up a backward pass, a loss and an update. What
+//! they share with the programs of a forward pass is linked as there.
 
 use super::product::{hold, panel, slices, sums, weight};
 use super::{FUNCTIONS, live};
@@ -8,7 +9,7 @@ use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 use crate::kernel::{Loads, Mask, Medium, Outer, Program, RowLoss, StepBack, Training};
 use crate::rule::{Method, Rule};
 
-/// The parts of a training program but its kernel.
+/// The parts of a training program, without its kernel.
 pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> {
     match training {
         Training::StepBack(back) => step_parts(program, back, &[]),
@@ -71,9 +72,9 @@ pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> 
     }
 }
 
-/// The parts of a step back, or of many, which are linked with `more` of them.
+/// The parts of the backward pass of one step or of many, linked with `more`.
 fn step_parts(program: &Program, back: StepBack, more: &[&'static str]) -> Vec<&'static str> {
-    // The cell comes before an array that has its size by a constant of it: naga 30 wants it so.
+    // The cell comes before an array whose size depends on a constant of it: naga 30 requires it.
     let mut parts = vec![weight(back.matrix), panel(back.matrix), "part/place.wgsl"];
     parts.extend(curve_parts(program, back.cell, back.variant));
     parts.extend(["back/place.wgsl", live(back.mask), peephole_back(back.variant)]);
@@ -83,13 +84,13 @@ fn step_parts(program: &Program, back: StepBack, more: &[&'static str]) -> Vec<&
     parts.extend(more);
     parts.extend(match back.cell {
         Cell::Rnn => ["back/deltas.wgsl", "back/no_states.wgsl"],
-        Cell::Lstm => ["back/deltas.wgsl", "back/memory.wgsl"],
+        Cell::Lstm => ["back/deltas.wgsl", "back/cell_state.wgsl"],
         Cell::Gru(_) => ["back/deltas_gru.wgsl", "back/hidden.wgsl"],
     });
     parts
 }
 
-/// The equations of an update: which way weights go, and how they are moved.
+/// The equations of an update: the direction of each weight's change, and how far it moves.
 fn rule_parts(rule: Rule) -> Vec<&'static str> {
     let (way, moments) = match rule.method {
         Method::Gradient => ("update/gradient.wgsl", 0),
@@ -136,7 +137,7 @@ fn curve_parts(program: &Program, cell: Cell, variant: Variant) -> Vec<&'static 
     [&FUNCTIONS[..], &shared, &letters[..count], &curves[..count]].concat()
 }
 
-/// The equations of a cell's way back.
+/// The equations of a cell's backward pass.
 fn cell_back(program: &Program, cell: Cell) -> &'static str {
     match cell {
         Cell::Rnn => "back/rnn.wgsl",

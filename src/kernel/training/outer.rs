@@ -1,26 +1,27 @@
-//! The product that the gradient of a matrix is, and how it is cut.
+//! The product that gives the gradient of a matrix, and how it is cut.
 
 use crate::kernel::{Loads, Medium};
 
-/// Products of each element of a row with each of another, summed over rows.
+/// Products of each element of one row with each element of another, summed over rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Outer {
     /// G.
     pub gates: u32,
-    /// Rows of a panel of the target after those of the depth: the bias, and peepholes, which it leaves alone.
+    /// Rows of a panel of the target after those of the depth:
+    /// the bias, then peepholes, which the product leaves alone.
     pub after: u32,
-    /// Whether it is the first dispatch of its target: then it takes that for zeros.
+    /// Whether it is the first dispatch of its target: it then takes the target for zeros.
     pub first: bool,
-    /// Whether each gate takes rows of the source of its own: a row is laid out as one of gates.
-    pub apart: bool,
+    /// Whether each gate takes its own row of the source, laid out as rows of gates are.
+    pub per_gate: bool,
     /// Who loads rows of the source. A linked part.
     pub loads: Loads,
-    /// What holds source and δ: both alike.
+    /// What holds both the source and δ.
     pub medium: Medium,
 }
 
 impl Outer {
-    /// Rows of the target that a workgroup computes.
+    /// Returns the rows of the target that a workgroup computes.
     pub fn rows(self) -> u32 {
         match self.loads {
             Loads::Lane => 16,
@@ -28,7 +29,7 @@ impl Outer {
         }
     }
 
-    /// Columns of the target that a workgroup computes.
+    /// Returns the columns of the target that a workgroup computes.
     pub fn columns(self) -> u32 {
         match self.loads {
             Loads::Lane => 64,
@@ -36,7 +37,7 @@ impl Outer {
         }
     }
 
-    /// Invocations of a workgroup: each has four columns of four rows, or of all.
+    /// Returns the invocations of a workgroup. Each has four columns, of four rows or of all.
     pub fn invocations(self) -> u32 {
         match self.loads {
             Loads::Lane => self.rows() / 4 * (self.columns() / 4),
@@ -44,7 +45,7 @@ impl Outer {
         }
     }
 
-    /// Workgroups for a matrix of `depth` rows and `units` columns: the bias has some of its own.
+    /// Returns the workgroups for a matrix of `depth` rows and `units` columns. The bias has some of its own.
     pub fn grid(self, depth: u32, units: u32) -> [u32; 2] {
         [depth.div_ceil(self.rows()) + 1, units.div_ceil(self.columns())]
     }

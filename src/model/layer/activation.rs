@@ -1,4 +1,4 @@
-//! The layer `activation`: a function of features. The functions themselves are those of cells.
+//! The layer `activation`: a function of features. It has the same functions as cells.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::cell::Activation;
 use crate::error::Result;
 use crate::model::flow::{Flow, unfit};
 
-/// The key of its description, beside `type` and `weights`: the function.
+/// The key of its description besides `type` and `weights`: the function.
 pub(crate) const ACTIVATION: &str = "activation";
 
 impl Kind for Activation {
@@ -30,7 +30,7 @@ impl Kind for Activation {
         write!(f, "{self}")
     }
 
-    fn summary(&self) -> String {
-        format!("Activation, {self}")
+    fn class(&self) -> &'static str {
+        "Activation"
     }
 }

@@ -1,4 +1,4 @@
-//! The layer `dropout`: what training drops at random, the identity at inference.
+//! The layer `dropout`: drops values at random in training, and is the identity at inference.
 
 use std::fmt;
 
@@ -7,38 +7,47 @@ use crate::cell::Constant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Flow, unfit};
 
-/// Dropout: training drops a share of what the layer takes, at random, and divides the rest by what is left of 1, so that the
-/// mean stays (Srivastava et al. 2014; the scale as in PyTorch and Keras). It changes no number at inference.
+/// Dropout: training drops a share `rate` of the input at random, and divides the rest by `1 − rate`. The mean
+/// stays the same (Srivastava et al. 2014; the scale as in PyTorch and Keras). It changes no number at inference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dropout {
     /// The share that training drops, 0 to 1.
     pub rate: Constant,
-    /// What it drops.
-    pub drops: Drops,
+    /// The units that it drops.
+    pub drops: DropoutUnit,
 }
 
-/// What dropout drops.
+/// The unit that dropout drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Drops {
+#[non_exhaustive]
+pub enum DropoutUnit {
     /// Single elements.
     #[default]
     Elements,
-    /// A feature at every step of a sequence (Keras' `SpatialDropout1D`).
+    /// Whole features, each at every step of a sequence (Keras' `SpatialDropout1D`).
     Features,
 }
 
-impl Drops {
-    /// The word of each in a description.
+impl DropoutUnit {
+    /// The word for each in a description.
     pub(crate) const WORDS: [(&str, Self); 2] = [("elements", Self::Elements), ("features", Self::Features)];
 }
 
 impl Dropout {
-    /// The keys of its description, beside `type` and `weights`.
+    /// The keys of its description besides `type` and `weights`.
     pub(crate) const KEYS: [&'static str; 2] = ["p", "drops"];
 
-    /// Drops single elements at `rate`.
+    /// Creates a layer that drops single elements at `rate`.
     pub fn new(rate: f32) -> Self {
-        Self { rate: rate.into(), drops: Drops::Elements }
+        Self { rate: rate.into(), drops: DropoutUnit::Elements }
+    }
+
+    /// Sets that whole features are dropped, each at every step of a sequence (Keras' `SpatialDropout1D`).
+    #[must_use]
+    pub fn features(mut self) -> Self {
+        self.drops = DropoutUnit::Features;
+        self
     }
 }
 
@@ -62,15 +71,15 @@ impl Kind for Dropout {
         write!(f, "dropout({})", self.rate)
     }
 
-    fn summary(&self) -> String {
+    fn class(&self) -> &'static str {
         match self.drops {
-            Drops::Elements => format!("Dropout, {}", self.rate),
-            Drops::Features => format!("Dropout of features, {}", self.rate),
+            DropoutUnit::Elements => "Dropout",
+            DropoutUnit::Features => "SpatialDropout1D",
         }
     }
 }
 
-/// Whether `rate` is a share.
+/// Checks that `rate` is a share.
 pub(super) fn share(name: &str, rate: Constant) -> Result<()> {
     if (0.0..=1.0).contains(&rate.get()) {
         return Ok(());

@@ -9,27 +9,36 @@ use crate::model::flow::{Features, Flow, positive, vectors};
 
 /// A table of vectors: token `v` becomes row `v`. Tensor: `weight` `[num_embeddings, embedding_dim]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Embedding {
     /// V, the number of rows.
     pub num_embeddings: usize,
     /// The length of each row.
     pub embedding_dim: usize,
-    /// The token whose row got no gradient in training. Kept for round trips: it changes no number at inference.
+    /// The token whose row gets no gradient in training. It changes no number at inference.
     pub padding_idx: Option<usize>,
-    /// The token that stands where there is no step: 0 with Keras' `mask_zero`.
+    /// The token that marks padding: 0 with Keras' `mask_zero`.
     pub mask_token: Option<usize>,
 }
 
 impl Embedding {
-    /// The keys of its description, beside `type` and `weights`.
+    /// The keys of its description besides `type` and `weights`.
     pub(crate) const KEYS: [&'static str; 4] = ["num_embeddings", "embedding_dim", "padding_idx", "mask_token"];
 
-    /// A table of `num_embeddings` rows of `embedding_dim`.
+    /// Creates a table of `num_embeddings` rows of `embedding_dim`.
     pub fn new(num_embeddings: usize, embedding_dim: usize) -> Self {
         Self { num_embeddings, embedding_dim, padding_idx: None, mask_token: None }
     }
 
-    /// The same, with steps only where the token is another than `token` (Keras' `mask_zero` is 0).
+    /// Sets the token whose row begins as zeros and gets no gradient in training (PyTorch's `padding_idx`).
+    #[must_use]
+    pub fn padding_idx(mut self, token: usize) -> Self {
+        self.padding_idx = Some(token);
+        self
+    }
+
+    /// Sets the token that marks padding: there are steps only
+    /// where the token is not `token` (Keras' `mask_zero` is 0).
     #[must_use]
     pub fn mask_token(mut self, token: usize) -> Self {
         self.mask_token = Some(token);
@@ -67,10 +76,7 @@ impl Kind for Embedding {
         write!(f, "embedding({}→{})", self.num_embeddings, self.embedding_dim)
     }
 
-    fn summary(&self) -> String {
-        match self.mask_token {
-            Some(token) => format!("Embedding, token {token} masked"),
-            None => "Embedding".into(),
-        }
+    fn class(&self) -> &'static str {
+        "Embedding"
     }
 }

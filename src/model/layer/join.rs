@@ -1,4 +1,4 @@
-//! The layers that join values: concatenation of features, and sums, products and extremes of equal features.
+//! The layers that join values: concatenations, and sums, products and maxima of equal features.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use super::{Kind, word};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Features, Flow, unfit};
 
-/// What two or more values become. A value without a time axis meets every step of a sequence.
+/// How two or more values become one. A value without a time axis is combined with every step of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Join {
-    /// Their features side by side.
+    /// Concatenates their features.
     Concat,
-    /// Their sum.
+    /// Adds them.
     Add,
-    /// The first less the second, of exactly two.
+    /// Subtracts the second from the first; there must be two.
     Subtract,
-    /// Their product, element by element.
+    /// Multiplies them, element by element.
     Multiply,
-    /// Their mean.
+    /// Averages them.
     Average,
-    /// The largest of each element.
+    /// Takes the largest of each element.
     Maximum,
-    /// Their steps, one value after the other. A row is one step.
+    /// Concatenates their steps. A row is one step.
     ConcatSteps,
 }
 
 impl Join {
-    /// The word of each in a description.
+    /// The word for each in a description.
     pub(crate) const WORDS: [(&str, Self); 7] = [
         ("concat", Self::Concat),
         ("add", Self::Add),
@@ -70,7 +70,7 @@ impl Kind for Join {
             if let Some(other) = inputs.iter().find(|flow| flow.features().len() != first.len()) {
                 return wrong(format!("from: expected values of equal features, got {} and {other}", inputs[0]));
             }
-            // Features that stand in equal parts stay where they are.
+            // Features of equal parts keep their parts.
             if inputs.iter().all(|flow| flow.features() == first) { first } else { Features::one(first.len()) }
         };
         let has_time = *self == Self::ConcatSteps || inputs.iter().any(|flow| matches!(flow, Flow::Steps(_)));
@@ -81,15 +81,14 @@ impl Kind for Join {
         f.write_str(self.name())
     }
 
-    fn summary(&self) -> String {
+    fn class(&self) -> &'static str {
         match self {
-            Self::Concat => "Concatenate".into(),
-            Self::Add => "Add".into(),
-            Self::Subtract => "Subtract".into(),
-            Self::Multiply => "Multiply".into(),
-            Self::Average => "Average".into(),
-            Self::Maximum => "Maximum".into(),
-            Self::ConcatSteps => "ConcatSteps".into(),
+            Self::Concat | Self::ConcatSteps => "Concatenate",
+            Self::Add => "Add",
+            Self::Subtract => "Subtract",
+            Self::Multiply => "Multiply",
+            Self::Average => "Average",
+            Self::Maximum => "Maximum",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::model::flow::{Features, Flow, positive, unfit};
 
 /// `y = f(x·Wᵀ + b)` over the features. Tensors: `weight` `[out_features, in_features]`, `bias` `[out_features]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Linear {
     /// The features of the input.
     pub in_features: usize,
@@ -18,31 +19,37 @@ pub struct Linear {
     pub out_features: usize,
     /// Whether there is a bias: [`Bias::One`] or [`Bias::None`].
     pub bias: Bias,
-    /// What the product goes through.
+    /// The activation of the product.
     pub activation: Activation,
 }
 
 impl Linear {
-    /// The keys of its description, beside `type` and `weights`.
+    /// The keys of its description besides `type` and `weights`.
     pub(crate) const KEYS: [&'static str; 4] = ["in_features", "out_features", "bias", "activation"];
 
-    /// A product with a bias and no activation.
+    /// Creates a layer with a bias and no activation.
     pub fn new(in_features: usize, out_features: usize) -> Self {
         Self { in_features, out_features, bias: Bias::One, activation: Activation::Linear }
     }
 
-    /// The same with an activation.
+    /// Sets the activation.
     #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// The same without a bias.
+    /// Sets whether there is a bias.
     #[must_use]
-    pub fn no_bias(mut self) -> Self {
-        self.bias = Bias::None;
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = if bias { Bias::One } else { Bias::None };
         self
+    }
+
+    /// Removes the bias.
+    #[must_use]
+    pub fn no_bias(self) -> Self {
+        self.bias(false)
     }
 }
 
@@ -86,7 +93,7 @@ impl Kind for Linear {
         }
     }
 
-    fn summary(&self) -> String {
-        "Linear".into()
+    fn class(&self) -> &'static str {
+        "Dense"
     }
 }

@@ -1,4 +1,4 @@
-//! The layer `masking`: the input itself tells where there is no step.
+//! The layer `masking`: finds steps to mask in the input itself.
 
 use std::fmt;
 
@@ -7,21 +7,22 @@ use crate::cell::Constant;
 use crate::error::Result;
 use crate::model::flow::{Features, Flow, unfit};
 
-/// A step whose features all equal `value` is none: the first layer of a model, before anything changes them (Keras'
-/// `Masking`).
+/// Masks each step whose features all equal `value` (Keras' `Masking`).
+/// It must be the first layer, before anything changes the features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Masking {
     /// I, the features of the input.
     pub features: usize,
-    /// The value.
+    /// The value that marks padding.
     pub value: Constant,
 }
 
 impl Masking {
-    /// The keys of its description, beside `type` and `weights`.
+    /// The keys of its description besides `type` and `weights`.
     pub(crate) const KEYS: [&'static str; 2] = ["features", "value"];
 
-    /// No step where all of `features` features are `value`.
+    /// Creates a layer that masks each step at which all of `features` features are `value`.
     pub fn new(features: usize, value: f32) -> Self {
         Self { features, value: value.into() }
     }
@@ -47,7 +48,7 @@ impl Kind for Masking {
         write!(f, "masking({})", self.value)
     }
 
-    fn summary(&self) -> String {
-        format!("Masking, {}", self.value)
+    fn class(&self) -> &'static str {
+        "Masking"
     }
 }

@@ -1,7 +1,7 @@
-//! The layers of a model, each with the sizes it has in PyTorch: plain data, built by a chain of calls.
+//! The layers of a model, with the sizes that they have in PyTorch: plain data, built by chained calls.
 //!
-//! A file is a layer: its struct and builder, and as a [`Kind`] what it takes and gives, its parameters and its words. This
-//! file lists them. Knows cells and activations; holds no weights.
+//! Each layer has a file with its struct and builder. Its [`Kind`] there says what it takes and gives, its
+//! parameters and its words. This file lists all layers. Knows cells and activations; holds no weights.
 
 mod activation;
 mod dropout;
@@ -24,7 +24,7 @@ use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use activation::ACTIVATION;
-pub use dropout::{Dropout, Drops};
+pub use dropout::{Dropout, DropoutUnit};
 pub use embedding::Embedding;
 pub use join::Join;
 pub use linear::Linear;
@@ -32,7 +32,7 @@ pub use masking::Masking;
 pub use one_hot::OneHot;
 pub use param::Role;
 pub(crate) use param::{BIAS, Init, Law, Param, WEIGHT};
-pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Memory, Merge, Padding, Recurrent, Rnn};
+pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Merge, Padding, Recurrent, Rnn, StateLifetime};
 pub(crate) use recurrent::{INITIAL_CELL, INITIAL_HIDDEN, Part, Way, cell_tensor};
 pub use select::Select;
 pub use slice::Slice;
@@ -42,31 +42,46 @@ use param::count;
 
 /// A layer and the prefix of its tensors' names.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Layer {
     /// What the layer does.
     pub kind: LayerKind,
-    /// The prefix of its tensors: with `lstm.`, the first is `lstm.weight_ih_l0`.
-    pub weights: String,
-    /// What other layers and the outputs call it, where they name it.
+    /// The prefix of its tensors' names: with `lstm.`, the first is `lstm.weight_ih_l0`.
+    pub prefix: String,
+    /// The name by which other layers and the outputs take its results, if it has one.
     pub name: Option<String>,
-    /// The values that it takes: one, or those that a join takes.
+    /// The values that it takes: one, or several for a join.
     pub from: Vec<Value>,
-    /// The values that begin a stack: its hidden states, and an LSTM's cell states.
+    /// The values that a stack begins at: for its hidden states, and for an LSTM's cell states.
     pub initial: [Option<Value>; 2],
 }
 
-/// What the file of a layer says.
+impl Layer {
+    /// Creates a layer that has no name and takes nothing yet. The names of its tensors begin with `prefix`.
+    pub fn new(kind: impl Into<LayerKind>, prefix: impl Into<String>) -> Self {
+        Self { kind: kind.into(), prefix: prefix.into(), name: None, from: Vec::new(), initial: [None; 2] }
+    }
+
+    /// Sets the values that it takes.
+    #[must_use]
+    pub fn taking(mut self, values: impl Into<Vec<Value>>) -> Self {
+        self.from = values.into();
+        self
+    }
+}
+
+/// What each kind of layer defines in its file.
 trait Kind {
     /// The name of the layer, as descriptions write it.
     fn name(&self) -> &'static str;
 
-    /// What the layer takes as the first of a model; none, where it cannot be the first.
+    /// What the layer takes as the first of a model; `None` if it cannot be the first.
     fn takes(&self) -> Option<Flow>;
 
     /// What the layer gives for `input`.
     fn flow(&self, input: Flow) -> Result<Flow>;
 
-    /// What the layer gives for all that it takes: one value, where it is no join.
+    /// What the layer gives for all that it takes: one value, unless it is a join.
     fn flow_of_many(&self, inputs: &[Flow]) -> Result<Flow> {
         match inputs {
             [input] => self.flow(*input),
@@ -74,7 +89,7 @@ trait Kind {
         }
     }
 
-    /// Its table of parameters: cell by cell, then what the layer has besides.
+    /// Its table of parameters: cell by cell, then any others.
     ///
     /// Lazy: a description may claim more layers than memory could list, and the first missing tensor ends the search.
     fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
@@ -89,21 +104,28 @@ trait Kind {
     /// The layer in a few words: `lstm(64→256)×2`.
     fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
-    /// Its type in a summary, and what tells it from its siblings: `LSTM, 2 layers, bidirectional`.
-    fn summary(&self) -> String;
+    /// The Keras class that computes it.
+    fn class(&self) -> &'static str;
+
+    /// Its Keras class, and what no layer of that class has: `LSTM, 2 layers`.
+    fn summary(&self) -> String {
+        self.class().into()
+    }
 }
 
-/// The enum of all layers, their names in descriptions, its way to each one's [`Kind`], and what makes it of each.
+/// Defines the enum of all layers, their names in descriptions,
+/// the dispatch to each [`Kind`], and a conversion from each.
 macro_rules! layer_kinds {
     ($($(#[$doc:meta])* $layer:ident: $($name:literal)*,)*) => {
         /// What a layer does.
         #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
         pub enum LayerKind {
             $($(#[$doc])* $layer($layer),)*
         }
 
         impl LayerKind {
-            /// The names of all layers, as descriptions write them. A recurrent stack goes by that of its cell.
+            /// The names of all layers, as descriptions write them. A recurrent stack has the name of its cell.
             pub const NAMES: &[&str] = &[$($($name,)*)*];
 
             fn kind(&self) -> &dyn Kind {
@@ -126,7 +148,7 @@ layer_kinds! {
     Embedding: "embedding",
     /// Tokens to unit vectors.
     OneHot: "one_hot",
-    /// Where there is no step, told by the input itself.
+    /// Masks steps by the input itself.
     Masking: "masking",
     /// A stack of recurrent layers.
     Recurrent: "rnn" "lstm" "gru",
@@ -136,9 +158,9 @@ layer_kinds! {
     Linear: "linear",
     /// A nonlinearity.
     Activation: "activation",
-    /// What training drops at random. The identity at inference.
+    /// Drops values at random in training. The identity at inference.
     Dropout: "dropout",
-    /// Two values or more as one.
+    /// Joins two or more values into one.
     Join: "concat" "add" "subtract" "multiply" "average" "maximum" "concat_steps",
     /// Some of the features.
     Slice: "slice",
@@ -147,61 +169,66 @@ layer_kinds! {
 }
 
 impl LayerKind {
-    /// The name of the layer, as descriptions write it.
+    /// Returns the name of the layer, as descriptions write it.
     pub fn name(&self) -> &'static str {
         self.kind().name()
     }
 
-    /// The number of trainable parameters.
+    /// Returns the number of trainable parameters.
     pub fn parameters(&self) -> usize {
         self.kind().parameters()
     }
 
-    /// The table of its parameters, in the order in which weights hold them.
+    /// Returns the table of its parameters, in the order of the weights.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = Param> {
         self.kind().tensors()
     }
 
-    /// What the layer takes as the first of a model; none, where it cannot be the first.
+    /// Returns what the layer takes as the first of a model; `None` if it cannot be the first.
     pub(super) fn takes(&self) -> Option<Flow> {
         self.kind().takes()
     }
 
-    /// What the layer gives for `inputs`.
+    /// Returns what the layer gives for `inputs`.
     pub(super) fn flow(&self, inputs: &[Flow]) -> Result<Flow> {
         self.kind().flow_of_many(inputs)
     }
 
-    /// Whether the layer gives what it takes, as far as numbers go.
+    /// Whether the layer's output has the same numbers as its input.
     pub(crate) fn passes_on(&self) -> bool {
         matches!(self, Self::Select(Select::AllSteps) | Self::Dropout(_))
     }
 
-    /// The steps that the layer takes of each of its values, which have so many as `times` say, and none of a row: the first
-    /// one and how many. None of a layer that keeps the time axis of what it takes.
+    /// Returns the steps that the layer takes of each of its values: the first one, and how many. `times` has the
+    /// number of steps of each value; a row has none. Returns `None` if the layer keeps the time axis of its input.
     pub(crate) fn pieces(&self, times: &[Option<usize>]) -> Option<Vec<(usize, usize)>> {
         match self {
             Self::SliceSteps(slice) => Some(times.iter().map(|time| slice.range(time.unwrap_or(1))).collect()),
-            // A row is a step.
+            // A row counts as one step.
             Self::Join(Join::ConcatSteps) => Some(times.iter().map(|time| (0, time.unwrap_or(1))).collect()),
             _ => None,
         }
     }
 
-    /// Its type in a summary, and what tells it from its siblings: `LSTM, 2 layers, bidirectional`.
+    /// Returns the Keras class that computes it.
+    pub(crate) fn class(&self) -> &'static str {
+        self.kind().class()
+    }
+
+    /// Returns its Keras class, and what no layer of that class has: `LSTM, 2 layers`.
     pub(crate) fn summary(&self) -> String {
         self.kind().summary()
     }
 }
 
 impl fmt::Display for LayerKind {
-    /// The layer in a few words: `lstm(64→256)×2`, `linear(256→65) softmax`.
+    /// Writes the layer in a few words: `lstm(64→256)×2`, `linear(256→65) softmax`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind().short(f)
     }
 }
 
-/// The word of `table` that means `meaning`.
+/// Returns the word in `table` for `meaning`.
 fn word<T: PartialEq>(table: &[(&'static str, T)], meaning: &T) -> &'static str {
     let (word, _) = table.iter().find(|(_, m)| m == meaning).expect("the table holds every variant");
     word

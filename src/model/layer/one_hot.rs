@@ -8,16 +8,17 @@ use crate::model::flow::{Features, Flow, positive, vectors};
 
 /// Token `v` becomes the vector of `num_classes` elements with a one at `v`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OneHot {
     /// V, the length of the vector.
     pub num_classes: usize,
 }
 
 impl OneHot {
-    /// The keys of its description, beside `type` and `weights`.
+    /// The keys of its description besides `type` and `weights`.
     pub(crate) const KEYS: [&'static str; 1] = ["num_classes"];
 
-    /// Unit vectors of `num_classes` elements.
+    /// Creates a layer of unit vectors with `num_classes` elements.
     pub fn new(num_classes: usize) -> Self {
         Self { num_classes }
     }
@@ -41,7 +42,7 @@ impl Kind for OneHot {
         write!(f, "one_hot({})", self.num_classes)
     }
 
-    fn summary(&self) -> String {
-        "OneHot".into()
+    fn class(&self) -> &'static str {
+        "OneHot"
     }
 }

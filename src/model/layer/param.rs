@@ -1,9 +1,9 @@
-//! A layer's table of parameters: what a weight is called, its shape, what it is for and how it begins. Whatever counts,
-//! checks, draws or reads weights goes by this table.
+//! A layer's table of parameters: the name, shape, role and initial law of
+//! each. All code that counts, checks, draws or reads weights uses this table.
 //!
 //! Knows no weights and no file. Names are PyTorch's.
 
-/// The name of a table or a linear layer's product.
+/// The name of an embedding's table, and of a linear layer's matrix.
 pub(crate) const WEIGHT: &str = "weight";
 
 /// The name of a linear layer's bias.
@@ -16,16 +16,18 @@ pub(crate) struct Param {
     pub(crate) name: String,
     /// Its shape, slowest axis first.
     pub(crate) shape: Vec<usize>,
-    /// What it is for.
+    /// Its purpose.
     pub(crate) role: Role,
-    /// How it begins.
+    /// Its value before training.
     pub(crate) init: Init,
 }
 
-/// What a parameter is for.
+/// The role of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Role {
-    /// A product's matrix, whose rows give one element each: of a linear layer, or of what goes into a recurrent one.
+    /// A product's matrix, with one row for each element of the
+    /// result: of a linear layer, or of a recurrent layer's input.
     Matrix,
     /// The matrix of a product with a recurrent layer's own states (Keras' recurrent kernel).
     Recurrent,
@@ -35,53 +37,53 @@ pub enum Role {
     Bias,
     /// Vectors that are multiplied element by element: peepholes.
     Diagonal,
-    /// Rows that are looked up: an embedding.
+    /// A table of rows: an embedding.
     Table,
     /// States that a stack begins at.
     State,
 }
 
-/// How a parameter begins.
+/// The initial values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Init {
-    /// Random weights are drawn evenly between −bound and bound.
+    /// Random weights are drawn uniformly between −bound and bound.
     pub(crate) bound: f32,
-    /// What PyTorch begins a training with.
+    /// The law with which PyTorch begins a training.
     pub(crate) torch: Law,
-    /// What Keras begins a training with.
+    /// The law with which Keras begins a training.
     pub(crate) keras: Law,
-    /// The row that is zero, whatever the law.
+    /// The row that is zero under every law.
     pub(crate) zero_row: Option<usize>,
 }
 
-/// What a parameter is before any training.
+/// The values of a parameter before any training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Law {
     /// Zero.
     Zero,
-    /// One in `count` elements from `first`, and zero elsewhere.
+    /// One in `count` elements from `first` on, and zero elsewhere.
     OneAt {
-        /// The first of them.
+        /// The first element that is one.
         first: usize,
-        /// How many.
+        /// The number of ones.
         count: usize,
     },
-    /// Evenly between −bound and bound.
+    /// Uniform between −bound and bound.
     Uniform(f64),
-    /// Normal numbers of mean 0 and variance 1.
+    /// Normal, with mean 0 and variance 1.
     Normal,
-    /// Columns of length 1 at right angles; rows, where there are fewer of them than columns.
+    /// Orthogonal columns of length 1; orthogonal rows if there are fewer rows than columns.
     Orthogonal,
 }
 
-/// The number of elements of `params`.
+/// Returns the number of elements of `params`.
 pub(super) fn count(params: impl Iterator<Item = Param>) -> usize {
     let elements = |param: Param| param.shape.into_iter().fold(1, usize::saturating_mul);
     params.map(elements).fold(0, usize::saturating_add)
 }
 
 impl Role {
-    /// All of them, in a stable order.
+    /// All roles, in a stable order.
     pub const ALL: [Self; 7] =
         [Self::Matrix, Self::Recurrent, Self::Projection, Self::Bias, Self::Diagonal, Self::Table, Self::State];
 
@@ -92,7 +94,7 @@ impl Role {
 }
 
 impl Init {
-    /// Evenly between ±1/√n, as PyTorch draws the weights of a sum of `n` terms; in Keras as `keras` says.
+    /// Uniform between ±1/√n, as PyTorch draws the weights of a sum of `n` terms; under Keras' law as `keras` says.
     #[expect(clippy::cast_precision_loss, reason = "the bound of a random draw need not be exact")]
     pub(crate) fn of_terms(n: usize, keras: Law) -> Self {
         let torch = Law::Uniform((n as f64).sqrt().recip());
@@ -101,7 +103,7 @@ impl Init {
 }
 
 impl Law {
-    /// Glorot and Bengio 2010: evenly between ±√(6 / (inputs + outputs)).
+    /// Glorot and Bengio 2010: uniform between ±√(6 / (inputs + outputs)).
     #[expect(clippy::cast_precision_loss, reason = "the bound of a random draw need not be exact")]
     pub(crate) fn glorot(inputs: usize, outputs: usize) -> Self {
         Self::Uniform((6.0 / (inputs as f64 + outputs as f64)).sqrt())

@@ -1,6 +1,7 @@
-//! The layers `rnn`, `lstm`, `gru`: recurrent stacks, with the sizes and words that they have in PyTorch: plain data, built by a chain of calls.
+//! The layers `rnn`, `lstm`, `gru`: recurrent stacks, with the
+//! sizes and words of PyTorch. Plain data, built by chained calls.
 //!
-//! Knows cells; knows no weights and no layer beside it.
+//! Knows cells; knows no weights and no other layer.
 
 mod tensors;
 mod text;
@@ -18,6 +19,7 @@ pub(crate) use tensors::{INITIAL_CELL, INITIAL_HIDDEN, Part, Way, cell_tensor};
 
 /// A stack of recurrent layers of one cell: PyTorch's `nn.RNN`, `nn.LSTM`, `nn.GRU`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recurrent {
     /// The cell.
     pub cell: Cell,
@@ -27,118 +29,126 @@ pub struct Recurrent {
     pub hidden_size: usize,
     /// L, the layers of the stack.
     pub num_layers: usize,
-    /// Which way each layer goes through time.
+    /// The direction of each layer through time.
     pub direction: Direction,
     /// Which bias vectors there are.
     pub bias: Bias,
     /// The size of LSTM's projected hidden state (`proj_size`; Sak et al. 2014), if it is projected.
     pub proj_size: Option<usize>,
-    /// What gates and states go through: in the first direction, and in the reverse one of [`Direction::Both`].
+    /// The functions of gates and states: in the first direction, and in the reverse one of [`Direction::Both`].
     pub functions: [Functions; 2],
-    /// The bound of what goes into a gate's function, if there is one (ONNX's `clip`).
+    /// The bound of the sums that go into gate functions, if there is one (ONNX's `clip`).
     pub clip: Option<Constant>,
-    /// Whether an LSTM's forget gate is its own.
+    /// Whether an LSTM's forget gate has weights of its own.
     pub coupling: Coupling,
     /// Whether an LSTM's gates see the cell state.
     pub peepholes: Peepholes,
-    /// What becomes of the outputs of both directions.
+    /// How the outputs of both directions are merged.
     pub merge: Merge,
     /// What a dead step gives.
     pub padding: Padding,
-    /// How long states last.
-    pub memory: Memory,
-    /// Where states begin.
+    /// How long the states are kept.
+    pub state_lifetime: StateLifetime,
+    /// The initial states, if a call gives none.
     pub initial: Initial,
-    /// The share that training drops of what each layer but the last gives, element by element (PyTorch's `dropout`).
+    /// The share that training drops of the output of each layer
+    /// but the last, element by element (PyTorch's `dropout`).
     pub dropout: Constant,
-    /// The share that training drops of what each layer takes, the same features at every step (Keras' `dropout`).
+    /// The share that training drops of the input of each layer, the same features at every step (Keras' `dropout`).
     pub input_dropout: Constant,
-    /// The share that training drops of the hidden state before it is multiplied, the same units at every step (Keras'
-    /// `recurrent_dropout`).
+    /// The share that training drops of the hidden state before the recurrent
+    /// product, the same units at every step (Keras' `recurrent_dropout`).
     pub recurrent_dropout: Constant,
 }
 
-/// Which way a recurrent layer goes through time.
+/// The direction of a recurrent layer through time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Direction {
     /// First step to last.
     Forward,
-    /// Last step to first; each output stands where its step does (ONNX's `reverse`).
+    /// Last step to first. The outputs are in the order of the input (ONNX's `reverse`).
     Reverse,
-    /// Last step to first; the outputs stand in the order in which they are computed (Keras' `go_backwards`): the
-    /// first is of the last step.
+    /// Last step to first. The outputs are in the order of computation,
+    /// so that the first is of the last step (Keras' `go_backwards`).
     Backwards,
-    /// Forward, and reverse beside it.
+    /// Both directions, forward and reverse.
     Both,
 }
 
 impl Direction {
-    /// The words of those in a description that `bidirectional` cannot say.
+    /// The words in a description for the directions that `bidirectional` cannot express.
     pub(crate) const WORDS: [(&str, Self); 2] = [("reverse", Self::Reverse), ("backwards", Self::Backwards)];
 }
 
-/// What becomes of the outputs of both directions of a layer. Final states are never merged.
+/// How the outputs of a layer's two directions are merged. Final states are never merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Merge {
-    /// They stand side by side, forward then reverse.
+    /// Concatenates them, forward then reverse.
     #[default]
     Concat,
-    /// They are added.
+    /// Adds them.
     Sum,
-    /// Their mean.
+    /// Averages them.
     Average,
-    /// They are multiplied.
+    /// Multiplies them.
     Product,
 }
 
 impl Merge {
-    /// The word of each in a description.
+    /// The word for each in a description.
     pub(crate) const WORDS: [(&str, Self); 4] =
         [("concat", Self::Concat), ("sum", Self::Sum), ("ave", Self::Average), ("mul", Self::Product)];
 }
 
-/// What a step gives where the mask says that there is none.
+/// The output of a dead step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Padding {
     /// Zero (PyTorch, ONNX, Keras' `zero_output_for_mask`).
     #[default]
     Zero,
-    /// What the last live step before it gave, in the order in which the direction goes; zero before the first (Keras).
+    /// The output of the last live step before it, in the direction's own order; zero before the first (Keras).
     Held,
 }
 
 impl Padding {
-    /// The word of each in a description.
+    /// The word for each in a description.
     pub(crate) const WORDS: [(&str, Self); 2] = [("zero", Self::Zero), ("held", Self::Held)];
 }
 
-/// How long the states of a stack last.
+/// How long the states of a stack are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Memory {
-    /// For a call: each begins from zero or from what it is given.
+#[non_exhaustive]
+pub enum StateLifetime {
+    /// During one call: each call begins at zero or at the states that it is given.
     #[default]
     Call,
-    /// From call to call of an engine (Keras' `stateful`): a call that is given no states begins where the last ended.
+    /// Between the calls of an engine (Keras' `stateful`): a call
+    /// that is given no states begins where the last one ended.
     Engine,
 }
 
-/// Where the states of a stack begin in a call that brings none.
+/// The initial states of a stack in a call that gives none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Initial {
-    /// At zero.
+    /// Zero.
     #[default]
     Zero,
-    /// At weights of the model, the same for every row: `h_0` `[L · D, state_size]` and an LSTM's `c_0` `[L · D, H]`.
+    /// Weights of the model, the same for every row: `h_0` `[L · D, state_size]`, and an LSTM's `c_0` `[L · D, H]`.
     Learned,
 }
 
 impl Initial {
-    /// The word of each in a description.
+    /// The word for each in a description.
     pub(crate) const WORDS: [(&str, Self); 2] = [("zero", Self::Zero), ("learned", Self::Learned)];
 }
 
 /// The bias vectors of a recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Bias {
     /// None.
     None,
@@ -148,20 +158,20 @@ pub enum Bias {
     Two,
 }
 
-/// A simple RNN, to be refined: see [`Recurrent`].
+/// A simple RNN: its constructor gives a [`Recurrent`], whose methods set the options.
 #[derive(Clone, Copy, Debug)]
 pub struct Rnn;
 
-/// An LSTM, to be refined: see [`Recurrent`].
+/// An LSTM: its constructor gives a [`Recurrent`], whose methods set the options.
 #[derive(Clone, Copy, Debug)]
 pub struct Lstm;
 
-/// A GRU, to be refined: see [`Recurrent`].
+/// A GRU: its constructor gives a [`Recurrent`], whose methods set the options.
 #[derive(Clone, Copy, Debug)]
 pub struct Gru;
 
 impl Rnn {
-    /// One forward tanh layer with PyTorch's two biases.
+    /// Creates one forward tanh layer with PyTorch's two biases.
     #[allow(clippy::new_ret_no_self, reason = "reads like torch.nn.RNN(input_size, hidden_size)")]
     pub fn new(input_size: usize, hidden_size: usize) -> Recurrent {
         Recurrent::new(Cell::Rnn, input_size, hidden_size)
@@ -169,7 +179,7 @@ impl Rnn {
 }
 
 impl Lstm {
-    /// One forward layer with PyTorch's two biases.
+    /// Creates one forward layer with PyTorch's two biases.
     #[allow(clippy::new_ret_no_self, reason = "reads like torch.nn.LSTM(input_size, hidden_size)")]
     pub fn new(input_size: usize, hidden_size: usize) -> Recurrent {
         Recurrent::new(Cell::Lstm, input_size, hidden_size)
@@ -177,7 +187,7 @@ impl Lstm {
 }
 
 impl Gru {
-    /// One forward layer with PyTorch's two biases, the reset gate after the product.
+    /// Creates one forward layer with PyTorch's two biases and the reset gate after the product.
     #[allow(clippy::new_ret_no_self, reason = "reads like torch.nn.GRU(input_size, hidden_size)")]
     pub fn new(input_size: usize, hidden_size: usize) -> Recurrent {
         Recurrent::new(Cell::Gru(Reset::After), input_size, hidden_size)
@@ -185,7 +195,7 @@ impl Gru {
 }
 
 impl Recurrent {
-    /// One forward layer of `cell` with PyTorch's two biases.
+    /// Creates one forward layer of `cell` with PyTorch's two biases.
     pub fn new(cell: Cell, input_size: usize, hidden_size: usize) -> Self {
         Self {
             cell,
@@ -201,7 +211,7 @@ impl Recurrent {
             peepholes: Peepholes::None,
             merge: Merge::Concat,
             padding: Padding::Zero,
-            memory: Memory::Call,
+            state_lifetime: StateLifetime::Call,
             initial: Initial::Zero,
             dropout: Constant::new(0.0),
             input_dropout: Constant::new(0.0),
@@ -209,7 +219,7 @@ impl Recurrent {
         }
     }
 
-    /// The same with another cell, and that cell's own functions: `Cell::Gru(Reset::Before)`.
+    /// Sets the cell, with that cell's default functions: `Cell::Gru(Reset::Before)`.
     #[must_use]
     pub fn cell(mut self, cell: Cell) -> Self {
         self.cell = cell;
@@ -217,126 +227,127 @@ impl Recurrent {
         self
     }
 
-    /// The same with other functions, in both directions.
+    /// Sets the functions, for both directions.
     #[must_use]
     pub fn functions(mut self, functions: Functions) -> Self {
         self.functions = [functions; 2];
         self
     }
 
-    /// The same with another first function: of an RNN, its nonlinearity.
+    /// Sets the first function, for both directions: an RNN's nonlinearity.
     #[must_use]
     pub fn nonlinearity(mut self, f: Activation) -> Self {
         self.functions = self.functions.map(|functions| Functions { f, ..functions });
         self
     }
 
-    /// The same with each gate's sum bounded to `−clip ..= clip` before its function.
+    /// Sets the bound `−clip ..= clip` of each gate's sum before its function.
     #[must_use]
     pub fn clip(mut self, clip: f32) -> Self {
         self.clip = Some(clip.into());
         self
     }
 
-    /// The same with the forget gate `1 − i` (LSTM only).
+    /// Sets the forget gate to `1 − i` (LSTM only).
     #[must_use]
     pub fn coupled(mut self) -> Self {
         self.coupling = Coupling::InputForget;
         self
     }
 
-    /// The same with diagonal peepholes (LSTM only).
+    /// Adds diagonal peepholes (LSTM only).
     #[must_use]
     pub fn peepholes(mut self) -> Self {
         self.peepholes = Peepholes::Diagonal;
         self
     }
 
-    /// The same with the outputs of both directions merged.
+    /// Sets how the outputs of both directions are merged.
     #[must_use]
     pub fn merge(mut self, merge: Merge) -> Self {
         self.merge = merge;
         self
     }
 
-    /// The same with what a dead step gives.
+    /// Sets the output of a dead step.
     #[must_use]
     pub fn padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
         self
     }
 
-    /// The same with states that last from call to call.
+    /// Keeps the states between the calls of an engine.
     #[must_use]
     pub fn stateful(mut self) -> Self {
-        self.memory = Memory::Engine;
+        self.state_lifetime = StateLifetime::Engine;
         self
     }
 
-    /// The same with initial states among its weights.
+    /// Makes the initial states weights of the model.
     #[must_use]
     pub fn learned_states(mut self) -> Self {
         self.initial = Initial::Learned;
         self
     }
 
-    /// The same with this share dropped, in training, of what each layer but the last gives.
+    /// Sets the share that training drops of the output of each layer but the last.
     #[must_use]
     pub fn dropout(mut self, rate: f32) -> Self {
         self.dropout = rate.into();
         self
     }
 
-    /// The same with this share dropped, in training, of what each layer takes: the same features at every step.
+    /// Sets the share that training drops of the input of each layer, the same features at every step.
     #[must_use]
     pub fn input_dropout(mut self, rate: f32) -> Self {
         self.input_dropout = rate.into();
         self
     }
 
-    /// The same with this share dropped, in training, of the hidden state on its way into the gates, the same units at every step.
+    /// Sets the share that training drops of the hidden state
+    /// before the recurrent product, the same units at every step.
     #[must_use]
     pub fn recurrent_dropout(mut self, rate: f32) -> Self {
         self.recurrent_dropout = rate.into();
         self
     }
 
-    /// The same in another direction.
+    /// Sets the direction.
     #[must_use]
     pub fn direction(mut self, direction: Direction) -> Self {
         self.direction = direction;
         self
     }
 
-    /// The same with `num_layers` layers.
+    /// Sets the number of layers.
     #[must_use]
     pub fn num_layers(mut self, num_layers: usize) -> Self {
         self.num_layers = num_layers;
         self
     }
 
-    /// The same in both directions.
+    /// Sets both directions, forward and reverse.
     #[must_use]
     pub fn bidirectional(mut self) -> Self {
         self.direction = Direction::Both;
         self
     }
 
-    /// The same with other biases.
+    /// Sets the biases.
     #[must_use]
     pub fn bias(mut self, bias: Bias) -> Self {
         self.bias = bias;
         self
     }
 
-    /// The same with the hidden state projected to `proj_size` (LSTM only).
+    /// Sets the size to which the hidden state is projected (LSTM only).
     #[must_use]
     pub fn proj_size(mut self, proj_size: usize) -> Self {
         self.proj_size = Some(proj_size);
         self
     }
 
-    /// D, the number of directions.
+    /// Returns D, the number of directions.
     pub fn directions(&self) -> usize {
         match self.direction {
             Direction::Forward | Direction::Reverse | Direction::Backwards => 1,
@@ -344,27 +355,27 @@ impl Recurrent {
         }
     }
 
-    /// The length of the hidden state that a step hands on: the projection's size, or H.
+    /// Returns the length of the hidden state that goes to the next step: the projection's size, or H.
     pub fn state_size(&self) -> usize {
         self.proj_size.unwrap_or(self.hidden_size)
     }
 
-    /// The hidden states of a layer, side by side: one for each direction.
+    /// Returns the hidden states of a layer, side by side: one for each direction.
     pub fn hidden(&self) -> Features {
         Features { parts: self.directions(), size: self.state_size() }
     }
 
-    /// Whether a layer's outputs are merged: there are two, and they do not stand side by side.
+    /// Whether the two outputs of a layer are merged other than by concatenation.
     pub fn is_merged(&self) -> bool {
         self.directions() == 2 && self.merge != Merge::Concat
     }
 
-    /// What each step gives: the hidden states, or what they are merged to.
+    /// Returns the output of each step: the hidden states, or what they are merged to.
     pub fn output(&self) -> Features {
         if self.is_merged() { Features::one(self.state_size()) } else { self.hidden() }
     }
 
-    /// How the cell of direction `direction` departs from its plain equations.
+    /// Returns how the cell of direction `direction` differs from its plain equations.
     pub fn variant(&self, direction: usize) -> Variant {
         Variant {
             functions: self.functions[direction],
@@ -374,27 +385,28 @@ impl Recurrent {
         }
     }
 
-    /// What layer `layer` of the stack takes.
+    /// Returns the input of layer `layer` of the stack.
     pub fn layer_input(&self, layer: usize) -> Features {
         if layer == 0 { Features::one(self.input_size) } else { self.output() }
     }
 
-    /// The place, among those where the stack drops, before a direction of layer `layer`, where its input is dropped.
+    /// Returns the index of the dropout place before direction
+    /// `direction` of layer `layer`, where the layer's input is dropped.
     pub(crate) fn place_before(&self, layer: usize, direction: usize) -> usize {
         2 * (layer + direction * self.num_layers)
     }
 
-    /// The place where the states of layer `layer` are dropped on their way into the gates.
+    /// Returns the index of the dropout place of the states of layer `layer`, before the recurrent product.
     pub(crate) fn place_of_states(&self, layer: usize) -> usize {
         2 * (layer + self.num_layers) + 1
     }
 
-    /// The place between layer `layer` and the next.
+    /// Returns the index of the dropout place between layer `layer` and the next.
     pub(crate) fn place_between(&self, layer: usize) -> usize {
         2 * layer + 1
     }
 
-    /// Whether the sizes make sense.
+    /// Checks the sizes, the variant and the dropout rates.
     fn check(&self) -> Result<()> {
         for (name, size) in
             [("input_size", self.input_size), ("hidden_size", self.hidden_size), ("num_layers", self.num_layers)]
@@ -420,7 +432,7 @@ impl Recurrent {
         }
     }
 
-    /// Whether the cell has what departs from its plain equations.
+    /// Checks that the cell supports each departure from its plain equations.
     fn check_variant(&self) -> Result<()> {
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
         for functions in &self.functions[..self.directions()] {
@@ -472,7 +484,8 @@ impl Kind for Recurrent {
         Box::new(self.cells().flat_map(|(stacked, way)| self.of_cell(stacked, way)).chain(self.learned()))
     }
 
-    /// All layers but the first are alike: a description may claim more of them than anything could count one by one.
+    /// All layers but the first are equal. They are not counted one
+    /// by one, since a description may claim a huge number of them.
     fn parameters(&self) -> usize {
         let cell = |stacked| count(self.of_cell(stacked, Way::Forward));
         let rest = cell(1).saturating_mul(self.num_layers.saturating_sub(1));
@@ -483,6 +496,10 @@ impl Kind for Recurrent {
 
     fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         text::short(self, f)
+    }
+
+    fn class(&self) -> &'static str {
+        text::class(self)
     }
 
     fn summary(&self) -> String {

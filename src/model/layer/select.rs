@@ -6,25 +6,27 @@ use super::Kind;
 use crate::error::Result;
 use crate::model::flow::{Flow, unfit};
 
-/// Which part of a sequence goes on.
+/// The part of a sequence that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Select {
     /// Every step.
     AllSteps,
     /// The output at the last time index.
     LastStep,
-    /// The last layer's final hidden state, forward then reverse: each row's own last step.
+    /// The last layer's final hidden state, forward then reverse: after each row's own last step.
     FinalHidden,
-    /// The last layer's output that is computed last (Keras' `return_sequences=False`): of the last step forward, of the
-    /// first in reverse, merged as its outputs are; of a dead step what the layer's padding gives.
+    /// The output that the last layer computes last (Keras' `return_sequences=False`).
+    /// That is the last step forward and the first in reverse, merged as the stack's
+    /// outputs are. For a dead step it is what the layer's padding gives.
     LastOutput,
 }
 
 impl Select {
-    /// The keys of its description, beside `type` and `weights`.
+    /// The keys of its description besides `type` and `weights`.
     pub(crate) const KEYS: [&'static str; 1] = ["what"];
 
-    /// The word of each in a description.
+    /// The word for each in a description.
     pub(crate) const WORDS: [(&str, Self); 4] = [
         ("all_steps", Self::AllSteps),
         ("last_step", Self::LastStep),
@@ -46,7 +48,7 @@ impl Kind for Select {
         match (self, input) {
             (Self::AllSteps, Flow::Steps(f)) => Ok(Flow::Steps(f)),
             (Self::LastStep, Flow::Steps(f)) => Ok(Flow::Rows(f)),
-            // A result of a stack, which its edge names.
+            // The edge already names this result of a stack.
             (Self::FinalHidden | Self::LastOutput, Flow::Rows(f)) => Ok(Flow::Rows(f)),
             (Self::FinalHidden | Self::LastOutput, Flow::Steps(_)) => {
                 unfit("a recurrent layer before it".into(), input)
@@ -59,12 +61,7 @@ impl Kind for Select {
         f.write_str(super::word(&Self::WORDS, self))
     }
 
-    fn summary(&self) -> String {
-        match self {
-            Self::AllSteps => "Select, all steps".into(),
-            Self::LastStep => "Select, last step".into(),
-            Self::FinalHidden => "Select, final hidden state".into(),
-            Self::LastOutput => "Select, last output".into(),
-        }
+    fn class(&self) -> &'static str {
+        "GetItem"
     }
 }

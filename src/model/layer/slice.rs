@@ -6,20 +6,21 @@ use super::Kind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Features, Flow, positive, unfit};
 
-/// Features `first .. first + count` of a value, at every step where it has steps.
+/// Features `first .. first + count` of a value, at every step if it has steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Slice {
     /// The first feature that goes on, counted from 0.
     pub first: usize,
-    /// How many.
+    /// The number of features.
     pub count: usize,
 }
 
 impl Slice {
-    /// The keys of its description, beside `type`, `weights` and those of its edges.
+    /// The keys of its description besides `type`, `weights` and those of its edges.
     pub(crate) const KEYS: [&'static str; 2] = ["first", "count"];
 
-    /// Features `first .. first + count`.
+    /// Creates a slice of features `first .. first + count`.
     pub fn features(first: usize, count: usize) -> Self {
         Self { first, count }
     }
@@ -53,7 +54,7 @@ impl Kind for Slice {
         write!(f, "slice({}..{})", self.first, self.first.saturating_add(self.count))
     }
 
-    fn summary(&self) -> String {
-        format!("Slice, features {} to {}", self.first, self.first.saturating_add(self.count))
+    fn class(&self) -> &'static str {
+        "GetItem"
     }
 }

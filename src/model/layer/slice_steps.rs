@@ -6,33 +6,34 @@ use super::Kind;
 use crate::error::Result;
 use crate::model::flow::{Flow, unfit};
 
-/// The steps `start .. end` of a sequence, as Python's slices count them: a negative number from the end on.
+/// Steps `start .. end` of a sequence, counted as in Python's slices: negative numbers count from the end.
 ///
-/// The slice is of the time axis, whatever steps a mask takes out. It must leave a step.
+/// The slice counts all steps of the time axis, masked or not. It must leave at least one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct SliceSteps {
     /// The first step that goes on.
     pub start: i64,
-    /// The first step behind those that go on; none of all that follow.
+    /// The end of the slice, exclusive; `None` is the end of the sequence.
     pub end: Option<i64>,
 }
 
 impl SliceSteps {
-    /// The keys of its description, beside `type`, `weights` and those of its edges.
+    /// The keys of its description besides `type`, `weights` and those of its edges.
     pub(crate) const KEYS: [&'static str; 2] = ["start", "end"];
 
-    /// The steps from `start` on.
+    /// Creates a slice of the steps from `start` on.
     pub fn from(start: i64) -> Self {
         Self { start, end: None }
     }
 
-    /// The same up to step `end`, which is none of them.
+    /// Sets the end of the slice, exclusive.
     #[must_use]
     pub fn to(self, end: i64) -> Self {
         Self { end: Some(end), ..self }
     }
 
-    /// The first step of `time` that goes on, and how many do.
+    /// Returns the first step of `time` that goes on, and how many do.
     pub(crate) fn range(self, time: usize) -> (usize, usize) {
         let at = |bound: i64| {
             let behind = usize::try_from(bound.unsigned_abs()).unwrap_or(usize::MAX);
@@ -64,9 +65,8 @@ impl Kind for SliceSteps {
         write!(f, "slice_steps({}..{end})", self.start)
     }
 
-    fn summary(&self) -> String {
-        let end = self.end.map_or_else(|| "the last".to_owned(), |end| end.to_string());
-        format!("SliceSteps, {} to {end}", self.start)
+    fn class(&self) -> &'static str {
+        "GetItem"
     }
 }
 

@@ -1,4 +1,4 @@
-//! The ports of a model that brings none of its own: its inputs' and outputs' names, or PyTorch's.
+//! The ports of a model that has none of its own: named after its inputs and outputs, or as in PyTorch.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use crate::model::graph::{InputKind, ModelInput, Pin, Value};
 use crate::model::layer::{Layer, LayerKind};
 use crate::model::{Axes, Clocks, Model};
 
-/// Both states, with the names of what goes in and comes out.
+/// Both states, with the names of their input and output tensors.
 const STATES: [(State, &str, &str); 2] = [(State::Hidden, "h_0", "h_n"), (State::Cell, "c_0", "c_n")];
 
 impl Ports {
-    /// The names and axes of a model that brings none of its own.
+    /// Returns the names and axes for a model that has no ports of its own.
     ///
-    /// A model that names its inputs takes them by their names, and of a sequence NAME also `NAME_lengths` and `NAME_mask`;
-    /// `lengths` and `mask` are those of each time axis that has none of its own. One that names its outputs gives them, in
-    /// its order. All else is PyTorch's.
+    /// A model with named inputs takes them by their names. A sequence NAME also has `NAME_lengths`
+    /// and `NAME_mask`; `lengths` and `mask` are for each time axis that has none of its own. A
+    /// model with named outputs gives them, in its order. All other names are PyTorch's.
     ///
-    /// In: `x` or `ids` `[B, T, I]` or `[B, T]` (`[T, B, …]` where the model is time-major), `lengths` `[B]`, `mask`
-    /// `[B, T]`, and for each recurrent stack `h_0` and an LSTM's `c_0` `[L·D, B, …]`. Out: `output`, `h_n`, `c_n`. The
-    /// second stack's states end in `.1`, the third's in `.2`, and so on. A stack that begins where another one ended takes
-    /// none.
+    /// Inputs: `x` `[B, T, I]` or `ids` `[B, T]` (`[T, B, …]` if the model is time-major), `lengths`
+    /// `[B]`, `mask` `[B, T]`. Each recurrent stack also has `h_0`, and an LSTM `c_0`, `[L·D, B, …]`.
+    /// Outputs: `output`, `h_n`, `c_n`. The states of the second stack end in `.1`, those of the
+    /// third in `.2`, and so on. A stack that begins at the final states of another one takes none.
     pub fn usual(model: &Model) -> Self {
         let inputs = if model.inputs.is_empty() { usual_inputs(model) } else { named_inputs(model) };
         let outputs = if model.outputs.is_empty() { usual_outputs(model) } else { named_outputs(model) };
@@ -30,8 +30,8 @@ impl Ports {
 }
 
 impl Model {
-    /// The named tensors of a call: the model's own [`ports`](Self::ports), and the [usual](Ports::usual) ones for a list
-    /// that is empty.
+    /// Returns the named tensors of a call: the model's own [`ports`](Self::ports),
+    /// and the [usual](Ports::usual) ones for each empty list.
     pub fn all_ports(&self) -> Cow<'_, Ports> {
         let own = &self.ports;
         if !own.inputs.is_empty() && !own.outputs.is_empty() {
@@ -43,13 +43,13 @@ impl Model {
         Cow::Owned(Ports { inputs, outputs, required: own.required })
     }
 
-    /// Whether its inputs are the standard ones, by names and axes.
+    /// Whether the inputs are the usual ones, by names and axes.
     pub(crate) fn has_usual_inputs(&self) -> bool {
         self.ports.inputs.is_empty() || self.ports.inputs == Ports::usual(self).inputs
     }
 
-    /// Whether each of its inputs, whatever its name, has the axes of a standard one of its value, and none must be there
-    /// but those that a call cannot do without.
+    /// Whether each input has the axes of the usual one for its value, whatever
+    /// its name. No input may be required except those that every call needs.
     pub(crate) fn has_usual_axes(&self) -> bool {
         let own = &self.ports;
         if self.has_usual_inputs() {
@@ -70,7 +70,7 @@ impl Model {
         own.required == Required::Sequence && own.inputs.iter().all(is_standard)
     }
 
-    /// The axes of its sequences: of tokens, or of features.
+    /// Returns the axes of the model's sequences, of tokens or of features.
     pub(crate) fn axes_of(&self, tokens: bool) -> Vec<Dim> {
         let mut axes = match self.axes {
             Axes::BatchFirst => vec![Dim::Batch, Dim::Time],
@@ -80,7 +80,7 @@ impl Model {
         axes
     }
 
-    /// The axes of what flows as `flow`.
+    /// Returns the axes of `flow`.
     pub(crate) fn axes_of_flow(&self, flow: Flow) -> Vec<Dim> {
         match flow {
             Flow::Tokens(_) => self.axes_of(true),
@@ -89,13 +89,13 @@ impl Model {
         }
     }
 
-    /// The axes of what the model gives: its output of that place among those that are no final states.
+    /// Returns the axes of output `index`, counted among those that are no final states.
     fn output_axes(&self, index: usize) -> Vec<Dim> {
         let flow = self.output_flows().ok().and_then(|flows| flows.get(index).copied());
         flow.map_or_else(|| self.axes_of(false), |flow| self.axes_of_flow(flow))
     }
 
-    /// Its layers that are recurrent stacks.
+    /// Returns the layers that are recurrent stacks.
     fn stack_layers(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Recurrent(_)))
     }
@@ -109,7 +109,7 @@ fn state_axes() -> Vec<Dim> {
     vec![Dim::Layers, Dim::Batch, Dim::Features]
 }
 
-/// Those of a model that names none.
+/// Returns the inputs of a model that names none.
 fn usual_inputs(model: &Model) -> Vec<InputPort> {
     let tokens = matches!(model.input(), Ok(Flow::Tokens(_)));
     let mut inputs: Vec<_> = ["x", "ids"].map(|name| port(name, InputValue::Sequence, model.axes_of(tokens))).into();
@@ -126,7 +126,7 @@ fn usual_inputs(model: &Model) -> Vec<InputPort> {
     inputs
 }
 
-/// Those of a model that names them.
+/// Returns the inputs of a model that names them.
 fn named_inputs(model: &Model) -> Vec<InputPort> {
     let main = model.main_input();
     let mut inputs = Vec::new();
@@ -154,7 +154,7 @@ fn named_inputs(model: &Model) -> Vec<InputPort> {
         ] {
             let short = leads.then(|| word.to_owned());
             for name in short.into_iter().chain([format!("{sequence}_{word}")]) {
-                // An input of the model may be called so itself.
+                // An input of the model may itself have this name.
                 if model.inputs.iter().all(|input| input.name != name) {
                     inputs.push(port(name, value, axes.clone()));
                 }
@@ -164,7 +164,7 @@ fn named_inputs(model: &Model) -> Vec<InputPort> {
     inputs
 }
 
-/// Those of a model that names none.
+/// Returns the outputs of a model that names none.
 fn usual_outputs(model: &Model) -> Vec<OutputPort> {
     let output = OutputPort { name: "output".into(), value: OutputValue::Output, axes: model.output_axes(0) };
     let mut outputs = vec![output];
@@ -177,7 +177,7 @@ fn usual_outputs(model: &Model) -> Vec<OutputPort> {
     outputs
 }
 
-/// Those of a model that names them.
+/// Returns the outputs of a model that names them.
 fn named_outputs(model: &Model) -> Vec<OutputPort> {
     let mut features = 0;
     let one = |output: &crate::model::ModelOutput| {
@@ -197,7 +197,7 @@ fn named_outputs(model: &Model) -> Vec<OutputPort> {
     model.outputs.iter().map(one).collect()
 }
 
-/// The name of a state of stack `index`.
+/// Returns the name of a state of stack `index`.
 fn of_stack(name: &str, index: usize) -> String {
     if index == 0 { name.to_owned() } else { format!("{name}.{index}") }
 }

@@ -1,9 +1,9 @@
-//! Panels of 8-bit integers, read by the formula of their form and not by what packs and widens them.
+//! Panels of 8-bit integers, read by the formula of their form and not by the code that packs and widens them.
 
 use crate::kernel::LANES;
 use crate::pack::PanelShape;
 
-/// The floats that panels of integers stand for, one element at a time: a byte times the scale of its column.
+/// The floats that panels of integers represent, one element at a time: a byte times the scale of its column.
 pub(super) fn widened(words: &[u32], shape: PanelShape) -> Vec<f32> {
     let (width, rows) = (shape.gates * LANES, shape.depth + shape.after);
     let (bytes, panel_words) =

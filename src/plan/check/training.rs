@@ -6,10 +6,10 @@ use crate::kernel::{LANES, Medium, NO_ROLE, Outer, Params, Role, StepBack, Train
 use crate::plan::check::farthest;
 use crate::rule::Scalars;
 
-/// Numbers of an update of weights of one role.
+/// The number of scalars of one role in an update.
 const SCALARS: u64 = size_of::<Scalars>() as u64 / 4;
 
-/// Whether the grid's z counts directions that stand side by side in a row.
+/// Whether the grid's z counts directions that are side by side in a row.
 pub(super) fn goes_by_direction(training: &Training) -> bool {
     match training {
         Training::StepBack(_)
@@ -40,22 +40,22 @@ pub(super) fn goes_by_direction(training: &Training) -> bool {
     }
 }
 
-/// How many elements of each binding a dispatch reaches, from the start of the window.
+/// Returns how many elements of each binding a dispatch reaches, from the start of the window.
 pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents {
     let last = |first: u32, second: u32| n(if grid[2] > 1 { first.max(second) } else { first });
     let (rows, batch, directions, units, depth) = (n(p.rows), n(p.batch), n(p.directions), n(p.units), n(p.depth));
     let (panels, width, gates) = (n(p.panels), directions * units, n(training.gates()));
     let lanes = LANES as u64;
-    // Of the rows of one timestep.
+    // For the rows of one timestep.
     let gated = |gates: u64| (last(p.gates_0, p.gates_1) + 1) * batch * units * gates;
     let live = (Role::Live, (last(p.live_0, p.live_1) + 1) * batch);
     let hidden = (Role::Hidden, (last(p.source_0, p.source_1) + 1) * batch * width);
     let delta = (Role::Delta, (last(p.target_0, p.target_1) + 1) * batch * width);
     let handed = |role: Role| (role, (n(p.direction) + n(grid[2])) * batch * units);
-    let memory = (Role::Memory, (n(p.memory_in.max(p.memory_out)) + 1) * batch * width);
-    // Panels of a matrix of these units.
+    let cell_state = (Role::CellState, (n(p.cell_in.max(p.cell_out)) + 1) * batch * width);
+    // The panels of a matrix with these units.
     let last_panel = n(p.weight_panel) + n(grid[2] - 1) * n(p.weight_panels) + units / lanes;
-    // Of rows of features.
+    // For rows of features.
     let by_row = |role: Role, first: u32, width: u64| (role, (n(first) + rows) * width);
     match training {
         Training::StepBack(back) | Training::ScanBack(back) => {
@@ -68,7 +68,7 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
                 if grid[2] > 1 { first.max(second) } else { first }
             };
             let (by_time, by_row) = ([p.time_step_0, p.time_step_1], [p.hidden_step_0, p.hidden_step_1]);
-            let before = [p.memory_in, p.memory_out].map(|row| farthest(row, u32::MAX, steps));
+            let before = [p.cell_in, p.cell_out].map(|row| farthest(row, u32::MAX, steps));
             let deltas = (reach([p.gates_0, p.gates_1], by_time) + 1) * batch * units * own;
             let after = (last(p.source_0, p.source_1) + 1) * batch * depth;
             let is_gru = matches!(back.cell, Cell::Gru(_));
@@ -79,7 +79,7 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
                 (Role::Recurrent, deltas.max(after)),
                 (Role::Live, (reach([p.live_0, p.live_1], by_time) + 1) * batch),
                 (Role::Hidden, (reach([p.before_0, p.before_1], by_row) + 1) * batch * width),
-                (Role::Memory, (before[0].max(before[1]) + 1) * batch * width),
+                (Role::CellState, (before[0].max(before[1]) + 1) * batch * width),
                 (Role::Delta, (reach([p.target_0, p.target_1], by_time) + 1) * batch * width),
                 (Role::Kept, (reach([p.kept_0, p.kept_1], by_time) + 1) * batch * units * n(kept_gates(back.cell))),
                 (Role::Past, 2 * batch * width),
@@ -90,7 +90,7 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             (Role::Gates, gated(gates)),
             (Role::Result, gated(1)),
             live,
-            memory,
+            cell_state,
             handed(Role::Product),
             handed(Role::Carry),
         ]),
@@ -120,8 +120,8 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
         Training::StateBack(_) => {
             Extents::of(&[(Role::Result, gated(1)), live, delta, handed(Role::Product), handed(Role::Direct)])
         }
-        Training::Outer(Outer { gates, after, apart, .. }) => {
-            let copies = if apart { n(gates) } else { 1 };
+        Training::Outer(Outer { gates, after, per_gate, .. }) => {
+            let copies = if per_gate { n(gates) } else { 1 };
             let panel = (depth + n(after)) * n(gates) * lanes;
             Extents::of(&[
                 by_row(Role::Source, p.source_0, n(p.source_units) * copies),
@@ -132,19 +132,19 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
         Training::PeepholeBack { .. } => {
             let steps = if batch == 0 { 0 } else { p.rows / p.batch };
             let reach = |first: u32| farthest(first, p.hidden_step_0, steps);
-            let memory = (reach(p.memory_in).max(reach(p.memory_out)) + 1) * batch * directions * panels * lanes;
+            let cell_state = (reach(p.cell_in).max(reach(p.cell_out)) + 1) * batch * directions * panels * lanes;
             Extents::of(&[
-                (Role::Memory, memory),
+                (Role::CellState, cell_state),
                 by_row(Role::Gates, p.target_0, panels * gates * lanes),
                 (Role::Result, (n(p.weight_panel) + panels) * (depth + 2) * gates * lanes),
             ])
         }
-        Training::Transpose { gates, after, apart } => {
-            let turned = panels * n(gates) * lanes;
-            let biases = if apart { n(gates) } else { 1 };
+        Training::Transpose { gates, after, per_gate } => {
+            let transposed = panels * n(gates) * lanes;
+            let biases = if per_gate { n(gates) } else { 1 };
             Extents::of(&[
                 (Role::Weights, (n(p.weight_panel) + panels) * (depth + n(after)) * n(gates) * lanes),
-                (Role::Result, (n(p.target_0) + depth / lanes) * (turned + biases) * lanes),
+                (Role::Result, (n(p.target_0) + depth / lanes) * (transposed + biases) * lanes),
             ])
         }
         Training::ActivateBack(_) | Training::SoftmaxBack { .. } | Training::MaximumBack => Extents::of(&[
@@ -191,7 +191,7 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
         ]),
         Training::Tie { .. } => {
             let all = n(p.offset) + rows;
-            // Of a matrix the panels that the units fill.
+            // For a matrix, the panels that the units fill.
             let of = |first: u32, panel: u32, units: u32| match panel {
                 0 => n(first) + all.saturating_sub(1) * n(units) + n(p.features),
                 _ => n(first) + n(units).min(all).div_ceil(lanes) * n(panel),
@@ -222,13 +222,13 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
     }
 }
 
-/// The scalars of the roles that the classes of an update have.
+/// The scalars of the roles that an update's classes have.
 fn scalars(p: &Params) -> (Role, u64) {
     let roles = [p.gates_0, p.gates_1, p.live_0].into_iter().filter(|&role| role != NO_ROLE);
     (Role::Scalars, roles.map(|role| n(role) + 1).max().unwrap_or(0) * SCALARS)
 }
 
-/// Whether the grid reaches every row and element that the params speak of.
+/// Whether the grid reaches every row and element that the params name.
 pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
     let [x, y, _] = grid.map(u64::from);
     let lanes = LANES as u64;
@@ -250,8 +250,8 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
         }
         Training::ToTexture => columns(n(p.count).min(4 * n(Medium::WIDTH))) && y * 4 * n(Medium::WIDTH) >= n(p.count),
         Training::PeepholeBack { .. } => columns(n(p.panels) * lanes),
-        Training::Transpose { gates, apart, .. } => {
-            let biases = if apart { n(gates) } else { 1 };
+        Training::Transpose { gates, per_gate, .. } => {
+            let biases = if per_gate { n(gates) } else { 1 };
             columns((n(p.panels) * n(gates) * lanes + biases) * lanes) && y * lanes >= n(p.depth)
         }
         Training::ActivateBack(_) | Training::MaximumBack | Training::Drop => y >= n(p.rows) && columns(width),

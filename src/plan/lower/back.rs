@@ -1,17 +1,17 @@
-//! The way back: losses, and each operation in reverse, the last one first.
+//! The backward pass: losses, then each operation in reverse order.
 //!
-//! Every value that a weight has a part in has a gradient, a slot like its own, to which each taker of the value adds. The
-//! gradient of a value is whole when the operation that gives it is reached: all its takers come after it. Here is the
-//! order, and who adds to what; `recurrent` (with `chunk`), `rows` and `join` have the operations, each as `emit` has them forward,
-//! `loss` where gradients begin, and `weights` where they end.
+//! Every value that depends on a weight has a gradient, in a slot like its own. Each consumer of the value adds
+//! to it. The gradient is complete when the backward pass reaches the value's operation, since all consumers come
+//! after it. This file has the order, and decides who adds to what. `recurrent` (with `chunk`), `rows` and `join`
+//! have the operations, as `emit` has them forward. `loss` has the begin of gradients, and `weights` the end.
 
-mod apart;
 mod chunk;
 mod copies;
 mod join;
 mod loss;
 mod recurrent;
 mod rows;
+mod separate;
 mod steps;
 mod weights;
 
@@ -34,36 +34,36 @@ pub(super) use loss::loss_source;
 
 /// What has a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Given {
-    /// What an operation gives.
+enum GradientOf {
+    /// The result of an operation.
     Op(usize),
     /// An input of the model.
     Input(usize),
-    /// The final cell state of the recurrent layer that an operation is.
+    /// The final cell state of the recurrent layer with this operation index.
     FinalCell(usize),
 }
 
 /// Where a gradient is, and whether anything has been added to it yet.
 #[derive(Clone, Copy)]
-struct Held {
+struct Gradient {
     sequence: Sequence,
     begun: bool,
 }
 
-/// A plan's way back while it is written.
+/// A plan's backward pass while it is written.
 struct Back<'p, 'l> {
     low: &'p mut Lowering<'l>,
     stages: &'p [Stage<'p>],
-    /// Of each operation whether anything wants its gradient: a weight, an input or an initial state before it.
+    /// Whether each operation's gradient is wanted: for a weight, an input or an initial state before it.
     wanted: Vec<bool>,
     wants: &'p Gradients,
-    held: HashMap<Given, Held>,
-    /// The gradients of packed buffers, and the matrices of them that are begun.
+    gradients: HashMap<GradientOf, Gradient>,
+    /// The gradients of packed buffers, and which of their matrices have been written to.
     weights: HashMap<usize, (SlotId, Vec<bool>)>,
-    /// The matrices whose peepholes are begun.
+    /// The matrices whose peepholes have been written to.
     peepholes: HashSet<(usize, usize)>,
-    /// Turned matrices, by packed buffer, and whether each gate is turned by itself.
-    turned: HashMap<(usize, bool), SlotId>,
+    /// Transposed matrices, by packed buffer, and whether each gate is transposed by itself.
+    transposed: HashMap<(usize, bool), SlotId>,
     /// Scratch slots by name.
     scratch: HashMap<String, SlotId>,
     /// The sums that are kept for an update.
@@ -71,14 +71,14 @@ struct Back<'p, 'l> {
 }
 
 impl Lowering<'_> {
-    /// The call, its losses, and the way back.
+    /// Emits the call, its losses, and the backward pass.
     pub(super) fn gradients(&mut self, all: &Ops, wants: &Gradients, losses: &[Source]) -> Result<()> {
         let all_groups = groups(&all.ops, self.shape);
         let stages = self.stages(all, &all_groups)?;
         self.fits(&stages)?;
         let needed = needed_by(all, losses);
         self.forward(&stages, &all_groups, |op| needed[op])?;
-        // What nothing takes is read by nobody.
+        // Nothing reads what no consumer takes.
         if !wants.finals {
             self.plan.reads.clear();
         }
@@ -88,10 +88,10 @@ impl Lowering<'_> {
             stages: &stages,
             wanted,
             wants,
-            held: HashMap::new(),
+            gradients: HashMap::new(),
             weights: HashMap::new(),
             peepholes: HashSet::new(),
-            turned: HashMap::new(),
+            transposed: HashMap::new(),
             scratch: HashMap::new(),
             sums: None,
         };
@@ -109,7 +109,7 @@ impl Lowering<'_> {
     }
 }
 
-/// Which operations a loss needs.
+/// Returns which operations a loss needs.
 fn needed_by(all: &Ops, losses: &[Source]) -> Vec<bool> {
     let mut needed = vec![false; all.ops.len()];
     let mark = |source: &Source, needed: &mut Vec<bool>| {
@@ -133,7 +133,7 @@ fn needed_by(all: &Ops, losses: &[Source]) -> Vec<bool> {
     needed
 }
 
-/// Of each operation whether its gradient is wanted.
+/// Returns whether the gradient of each operation is wanted.
 fn wanted(all: &Ops, wants: &Gradients, low: &Lowering<'_>) -> Vec<bool> {
     let mut wanted: Vec<bool> = Vec::with_capacity(all.ops.len());
     for op in &all.ops {
@@ -142,9 +142,9 @@ fn wanted(all: &Ops, wants: &Gradients, low: &Lowering<'_>) -> Vec<bool> {
             Source::Input(input) => wants.inputs && matches!(low.inputs.get(input), Some(Some(HostInput::Features(_)))),
         };
         let weighs = match op.kind {
-            OpKind::Gather { .. } | OpKind::Linear { .. } | OpKind::Recurrent(_) | OpKind::Diagonal(_) => true,
+            OpKind::Gather { .. } | OpKind::Linear { .. } | OpKind::Recurrent(_) | OpKind::Wavefront(_) => true,
             OpKind::OneHot
-            | OpKind::Blank(_)
+            | OpKind::MaskOutputs(_)
             | OpKind::Merge(_)
             | OpKind::Drop(_)
             | OpKind::Rowwise { .. }
@@ -162,66 +162,66 @@ fn wanted(all: &Ops, wants: &Gradients, low: &Lowering<'_>) -> Vec<bool> {
 }
 
 impl Back<'_, '_> {
-    /// The way back through operation `index`, if a gradient has come to what it gives.
+    /// Emits the backward pass of operation `index`, if its result has a gradient.
     fn operation(&mut self, index: usize) -> Result<()> {
         let stages = self.stages;
         let stage = &stages[index];
         if let Work::Recurrent { r, states, begin, .. } = &stage.work {
             return self.recurrent(index, (r, states, stage.result), begin);
         }
-        let Some(delta) = self.come(Given::Op(index)) else { return Ok(()) };
+        let Some(delta) = self.come(GradientOf::Op(index)) else { return Ok(()) };
         let time = stage.time(self.low.shape);
         match &stage.work {
             Work::Gather { buffer, .. } => self.gather(stage, *buffer, delta),
             Work::OneHot { .. } | Work::Sample { .. } => Ok(()),
             Work::Linear { matrix, source, .. } => self.linear(stage, (*matrix, *source), delta, time),
             Work::Rowwise { activation, source } => self.rowwise(stage, *activation, *source, delta, time),
-            Work::Blank { shows, .. } => self.blank(stage, *shows, delta, time),
+            Work::MaskOutputs { visible, .. } => self.mask_outputs(stage, *visible, delta, time),
             Work::Merge { combine, source } => self.merge(stage, *combine, *source, delta, time),
             Work::Drop { drop, draws, .. } => self.dropped(stage, (*drop, *draws), delta, time),
             Work::Join { join, values } => self.join(stage, *join, values, delta, time),
             Work::Slice { slice, .. } => self.slice(stage, *slice, delta, time),
             Work::Pieces(pieces) => self.pieces(stage, pieces, delta),
             Work::View => self.view(stage, delta),
-            Work::Recurrent { .. } | Work::Diagonal { .. } => {
+            Work::Recurrent { .. } | Work::Wavefront { .. } => {
                 Err(Error::internal("the way back: expected the layers of a run apart"))
             }
         }
     }
 
-    /// The gradient of `given`, where anything has been added to it.
-    fn come(&self, given: Given) -> Option<Sequence> {
-        self.held.get(&given).filter(|held| held.begun).map(|held| held.sequence)
+    /// Returns the gradient of `given`, if anything has been added to it.
+    fn come(&self, given: GradientOf) -> Option<Sequence> {
+        self.gradients.get(&given).filter(|gradient| gradient.begun).map(|gradient| gradient.sequence)
     }
 
-    /// What has the gradient of `source`, if anything wants it.
-    fn given(&self, source: Source) -> Option<Given> {
+    /// Returns what has the gradient of `source`, if it is wanted.
+    fn given(&self, source: Source) -> Option<GradientOf> {
         match source {
-            Source::Op(op) => self.wanted[op].then_some(Given::Op(op)),
+            Source::Op(op) => self.wanted[op].then_some(GradientOf::Op(op)),
             Source::Input(input) => {
                 let features = matches!(self.low.inputs.get(input), Some(Some(HostInput::Features(_))));
-                (self.wants.inputs && features).then_some(Given::Input(input))
+                (self.wants.inputs && features).then_some(GradientOf::Input(input))
             }
         }
     }
 
-    /// Where the gradient of `given` is, made where there is none yet.
-    fn held(&mut self, given: Given) -> Result<Held> {
-        if let Some(&held) = self.held.get(&given) {
-            return Ok(held);
+    /// Returns where the gradient of `given` is, and makes it if there is none yet.
+    fn gradient(&mut self, given: GradientOf) -> Result<Gradient> {
+        if let Some(&gradient) = self.gradients.get(&given) {
+            return Ok(gradient);
         }
         let (name, axis, features) = match given {
-            Given::Op(op) => {
+            GradientOf::Op(op) => {
                 let op = self.stages[op].op;
                 (format!("{}.gradient", op.layer), op.axis, op.features)
             }
-            Given::Input(input) => match self.low.inputs.get(input) {
+            GradientOf::Input(input) => match self.low.inputs.get(input) {
                 Some(Some(HostInput::Features(sequence))) => {
                     (format!("input.{input}.gradient"), sequence.axis, sequence.features)
                 }
                 _ => return Err(Error::internal(format!("input {input}: expected features"))),
             },
-            Given::FinalCell(op) => {
+            GradientOf::FinalCell(op) => {
                 let op = self.stages[op].op;
                 let r = op.recurrence().ok_or_else(|| Error::internal("a cell state: expected a recurrent layer"))?;
                 let features = Features { parts: r.directions, size: r.hidden_size };
@@ -230,24 +230,25 @@ impl Back<'_, '_> {
         };
         let rows = axis.time(self.low.shape);
         let slot = self.low.slot(name, SlotKind::Scratch, &[rows, self.low.shape.batch, depth(features)]);
-        let held = Held { sequence: Sequence { slot, first: 0, features, axis, span: Span::Whole }, begun: false };
-        self.held.insert(given, held);
-        Ok(held)
+        let gradient =
+            Gradient { sequence: Sequence { slot, first: 0, features, axis, span: Span::Whole }, begun: false };
+        self.gradients.insert(given, gradient);
+        Ok(gradient)
     }
 
-    /// Where something is to be added to the gradient of `given`, and whether it is the first, which is to be set: where it
-    /// reaches `all` elements. Where it does not, and is the first, zeros are set before.
-    fn begin(&mut self, given: Given, all: bool) -> Result<(Sequence, bool)> {
-        let Held { sequence, begun } = self.held(given)?;
+    /// Returns where to add to the gradient of `given`, and whether to set it instead. It is set by
+    /// the first addition if that reaches `all` elements. If that does not, zeros are written before.
+    fn begin(&mut self, given: GradientOf, all: bool) -> Result<(Sequence, bool)> {
+        let Gradient { sequence, begun } = self.gradient(given)?;
         if !begun && !all {
             self.zero(sequence)?;
         }
-        self.held.insert(given, Held { sequence, begun: true });
+        self.gradients.insert(given, Gradient { sequence, begun: true });
         Ok((sequence, !begun && all))
     }
 
-    /// Adds `source` to the gradient of `given`, all of it.
-    fn add_all(&mut self, given: Given, source: Sequence, combine: JoinOp, time: usize) -> Result<()> {
+    /// Adds all of `source` to the gradient of `given`.
+    fn add_all(&mut self, given: GradientOf, source: Sequence, combine: JoinOp, time: usize) -> Result<()> {
         let (target, first) = self.begin(given, true)?;
         for chunk in self.chunks(time) {
             let combine = if first && combine == JoinOp::Add { JoinOp::Set } else { combine };
@@ -257,14 +258,14 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// The chunks of `time` steps, the last one first.
+    /// Returns the chunks of `time` steps, the last one first.
     fn chunks(&self, time: usize) -> Vec<Chunk> {
         let mut chunks = self.low.chunks(time);
         chunks.reverse();
         chunks
     }
 
-    /// A slot of one chunk for a moment: whoever asks for it by the same name takes turns.
+    /// Returns a slot of one chunk for short use. All requests of one name share it.
     fn scratch(&mut self, name: &str, axis: Axis, features: Features) -> Sequence {
         let rows = match axis {
             Axis::Steps(_) => self.low.chunk,
@@ -276,7 +277,7 @@ impl Back<'_, '_> {
         Sequence { slot, first: 0, features, axis, span }
     }
 
-    /// A slot of `dims` that is shared by all who ask for it by `name`.
+    /// Returns a slot of `dims`. All requests of one name share it.
     fn handed(&mut self, name: &str, dims: &[usize]) -> SlotId {
         if let Some(&slot) = self.scratch.get(name) {
             return slot;
@@ -286,7 +287,7 @@ impl Back<'_, '_> {
         slot
     }
 
-    /// Zeros in all of a gradient.
+    /// Writes zeros to all of a gradient.
     fn zero(&mut self, sequence: Sequence) -> Result<()> {
         let time = sequence.axis.time(self.low.shape);
         for chunk in self.chunks(time) {
@@ -299,7 +300,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// Zeros in `rows` rows of `width` elements of a window.
+    /// Writes zeros to `rows` rows of `width` elements of a window.
     fn zero_rows(&mut self, window: Window, rows: Range<usize>, width: usize) -> Result<()> {
         for (row, count) in self.low.pieces(rows.len(), 1) {
             let params =
@@ -310,7 +311,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// What the host reads: losses are read where they are found.
+    /// Adds the host's reads, except those of losses, which `loss` adds.
     fn read(&mut self) -> Result<()> {
         for buffer in 0..self.low.layout.buffers.len() {
             self.finish_weights(buffer)?;
@@ -320,7 +321,7 @@ impl Back<'_, '_> {
                 if !matches!(self.low.inputs[input], Some(HostInput::Features(_))) {
                     continue;
                 }
-                let Held { sequence, begun } = self.held(Given::Input(input))?;
+                let Gradient { sequence, begun } = self.gradient(GradientOf::Input(input))?;
                 if !begun {
                     self.zero(sequence)?;
                 }
@@ -330,7 +331,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// The way back through a view: of the last step, or of a final state.
+    /// Emits the backward pass of a view: of the last step, or of a final state.
     fn view(&mut self, stage: &Stage<'_>, delta: Sequence) -> Result<()> {
         let Some(&source) = stage.op.from.first() else { return Ok(()) };
         let Some(given) = self.given(source) else { return Ok(()) };
@@ -344,13 +345,13 @@ impl Back<'_, '_> {
         }
     }
 
-    /// Adds `delta`, a row of the batch, to the gradient of a final state of the layer that operation `op` is.
+    /// Adds `delta`, a row of the batch, to the gradient of a final state of the layer with operation index `op`.
     fn add_final(&mut self, op: usize, state: State, delta: Sequence) -> Result<()> {
         if state == State::Cell {
-            return self.add_all(Given::FinalCell(op), delta, JoinOp::Add, 1);
+            return self.add_all(GradientOf::FinalCell(op), delta, JoinOp::Add, 1);
         }
         let stage = &self.stages[op];
-        let (target, _) = self.begin(Given::Op(op), false)?;
+        let (target, _) = self.begin(GradientOf::Op(op), false)?;
         let Some(r) = stage.op.recurrence() else {
             return Err(Error::internal("a final state: expected a recurrent layer"));
         };
@@ -363,7 +364,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// Adds one row of the batch to another, all of it or one direction's part.
+    /// Adds one row of the batch to another: all of it, or one direction's part.
     fn add_row(&mut self, source: Sequence, target: Sequence, direction: Option<usize>) -> Result<()> {
         let size = source.features.size;
         let taken = direction.map_or([0, source.features.len()], |d| [d * size, size]);

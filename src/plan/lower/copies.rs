@@ -1,7 +1,8 @@
-//! Copies of rows, one for each gate of a product, each with elements of its own dropped (Keras' `recurrent_dropout`).
+//! Copies of rows, one for each gate of a product, each with its own elements dropped (Keras' `recurrent_dropout`).
 //!
-//! A row of copies is laid out as one of gates, so that a product takes a copy where it gives a gate, and on the way back gives the
-//! gradient of a copy where it takes δ of a gate. All steps of a call drop the same: nothing but rows differs between them.
+//! A row of copies is laid out like a row of gates. So a product reads the copy of each gate at the place of that gate
+//! in its result. In the backward pass, it writes the gradient of each copy at the place from which it reads δ of that
+//! gate. All steps of a call drop the same elements: only rows differ between them.
 
 use std::ops::Range;
 
@@ -12,39 +13,39 @@ use super::{Chunk, Lowering};
 use crate::cell::{Cell, Reset};
 use crate::dropout;
 use crate::error::Result;
-use crate::kernel::{MEMORY_RESET, Params, Program, Role, Training};
+use crate::kernel::{Params, Program, Role, SCRATCH_RESET, Training};
 use crate::layout::depth;
 use crate::model::Features;
 use crate::plan::{Feed, SlotId, SlotKind, Window};
 
-/// Words that what is dropped is drawn from.
+/// Words that describe a draw of dropped elements.
 const DROP_WORDS: usize = 4;
 
 /// Copies of the hidden state before a step.
 #[derive(Clone, Copy)]
 pub(super) struct Copies {
     pub(super) drop: Drop,
-    /// What it is drawn from.
+    /// The slot of the draw's words.
     pub(super) draws: SlotId,
-    /// `[D][B][K / 16][G][16]`, of each product of a step.
+    /// `[D][B][K / 16][G][16]`, one slot for each product of a step.
     slots: [SlotId; 2],
 }
 
-/// Rows and their copies: which are made, and of which of them.
+/// How rows are copied: which copies are made, and of which part.
 #[derive(Clone)]
 pub(super) struct Copying {
     pub(super) drop: Drop,
     pub(super) draws: SlotId,
     /// The gates that have a copy.
     pub(super) gates: Range<usize>,
-    /// The true features of a row, which the counters go by.
+    /// The true features of a row, which the counters count.
     pub(super) features: Features,
     /// The parts of a row that are copied.
     pub(super) side: Side,
     pub(super) rows: usize,
 }
 
-/// Where rows are: the window, the first row of each part, and how many parts a row there has.
+/// Where rows are: the window, the first row of each part, and how many parts a row has.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
     pub(super) window: Window,
@@ -58,7 +59,7 @@ impl Drop {
         dropout::threshold(self.rate.get())
     }
 
-    /// The bits of what is kept is multiplied by.
+    /// The bits of the factor of kept elements.
     #[expect(clippy::cast_possible_truncation, reason = "rounded once")]
     pub(super) fn scale(self) -> u32 {
         (dropout::scale(self.rate.get()) as f32).to_bits()
@@ -66,14 +67,14 @@ impl Drop {
 }
 
 impl Lowering<'_> {
-    /// The slot of what place `place` of layer `layer` draws from.
+    /// Makes the slot of the words that place `place` of layer `layer` draws from.
     pub(super) fn dropped(&mut self, layer: usize, place: usize) -> SlotId {
         let draws = self.slot(format!("{layer}.draws.{place}"), SlotKind::Index, &[1, DROP_WORDS]);
         self.write(Feed::Dropped { layer, place }, draws, 0, 1);
         draws
     }
 
-    /// The slots of copies of the state of `r`, which is in rows of `features`.
+    /// Makes the slots of copies of the state of `r`, whose rows have `features`.
     pub(super) fn copies(&mut self, r: &Recurrence, drop: Drop, layer: usize, features: Features) -> Copies {
         let draws = self.dropped(layer, drop.place);
         let mut slot = |gates: Range<usize>| {
@@ -96,15 +97,15 @@ impl Lowering<'_> {
         self.copy_for(r, copies, (0, features, side), (hidden, first))
     }
 
-    /// Copies r ∘ h in the memory of a GRU with the reset before the product, for its second product.
+    /// Copies r ∘ h in the scratch rows of a GRU, for its second product, if the reset comes before the product.
     pub(super) fn copy_reset(
         &mut self,
         r: &Recurrence,
         copies: Copies,
-        memory: Window,
+        scratch: Window,
         (features, side): (Features, Side),
     ) -> Result<Window> {
-        self.copy_for(r, copies, (1, features, side), (memory, [MEMORY_RESET; 2]))
+        self.copy_for(r, copies, (1, features, side), (scratch, [SCRATCH_RESET; 2]))
     }
 
     fn copy_for(
@@ -125,7 +126,7 @@ impl Lowering<'_> {
         Ok(target)
     }
 
-    /// Copies of all rows of a chunk of what a layer takes, all parts of them.
+    /// Copies all rows of a chunk of a layer's input, with all their parts.
     pub(super) fn copy_rows(
         &mut self,
         dropped: (Drop, SlotId),
@@ -137,7 +138,7 @@ impl Lowering<'_> {
         self.spread(&copying, rows, copies)
     }
 
-    /// The way back: the gradient of the copies becomes that of the rows, or is added to it.
+    /// Backward pass: sets the gradient of the rows from that of the copies, or adds to it.
     pub(super) fn copy_rows_back(
         &mut self,
         dropped: (Drop, SlotId),
@@ -174,7 +175,7 @@ impl Lowering<'_> {
         self.spread_rows(copying, Training::Spread { gates }, rows, copies)
     }
 
-    /// The way back: adds gradients of copies to those of `rows`, or sets them.
+    /// Backward pass: adds gradients of copies to those of `rows`, or sets them.
     pub(super) fn spread_back(&mut self, copying: &Copying, copies: Rows, rows: Rows, first: bool) -> Result<()> {
         let gates = word(copying.gates.len());
         self.spread_rows(copying, Training::SpreadBack { gates, first }, copies, rows)

@@ -1,28 +1,30 @@
-//! What dispatches are made of: rows of chunks, directions in pairs, and the two that many operations share, a product
-//! of many rows and rows of a table.
+//! What dispatches are made of: rows of chunks and pairs of directions. Two dispatches
+//! that many operations share are here too: a product of many rows, and rows of a table.
 
 use super::ops::{Axis, Sequence, Span};
 use super::windows::{self, Panels, table};
 use super::{Chunk, Lowering};
 use crate::cell::{Activation, Cell};
 use crate::error::Result;
-use crate::kernel::{Matrix, Params, Program, Project, Role, Storage, Tile, WORKGROUP};
-use crate::layout::Place;
+use crate::kernel::{Gemm, Matrix, Params, Program, Role, Tile, WORKGROUP};
+use crate::layout::MatrixRef;
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
+use crate::precision::Precision;
 
-/// The value of each direction of a dispatch, as a pair of `Params`: 0 for a direction that is not in it.
+/// Returns the value of each direction of a dispatch, as a pair
+/// of `Params`, with 0 for a direction that it does not have.
 pub(super) fn pair(first: usize, directions: usize, of: impl Fn(usize) -> usize) -> (u32, u32) {
     (word(of(first)), if directions == 2 { word(of(first + 1)) } else { 0 })
 }
 
-/// A size as `Params` hold it. One past 32 bits saturates: no slot is that large, so `check` refuses the plan.
+/// Returns a size for `Params`. A size past 32 bits saturates: no slot is that large, so `check` refuses the plan.
 pub(super) fn word(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
 impl Lowering<'_> {
-    /// The row of step `chunk.start + step` of a sequence in its slot.
+    /// Returns the row of step `chunk.start + step` of a sequence in its slot.
     pub(super) fn row_of(&self, sequence: Sequence, chunk: Chunk, step: usize) -> usize {
         match (sequence.axis, sequence.span) {
             (Axis::Steps(_), Span::Whole) => sequence.first + chunk.start + step,
@@ -31,13 +33,13 @@ impl Lowering<'_> {
         }
     }
 
-    /// The tile-high pieces of `rows` rows that a grid's y can hold: first row and count.
+    /// Returns the tile-high pieces of `rows` rows that a grid's y can hold: first row and count.
     pub(super) fn pieces(&self, rows: usize, tile_rows: u32) -> impl Iterator<Item = (usize, usize)> + use<> {
         let most = (self.limits.workgroups as usize).saturating_mul(tile_rows as usize);
         (0..rows).step_by(most).map(move |first| (first, most.min(rows - first)))
     }
 
-    /// Rows of the tables of `directions` directions from `first` on.
+    /// Reads rows of the tables of `directions` directions from `first` on.
     pub(super) fn gather(&mut self, gather: &Gather, first: usize, directions: usize) -> Result<()> {
         let tokens = self.whole(gather.tokens);
         let (_, width) = table(self.layout, gather.buffer)?;
@@ -71,11 +73,11 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The hoisted product of `directions` directions from `first` on with the matrix at `place`.
-    pub(super) fn project(
+    /// Emits the hoisted input product of `directions` directions from `first` on, with the matrix at `place`.
+    pub(super) fn gemm(
         &mut self,
-        place: Place,
-        product: &HoistedProduct,
+        place: MatrixRef,
+        product: &InputGemm,
         first: usize,
         directions: usize,
     ) -> Result<()> {
@@ -89,8 +91,8 @@ impl Lowering<'_> {
         )
     }
 
-    /// The tile that `of` chooses for a product of `size` with `panels`, which are `alike` row by row: wide, where they have
-    /// one gate each and no window ends between those of an invocation.
+    /// Returns the tile that `of` chooses for a product of `size` with `panels`. It is wide if the panels
+    /// are `alike` row by row, have one gate each, and no window ends between those of an invocation.
     pub(super) fn wide(&self, panels: &[Panels], alike: bool, size: Product, of: impl Fn(Product) -> Tile) -> Tile {
         let wide = self.tuning.wide();
         let is_whole = |panels: &Panels| panels.panels.is_multiple_of(wide as usize);
@@ -100,18 +102,18 @@ impl Lowering<'_> {
         Tile { wide, ..of(Product { panels: size.panels / wide as usize, ..size }) }
     }
 
-    /// The hoisted product with `panels` of `matrix`, which is of `size` in all.
+    /// Emits the hoisted input product with `panels` of `matrix`, which has `size` in all.
     pub(super) fn project_panels(
         &mut self,
         matrix: Matrix,
         panels: &[Panels],
-        product: &HoistedProduct,
+        product: &InputGemm,
         size: Product,
     ) -> Result<()> {
-        // Integers have rows of scales besides.
-        let alike = product.after == 1 && matrix.storage != Storage::I8 && !product.apart;
+        // Integers also have rows of scales.
+        let alike = product.after == 1 && matrix.storage != Precision::I8 && !product.per_gate;
         let tile =
-            self.wide(panels, alike, size, |size| self.tuning.project(size, self.limits)).own_loads(product.apart);
+            self.wide(panels, alike, size, |size| self.tuning.gemm(size, self.limits)).own_loads(product.per_gate);
         let tile_rows = tile.rows * tile.slices;
         for panels in panels {
             for (row, rows) in self.pieces(product.rows, tile_rows) {
@@ -130,7 +132,7 @@ impl Lowering<'_> {
                     panel: word(product.panel + panels.panel),
                     ..panels.params()
                 };
-                let program = Program::Project(Project {
+                let program = Program::Gemm(Gemm {
                     cell: product.cell,
                     gates: word(size.gates),
                     after: word(product.after),
@@ -138,7 +140,7 @@ impl Lowering<'_> {
                     matrix,
                     tile,
                     add: product.add,
-                    apart: product.apart,
+                    per_gate: product.per_gate,
                 });
                 let grid = [
                     panels.panels.div_ceil((tile.panels * tile.wide) as usize),
@@ -170,8 +172,8 @@ pub(super) struct Gather {
 }
 
 /// A product of many rows with a matrix.
-pub(super) struct HoistedProduct {
-    /// The cell whose gates it gives; none for a linear layer.
+pub(super) struct InputGemm {
+    /// The cell whose gates the product gives, or none for a linear layer.
     pub(super) cell: Option<Cell>,
     pub(super) activation: Activation,
     pub(super) rows: usize,
@@ -180,23 +182,23 @@ pub(super) struct HoistedProduct {
     pub(super) sources: [usize; 2],
     pub(super) result: Window,
     pub(super) targets: [usize; 2],
-    /// Elements of a row of the result, and the panel of it where the product begins.
+    /// Elements of a row of the result, and the first panel of the row that the product writes.
     pub(super) width: usize,
     pub(super) panel: usize,
-    /// Elements of a row of the source, where it has more than the product is deep, and the first that is taken.
+    /// Elements of a row of the source, if it has more than the product's depth, and the first element that is taken.
     pub(super) source_width: Option<usize>,
     pub(super) source_column: usize,
     /// Rows of a panel of the matrix after those of the depth.
     pub(super) after: usize,
-    /// Whether it is added to what stands in the result.
+    /// Whether the product is added to the result's old values.
     pub(super) add: bool,
-    /// Whether each gate multiplies rows of its own.
-    pub(super) apart: bool,
+    /// Whether each gate multiplies its own rows.
+    pub(super) per_gate: bool,
 }
 
-impl HoistedProduct {
-    /// Rows of a window times a matrix with one row after those of its depth, into rows of another of `width` elements each, and
-    /// nothing besides.
+impl InputGemm {
+    /// Describes a plain product: rows of a window times a matrix with one row after those of
+    /// its depth. The result goes into rows of another window, with `width` elements each.
     pub(super) fn plain(
         rows: usize,
         (source, sources): (Window, [usize; 2]),
@@ -217,7 +219,7 @@ impl HoistedProduct {
             source_column: 0,
             after: 1,
             add: false,
-            apart: false,
+            per_gate: false,
         }
     }
 }
@@ -235,7 +237,7 @@ impl Panels {
     }
 }
 
-/// Workgroups for `elems` elements, four an invocation.
+/// Returns the workgroups for `elems` elements, four in each invocation.
 pub(super) fn lanes(elems: usize) -> usize {
     elems.div_ceil(4 * WORKGROUP as usize)
 }

@@ -1,8 +1,8 @@
-//! Plans that draw tokens: each step takes the token that was drawn from what the step before it gave.
+//! Plans that draw tokens: each step takes the token that was drawn from the output of the step before.
 //!
-//! So no product over time is hoisted, and no layer runs ahead of another: each step goes through all of them, and ends
-//! in a draw. What flows between them lies in the rows of a chunk, which take turns. Knows no seed and no temperature:
-//! those are data.
+//! So no product is hoisted out of time, and no layer runs ahead of another. Each
+//! step goes through all layers and ends in a draw. Values between layers are in the
+//! rows of a chunk, which alternate. Knows no seed and no temperature: they are data.
 
 use super::dispatch::word;
 use super::frames::{going_on, kept};
@@ -15,19 +15,19 @@ use crate::layout::depth;
 use crate::model::{Direction, Embedding, Features, LayerKind, Model, Slice, State};
 use crate::plan::SlotId;
 
-/// What becomes of the operations of `model` where each step is to end in a draw from output `output`.
+/// Returns the operations of `model` if each step is to end in a draw from output `output`.
 ///
-/// Dead steps show to nobody, so nothing is blanked; a step is the last one when it is drawn from, so that a selection of
-/// the last gives what it takes. A softmax at the end takes nothing but a constant from the logits, which no draw sees.
-/// What knows no token is computed once, before the first step.
+/// Nothing is masked, since no consumer sees dead steps. Each step is the last one when it is drawn from, so a
+/// selection of the last step gives its own input. A softmax at the end only subtracts a constant from the logits,
+/// which does not change the draw. Operations that do not depend on tokens run once, before the first step.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where what the model gives is not a number for each token that it takes.
+/// Returns an error of kind `Model` if the output is not a number for each token that the model takes.
 pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
     let tokens = tokens(model)?;
     let drawn = needed(all.outputs.get(output).copied(), format_args!("output {output} of the model"))?;
-    // What other outputs give shows to nobody.
+    // No consumer sees the other outputs.
     let Ops { ops: all, outputs, inputs } = going_on(Ops { outputs: vec![drawn], ..all });
     let mut once = vec![false; all.len()];
     for (index, op) in all.iter().enumerate() {
@@ -38,14 +38,14 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
         once[index] = op.axis == Axis::Rows && op.from.iter().all(known);
     }
     let mut each: Vec<Op> = Vec::with_capacity(all.len() + 2);
-    // Where what each gave is now.
+    // The new place of each operation's result.
     let mut places = vec![Source::Input(model.main_input()); all.len()];
     let order = (0..all.len()).filter(|&index| once[index]).chain((0..all.len()).filter(|&index| !once[index]));
     for index in order {
         let mut op = all[index].clone();
         op.from.iter_mut().for_each(|source| *source = now(*source, &places));
         places[index] = match op.kind {
-            OpKind::Blank(_) | OpKind::LastStep | OpKind::Final(State::Hidden) => op.from[0],
+            OpKind::MaskOutputs(_) | OpKind::LastStep | OpKind::Final(State::Hidden) => op.from[0],
             OpKind::Final(State::Cell) => {
                 return unfit(format!(
                     "layer {}: expected what a step gives, to draw from, got a final cell state",
@@ -61,7 +61,7 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
             OpKind::Gather { .. }
             | OpKind::OneHot
             | OpKind::Recurrent(_)
-            | OpKind::Diagonal(_)
+            | OpKind::Wavefront(_)
             | OpKind::Merge(_)
             | OpKind::Drop(_)
             | OpKind::Linear { .. }
@@ -86,11 +86,11 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
     let features = Features::one(features.len());
     each.push(Op { layer, stacked: None, kind: OpKind::Sample, from: vec![source], axis, features });
     let outputs = vec![Source::Op(each.len() - 1)];
-    // States go on whether the draw needs them or not.
+    // States go on even if the draw does not need them.
     Ok(kept(Ops { ops: each, outputs, inputs }, |op| op.layers() > 0))
 }
 
-/// How many tokens `model` takes, one a step and nothing else.
+/// Returns how many tokens `model` takes. It must take one token a step and nothing else.
 fn tokens(model: &Model) -> Result<usize> {
     let main = model.main_input();
     let Some(tokens) = model.input()?.tokens() else {
@@ -108,19 +108,20 @@ fn tokens(model: &Model) -> Result<usize> {
     }
     for (index, layer) in model.layers.iter().enumerate() {
         if let LayerKind::Embedding(Embedding { mask_token: Some(token), .. }) = layer.kind {
-            return unfit(format!("layer {index}: expected every token to be a step, got one that is none ({token})"));
+            let text = format!("expected every token to be a step, got one that is none ({token})");
+            return Err(model.at_layer(index, Error::new(ErrorKind::Model, text)));
         }
         if let LayerKind::Recurrent(stack) = &layer.kind
             && stack.direction != Direction::Forward
         {
-            let place = model.place(index);
-            return unfit(format!("layer {place}: expected a forward stack, got one that needs later tokens"));
+            let text = "expected a forward stack, got one that needs later tokens";
+            return Err(model.at_layer(index, Error::new(ErrorKind::Model, text)));
         }
     }
     Ok(tokens)
 }
 
-/// What is drawn from and its features, a number for each of `tokens` or fewer.
+/// Returns the value to draw from and its features: a number for each of `tokens` tokens, or fewer.
 fn logits(tokens: usize, ops: &[Op], output: Source) -> Result<(Source, Features)> {
     let of = |source: Source| match source {
         Source::Op(op) => Ok(&ops[op]),
@@ -142,7 +143,7 @@ fn logits(tokens: usize, ops: &[Op], output: Source) -> Result<(Source, Features
     Ok((source, last.features))
 }
 
-/// Where `source` is now.
+/// Returns the new place of `source`.
 fn now(source: Source, places: &[Source]) -> Source {
     match source {
         Source::Input(_) => source,
@@ -150,7 +151,7 @@ fn now(source: Source, places: &[Source]) -> Source {
     }
 }
 
-/// Whether `source` is there at each step.
+/// Returns whether `source` has a value at each step.
 fn each_axis(ops: &[Op], source: Source) -> Axis {
     match source {
         Source::Op(op) => ops[op].axis,
@@ -163,12 +164,12 @@ fn unfit<T>(text: String) -> Result<T> {
 }
 
 impl Lowering<'_> {
-    /// Where the tokens are that are drawn: behind the first ones, which the host wrote.
+    /// Returns the sequence of drawn tokens: behind the first ones, which the host wrote.
     pub(super) fn drawn(&self, tokens: SlotId) -> Sequence {
         Sequence { slot: tokens, first: 1, features: Features::one(1), axis: Axis::Steps(0), span: Span::Whole }
     }
 
-    /// Draws the token that follows the one step of `chunk`.
+    /// Draws the token that follows the single step of `chunk`.
     pub(super) fn sample(&mut self, source: Sequence, tokens: Sequence, chunk: Chunk) -> Result<()> {
         let draws = needed(self.draws, "a slot of draws")?;
         let batch = self.shape.batch;

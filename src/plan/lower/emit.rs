@@ -1,30 +1,30 @@
-//! Dispatches: what each operation does with a chunk of time; a recurrent layer's are in `walk`.
+//! Dispatches: what each operation does with a chunk of time. Those of a recurrent layer are in `recurrent` and `scan`.
 
-use super::dispatch::{Gather, HoistedProduct, lanes, pair, word};
-use super::ops::{Drop, Sequence, Shows, Span};
+use super::dispatch::{Gather, InputGemm, lanes, pair, word};
+use super::ops::{Drop, Sequence, Span, VisibleSteps};
 use super::recurrent::Layer;
 use super::stage::{Stage, Work};
 use super::{Chunk, Lowering, needed};
 use crate::cell::Activation;
 use crate::error::Result;
 use crate::kernel::{Params, Program, Role, Training};
-use crate::layout::{Place, depth};
+use crate::layout::{MatrixRef, depth};
 use crate::plan::{Fetch, SlotId, Window};
 
 impl Lowering<'_> {
-    /// The dispatches of `stage` for `chunk`.
+    /// Emits the dispatches of `stage` for `chunk`.
     ///
     /// # Errors
     ///
-    /// Kind `Internal`, where the stage lacks what its operation needs.
+    /// Returns an error of kind `Internal` if the stage lacks what its operation needs.
     pub(super) fn emit(&mut self, stage: &Stage<'_>, chunk: Chunk) -> Result<()> {
         let result = stage.result;
         match &stage.work {
             Work::Recurrent { r, states, .. } => self.recurrent(Layer { r, states, hidden: result }, chunk),
-            Work::Diagonal { layers, states, in_group } => {
-                // What something takes chunk by chunk is whole at the end of each.
+            Work::Wavefront { layers, states, in_group } => {
+                // If a consumer takes the outputs chunk by chunk, they must be whole at the end of each chunk.
                 let by_chunk = result.span == Span::Chunk || *in_group;
-                self.diagonal(layers, states, result, by_chunk, chunk)
+                self.wavefront(layers, states, result, by_chunk, chunk)
             }
             Work::Gather { buffer, tokens } => {
                 let to = self.row_of(result, chunk, 0);
@@ -44,7 +44,7 @@ impl Lowering<'_> {
             Work::Linear { matrix, activation, source, panel } => {
                 self.linear((*matrix, *activation), *source, (result, *panel), chunk)
             }
-            Work::Blank { shows, source } => self.blank(*shows, *source, result, chunk),
+            Work::MaskOutputs { visible, source } => self.mask_outputs(*visible, *source, result, chunk),
             Work::Merge { combine, source } => {
                 let grid = [lanes(depth(result.features)), 1];
                 self.rowwise(Program::Merge(*combine), grid, *source, result, chunk)
@@ -66,19 +66,19 @@ impl Lowering<'_> {
         }
     }
 
-    /// What the host reads of `stage` after its last chunk.
+    /// Adds the host's reads of `stage`, after its last chunk.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit).
+    /// Returns the errors of [`emit`](Self::emit).
     pub(super) fn finals(&mut self, stage: &Stage<'_>) -> Result<()> {
         match &stage.work {
-            Work::Diagonal { layers, states, .. } => {
+            Work::Wavefront { layers, states, .. } => {
                 for (index, r) in layers.iter().enumerate() {
                     let (stack, layer, row) = (r.stack, r.stacked, 2 * index + self.shape.steps(r.clock).time % 2);
                     self.read(Fetch::Hidden { stack, layer }, states.last.slot, row, 1);
-                    if let Some(memory) = states.memory {
-                        self.read(Fetch::Memory { stack, layer }, memory, row, 1);
+                    if let Some(cell_state) = states.cell_state {
+                        self.read(Fetch::Cell { stack, layer }, cell_state, row, 1);
                     }
                 }
                 Ok(())
@@ -88,7 +88,7 @@ impl Lowering<'_> {
             }
             Work::Gather { .. }
             | Work::OneHot { .. }
-            | Work::Blank { .. }
+            | Work::MaskOutputs { .. }
             | Work::Merge { .. }
             | Work::Drop { .. }
             | Work::Linear { .. }
@@ -104,7 +104,7 @@ impl Lowering<'_> {
     fn finals_of_layer(&mut self, Layer { r, states, hidden }: Layer<'_>, meeting: Option<SlotId>) -> Result<()> {
         let time = self.shape.steps(r.clock).time;
         if let Some(meeting) = meeting {
-            // Forward ends in the row of the last step, reverse in that of the first.
+            // Forward ends in the row of the last step, and reverse in that of the first.
             let units = depth(hidden.features) / r.directions;
             let params = Params {
                 rows: word(self.shape.batch),
@@ -116,14 +116,14 @@ impl Lowering<'_> {
                 ..Params::default()
             };
             if self.fit_whole(&[hidden.slot]) {
-                self.pick(params, self.whole(hidden.slot), meeting, 2)?;
+                self.final_state(params, self.whole(hidden.slot), meeting, 2)?;
             } else {
-                self.pick_apart(params, time, hidden, meeting)?;
+                self.final_state_separate(params, time, hidden, meeting)?;
             }
         }
         let (stack, layer) = (r.stack, r.stacked);
         if r.directions == 2 && meeting.is_none() {
-            // Forward ends in the row of the last step, reverse in that of the first.
+            // Forward ends in the row of the last step, and reverse in that of the first.
             for (direction, row) in [time, 1].into_iter().enumerate() {
                 self.read(Fetch::HiddenPart { stack, layer, direction }, hidden.slot, row, 1);
             }
@@ -131,24 +131,24 @@ impl Lowering<'_> {
             self.read(Fetch::Hidden { stack, layer }, states.last.slot, states.last.first, 1);
         }
         if r.cell.states() == 2 {
-            let memory = needed(states.memory, "a memory of a layer with cell states")?;
-            self.read(Fetch::Memory { stack, layer }, memory, self.cell_row(r, time), 1);
+            let cell_state = needed(states.cell_state, "the cell states of a layer")?;
+            self.read(Fetch::Cell { stack, layer }, cell_state, self.cell_row(r, time), 1);
         }
         Ok(())
     }
 
-    fn pick(&mut self, params: Params, source: Window, meeting: SlotId, directions: usize) -> Result<()> {
+    fn final_state(&mut self, params: Params, source: Window, meeting: SlotId, directions: usize) -> Result<()> {
         let grid = [lanes(params.units as usize), self.shape.batch, directions];
         let windows = [(Role::Source, Some(source)), (Role::Result, Some(self.whole(meeting)))];
-        self.dispatch(Program::Pick, params, grid, &windows)
+        self.dispatch(Program::FinalState, params, grid, &windows)
     }
 
-    /// The final hidden state of both directions where the sequence does not fit one binding.
-    fn pick_apart(&mut self, params: Params, time: usize, hidden: Sequence, meeting: SlotId) -> Result<()> {
+    /// Gathers the final hidden state of both directions, if the sequence does not fit one binding.
+    fn final_state_separate(&mut self, params: Params, time: usize, hidden: Sequence, meeting: SlotId) -> Result<()> {
         for (direction, row) in [time, 1].into_iter().enumerate() {
             let (window, base) = self.rows(hidden, row, 1);
             let params = Params { direction: word(direction), source_0: word(row - base), source_1: 0, ..params };
-            self.pick(params, window, meeting, 1)?;
+            self.final_state(params, window, meeting, 1)?;
         }
         Ok(())
     }
@@ -172,10 +172,10 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The product of a linear layer, into the columns of `result` from `panel` on.
+    /// Emits the product of a linear layer, into the columns of `result` from `panel` on.
     fn linear(
         &mut self,
-        (matrix, activation): (Place, Activation),
+        (matrix, activation): (MatrixRef, Activation),
         source: Sequence,
         (result, panel): (Sequence, usize),
         chunk: Chunk,
@@ -187,26 +187,32 @@ impl Lowering<'_> {
         let (result, result_base) = self.rows(result, written, chunk.len);
         let source = (source, [(read - source_base) * batch; 2]);
         let result = (result, [(written - result_base) * batch; 2]);
-        let plain = HoistedProduct::plain(chunk.len * batch, source, result, width);
-        let product = HoistedProduct { activation, panel, ..plain };
-        self.project(matrix, &product, 0, 1)
+        let plain = InputGemm::plain(chunk.len * batch, source, result, width);
+        let product = InputGemm { activation, panel, ..plain };
+        self.gemm(matrix, &product, 0, 1)
     }
 
-    /// A sequence with zeros where `shows` has no step.
-    pub(super) fn blank(&mut self, shows: Shows, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
+    /// Copies a sequence, with zeros where `visible` has no step.
+    pub(super) fn mask_outputs(
+        &mut self,
+        visible: VisibleSteps,
+        source: Sequence,
+        result: Sequence,
+        chunk: Chunk,
+    ) -> Result<()> {
         let (batch, parts) = (self.shape.batch, result.features.parts);
-        let mask = needed(self.masks.get(&shows.feed).copied(), format_args!("a slot of {}", shows.feed))?;
+        let mask = needed(self.masks.get(&visible.feed).copied(), format_args!("a slot of {}", visible.feed))?;
         let live = self.whole(mask);
         for (first, params, [source, result]) in self.row_pieces(source, result, chunk) {
-            let (live_0, live_1) = pair(0, parts, |d| (shows.rows[d] + chunk.start) * batch + first);
+            let (live_0, live_1) = pair(0, parts, |d| (visible.rows[d] + chunk.start) * batch + first);
             let grid = [lanes(params.units as usize), params.rows as usize, parts];
             let windows = [(Role::Source, Some(source)), (Role::Live, Some(live)), (Role::Result, Some(result))];
-            self.dispatch(Program::Blank, Params { live_0, live_1, ..params }, grid, &windows)?;
+            self.dispatch(Program::MaskOutputs, Params { live_0, live_1, ..params }, grid, &windows)?;
         }
         Ok(())
     }
 
-    /// A sequence with what is dropped of it left out: of values, or of their gradients.
+    /// Copies a sequence with some elements dropped: of values, or of their gradients.
     pub(super) fn drop(
         &mut self,
         (drop, draws): (Drop, SlotId),
@@ -231,7 +237,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// `Merge`, `Softmax`, `Activate`: a row in, a row out, by a grid of so many in x and z.
+    /// Emits `Merge`, `Softmax` or `Activate`, which make one row of each row, with the given grid in x and z.
     fn rowwise(
         &mut self,
         program: Program,
@@ -247,8 +253,8 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The dispatches of a kernel that makes a row of each row of a chunk: the first row, the params, and the windows of
-    /// `source` and `result`.
+    /// Returns the dispatches of a kernel that makes a row of each row of a chunk.
+    /// Each has its first row, its params, and the windows of `source` and `result`.
     fn row_pieces(&self, source: Sequence, result: Sequence, chunk: Chunk) -> Vec<(usize, Params, [Window; 2])> {
         let batch = self.shape.batch;
         let features = result.features;

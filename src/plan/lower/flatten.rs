@@ -1,37 +1,37 @@
-//! A model → the flat list of its operations: stacks opened into layers, padding blanked where it would be seen, the outputs
-//! of two directions merged.
+//! Flattens a model into the list of its operations. Stacks are opened into layers,
+//! visible padding is masked, and the outputs of two directions are merged.
 //!
-//! A layer's padding shows to everything but two takers of its outputs. A selection of final states reads none of them.
-//! A cell reads them only where it has a step, and there the layer below had one too, so that the same output was
-//! computed; but a backwards layer's outputs stand in the order of its walk, while the mask stays where it is (as in
-//! Keras): the output that the next layer reads at a step of its own may be of a dead one.
+//! All consumers see the padding of a layer's outputs, with two exceptions. A selection of final states reads
+//! none of the outputs. A cell reads them only at its live steps. There the layer below had a live step too,
+//! so its output is the same. But a backwards layer's outputs are in the order of its walk, while the mask is
+//! not (as in Keras). So the output that the next layer reads at a live step may be that of a dead one.
 
 use std::collections::HashMap;
 
-use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Ops, Recurrence, Shows, Source};
+use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Ops, Recurrence, Source, VisibleSteps};
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask};
-use crate::layout::{Layout, Place, Role};
+use crate::layout::{Layout, MatrixRef, Role};
 use crate::model::{
-    Clocks, Direction, Drops, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select, Slice, State,
-    Takers, Value,
+    Clocks, Consumers, Direction, DropoutUnit, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select,
+    Slice, State, Value,
 };
 use crate::plan::{Feed, Shape, Steps};
 
-/// What takes the outputs of a recurrent layer.
+/// A consumer of a recurrent layer's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taker {
+enum Consumer {
     /// A recurrent layer.
     Cell,
-    /// A selection of final states: nothing takes the outputs.
+    /// A selection of final states: it reads none of the outputs.
     Final,
-    /// Anything that sees them all: another layer, a user.
+    /// Any consumer that sees all outputs: another layer, or a user.
     All,
 }
 
-/// Whether dropout drops.
+/// Whether dropout is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dropout {
     /// It is the identity.
@@ -40,12 +40,12 @@ pub(super) enum Dropout {
     On,
 }
 
-/// The operations of `model`.
+/// Returns the operations of `model`.
 pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape, dropout: Dropout) -> Result<Ops> {
     let (clocks, values, stacks) = (Clocks::of(model), HashMap::new(), HashMap::new());
     let inputs = (0..model.inputs.len().max(1)).map(|input| clocks.of_value(Value::Input(input))).collect();
-    let takers = Takers::of(model);
-    let mut flat = Flattening { model, layout, takers, shape, dropout, clocks, ops: Vec::new(), values, stacks };
+    let consumers = Consumers::of(model);
+    let mut flat = Flattening { model, layout, consumers, shape, dropout, clocks, ops: Vec::new(), values, stacks };
     for (layer, flow) in model.flows()?.into_iter().enumerate() {
         flat.layer(layer, flow)?;
     }
@@ -54,23 +54,23 @@ pub(super) fn flatten(model: &Model, layout: &Layout, shape: Shape, dropout: Dro
     Ok(Ops { ops: flat.ops, outputs, inputs })
 }
 
-/// Opens the layers of a model into operations.
+/// The state of opening a model's layers into operations.
 struct Flattening<'a> {
     model: &'a Model,
     layout: &'a Layout,
-    takers: Takers<'a>,
+    consumers: Consumers<'a>,
     shape: Shape,
     dropout: Dropout,
     clocks: Clocks,
     ops: Vec<Op>,
-    /// Where each value that something took is.
+    /// The source of each value that has been taken.
     values: HashMap<Value, Source>,
     /// The operations of the layers of each stack, first to last.
     stacks: HashMap<usize, Vec<usize>>,
 }
 
 impl Flattening<'_> {
-    /// The operations of layer `layer`, which gives `flow`.
+    /// Adds layer `layer`, whose output is `flow`.
     fn layer(&mut self, layer: usize, flow: Flow) -> Result<()> {
         let (axis, features) = match flow {
             Flow::Steps(features) => (Axis::Steps(self.clock(Value::Layer(layer, Pin::Output))?), features),
@@ -82,7 +82,7 @@ impl Flattening<'_> {
         if let LayerKind::Recurrent(r) = &of.kind {
             return self.stack(layer, r);
         }
-        // Vectors of tokens that are folded into the tables of those that take them.
+        // Vectors of tokens that are folded into the tables of their consumers.
         if let Value::Layer(origin, _) = model.origin(Value::Layer(layer, Pin::Output))
             && layout.is_folded(model, origin)
         {
@@ -94,12 +94,13 @@ impl Flattening<'_> {
         let kinds = match &of.kind {
             LayerKind::Embedding(_) => vec![OpKind::Gather { buffer: buffer(layout, Role::Table { layer })? }],
             LayerKind::OneHot(_) => vec![OpKind::OneHot],
-            // Final states and last outputs are values of the stack that they are taken from.
+            // Final states and last outputs are values of the stack that has them.
             LayerKind::Masking(_) => self.masking(layer)?.into_iter().collect(),
             LayerKind::Select(Select::AllSteps | Select::FinalHidden | Select::LastOutput)
             | LayerKind::Recurrent(_) => Vec::new(),
             LayerKind::Dropout(dropout) => {
-                let drop = Drop { rate: dropout.rate, place: 0, shared: dropout.drops == Drops::Features, gates: 1 };
+                let drop =
+                    Drop { rate: dropout.rate, place: 0, shared: dropout.drops == DropoutUnit::Features, gates: 1 };
                 self.dropping(drop).map(OpKind::Drop).into_iter().collect()
             }
             LayerKind::Select(Select::LastStep) => vec![OpKind::LastStep],
@@ -108,7 +109,7 @@ impl Flattening<'_> {
                 let product = |activation| OpKind::Linear { matrix, activation };
                 match self::rowwise(l.activation) {
                     Some(softmax) => vec![product(Activation::Linear), softmax],
-                    // The way back needs what goes into the function.
+                    // The backward pass needs the input of the function.
                     None if layout.trains && l.activation != Activation::Linear => {
                         vec![product(Activation::Linear), rowwise(l.activation)]
                     }
@@ -128,7 +129,7 @@ impl Flattening<'_> {
                 }
                 vec![OpKind::Pieces(pieces)]
             }
-            // The way back is through two values at a time.
+            // The backward pass takes two values at a time.
             LayerKind::Join(Join::Maximum) if layout.trains && from.len() > 2 => {
                 let last = from.pop().into_iter();
                 let mut others = from.into_iter();
@@ -156,26 +157,26 @@ impl Flattening<'_> {
         Ok(())
     }
 
-    /// `drop`, where anything is dropped.
+    /// Returns `drop` if it drops anything.
     fn dropping(&self, drop: Drop) -> Option<Drop> {
         (self.dropout == Dropout::On && drop.rate.get() > 0.0).then_some(drop)
     }
 
-    /// The clock of `value`, which has a time axis.
+    /// Returns the clock of `value`, which has a time axis.
     fn clock(&self, value: Value) -> Result<usize> {
         let clock = self.clocks.of_value(value);
         clock.ok_or_else(|| Error::internal(format!("{value:?}: expected a value with a time axis")))
     }
 
-    /// What zeroes the steps that layer `layer` takes out, where the host has not.
+    /// Returns what zeroes the steps that layer `layer` masks, if the host has not.
     fn masking(&self, layer: usize) -> Result<Option<OpKind>> {
         let clock = self.clock(Value::Layer(layer, Pin::Output))?;
         let by_host = match self.model.layers[layer].from[..] {
             [Value::Input(input)] => self.clocks.of_read(input) == Some(clock),
             _ => false,
         };
-        let blanked = !by_host && self.shape.steps(clock).mask == Mask::Live;
-        Ok(blanked.then_some(OpKind::Blank(Shows { feed: Feed::Live(clock), rows: [0, 0] })))
+        let masked = !by_host && self.shape.steps(clock).mask == Mask::Live;
+        Ok(masked.then_some(OpKind::MaskOutputs(VisibleSteps { feed: Feed::Live(clock), rows: [0, 0] })))
     }
 
     fn add(&mut self, op: Op) -> Source {
@@ -183,8 +184,8 @@ impl Flattening<'_> {
         Source::Op(self.ops.len() - 1)
     }
 
-    /// Where `value` is, which layer `taker` takes.
-    fn value(&mut self, value: Value, taker: usize) -> Result<Source> {
+    /// Returns the source of `value`, for layer `consumer`.
+    fn value(&mut self, value: Value, consumer: usize) -> Result<Source> {
         let (layer, pin) = match value {
             Value::Input(input) => return Ok(Source::Input(input)),
             Value::Layer(layer, pin) => (layer, pin),
@@ -199,7 +200,7 @@ impl Flattening<'_> {
         let stack =
             last.ok_or_else(|| Error::internal(format!("layer {layer}: expected a stack before it is taken")))?;
         let op = |kind, from, features| Op {
-            layer: taker,
+            layer: consumer,
             stacked: None,
             kind,
             from: vec![from],
@@ -213,12 +214,12 @@ impl Flattening<'_> {
         let mut source = self.add(op(OpKind::Final(state), Source::Op(stack), features));
         match pin {
             Pin::FinalHidden | Pin::FinalCell => {}
-            // The output that each direction computes last, as its padding has it, merged.
+            // The output that each direction computes last, masked by its padding, then merged.
             Pin::LastOutput => {
                 let clock = self.clock(self.model.layers[layer].from[0])?;
                 let Steps { time, mask } = self.shape.steps(clock);
                 if mask == Mask::Live {
-                    source = self.add(op(OpKind::Blank(Shows::last(r, clock, time)), source, r.hidden()));
+                    source = self.add(op(OpKind::MaskOutputs(VisibleSteps::last(r, clock, time)), source, r.hidden()));
                 }
                 if let Some(combine) = combine(r) {
                     source = self.add(op(OpKind::Merge(combine), source, r.output()));
@@ -232,7 +233,7 @@ impl Flattening<'_> {
         Ok(source)
     }
 
-    /// The layers of stack `layer`, and what makes their outputs what the next one takes.
+    /// Adds the layers of stack `layer`, and the operations between one layer's outputs and the next.
     fn stack(&mut self, layer: usize, r: &Recurrent) -> Result<()> {
         let (model, stack) = (self.model, self.model.stack_of(layer));
         let taken = model.layers[layer].from[0];
@@ -267,29 +268,30 @@ impl Flattening<'_> {
                 shared: true,
                 gates: r.cell.gates(),
             });
-            // The way back wants states and gates in one order of time: outputs in the order of the walk are turned after.
-            let turned = self.layout.trains && r.direction == Direction::Backwards;
-            if turned {
+            // The backward pass needs states and gates in one order of time.
+            // So outputs in the order of the walk are reversed afterwards.
+            let reversed = self.layout.trains && r.direction == Direction::Backwards;
+            if reversed {
                 recurrence.walks = [Walk::Reverse; 2];
             }
             source = self.add(Op { from: sources, ..op(OpKind::Recurrent(Box::new(recurrence)), source, r.hidden()) });
             self.stacks.entry(layer).or_default().push(self.ops.len() - 1);
-            if turned {
+            if reversed {
                 source = self.add(Op {
                     from: vec![source; time],
                     ..op(OpKind::Pieces((0..time).rev().map(|step| (step, 1)).collect()), source, r.hidden())
                 });
             }
-            let taker = if is_last { taker(model, &self.takers, layer) } else { Taker::Cell };
-            let padding_shows = match taker {
-                Taker::Cell => r.direction == Direction::Backwards,
-                Taker::Final => false,
-                Taker::All => true,
+            let consumer = if is_last { consumer(model, &self.consumers, layer) } else { Consumer::Cell };
+            let padding_shows = match consumer {
+                Consumer::Cell => r.direction == Direction::Backwards,
+                Consumer::Final => false,
+                Consumer::All => true,
             };
             if mask == Mask::Live && padding_shows {
-                source = self.add(op(OpKind::Blank(Shows::all(r, clock, time)), source, r.hidden()));
+                source = self.add(op(OpKind::MaskOutputs(VisibleSteps::all(r, clock, time)), source, r.hidden()));
             }
-            if let (Some(combine), Taker::Cell | Taker::All) = (combine(r), taker) {
+            if let (Some(combine), Consumer::Cell | Consumer::All) = (combine(r), consumer) {
                 source = self.add(op(OpKind::Merge(combine), source, r.output()));
             }
             let drop = Drop { rate: r.dropout, place: r.place_between(stacked), shared: false, gates: 1 };
@@ -301,8 +303,8 @@ impl Flattening<'_> {
         Ok(())
     }
 
-    /// What layer `stacked` of a stack takes of `source`: itself, or where elements are dropped, what is left in each direction;
-    /// as copies for each gate, where the states have some (Keras).
+    /// Returns what layer `stacked` of a stack takes of `source`. It is the source itself, or for each
+    /// direction what dropout leaves of it. If the states have a copy for each gate (Keras), the input has too.
     fn taken(
         &mut self,
         (r, stacked): (&Recurrent, usize),
@@ -324,7 +326,7 @@ impl Flattening<'_> {
         drops.into_iter().map(|drop| self.add(op(OpKind::Drop(drop), source, features))).collect()
     }
 
-    /// What layer `stacked` of stack `layer` begins with.
+    /// Returns the initial states of layer `stacked` of a stack.
     fn begin(&mut self, layer: usize, r: &Recurrent, stacked: usize) -> Result<[Option<Begin>; 2]> {
         let [hidden, cell] = self.model.layers[layer].initial;
         let mut one = |value: Option<Value>| {
@@ -342,8 +344,8 @@ impl Flattening<'_> {
         Ok([one(hidden)?, one(cell)?])
     }
 
-    /// What layer `stacked` of stack `layer` begins with, where it is a final state of stack `from`. States are counted layer by
-    /// layer, in each by direction: so two layers may begin the two directions of one.
+    /// Returns the initial states of layer `stacked` of stack `layer` if they are final states of stack `from`.
+    /// States count layer by layer, and within each by direction. So two layers may begin the two directions of one.
     fn begin_of_stack(
         &mut self,
         (layer, r, stacked): (usize, &Recurrent, usize),
@@ -379,7 +381,7 @@ fn rowwise(activation: Activation) -> Option<OpKind> {
         .then_some(OpKind::Rowwise { kernel: Kernel::Softmax, activation })
 }
 
-/// How the outputs of a layer of `r` are merged, if they are.
+/// Returns how the outputs of a layer of `r` are merged, if they are.
 fn combine(r: &Recurrent) -> Option<Combine> {
     match r.merge {
         _ if !r.is_merged() => None,
@@ -390,15 +392,16 @@ fn combine(r: &Recurrent) -> Option<Combine> {
     }
 }
 
-/// What takes the outputs of stack `layer`.
-fn taker(model: &Model, takers: &Takers<'_>, layer: usize) -> Taker {
-    let takers = takers.of_steps(layer);
-    let is_cell =
-        |taker: &Option<usize>| taker.is_some_and(|taker| matches!(model.layers[taker].kind, LayerKind::Recurrent(_)));
-    match takers[..] {
-        [] => Taker::Final,
-        _ if takers.iter().all(is_cell) => Taker::Cell,
-        _ => Taker::All,
+/// Returns the consumer of the outputs of stack `layer`.
+fn consumer(model: &Model, consumers: &Consumers<'_>, layer: usize) -> Consumer {
+    let consumers = consumers.of_steps(layer);
+    let is_cell = |consumer: &Option<usize>| {
+        consumer.is_some_and(|consumer| matches!(model.layers[consumer].kind, LayerKind::Recurrent(_)))
+    };
+    match consumers[..] {
+        [] => Consumer::Final,
+        _ if consumers.iter().all(is_cell) => Consumer::Cell,
+        _ => Consumer::All,
     }
 }
 
@@ -439,7 +442,7 @@ fn buffer(layout: &Layout, role: Role) -> Result<usize> {
     layout.find(role).ok_or_else(|| missing(role))
 }
 
-fn place(layout: &Layout, role: Role) -> Result<Place> {
+fn place(layout: &Layout, role: Role) -> Result<MatrixRef> {
     layout.place(role).ok_or_else(|| missing(role))
 }
 
@@ -447,13 +450,13 @@ fn missing(role: Role) -> Error {
     Error::new(ErrorKind::Model, format!("the layout has no buffer for {role:?}: it is of another model"))
 }
 
-/// `all` with the layers of each run in one operation, where `diagonal` says so.
-pub(super) fn together(all: Ops, diagonal: impl Fn(usize, &Recurrence) -> Result<bool>) -> Result<Ops> {
-    let Ops { ops: apart, outputs, inputs } = all;
-    let mut ops: Vec<Op> = Vec::with_capacity(apart.len());
-    // Where each operation went.
-    let mut places = Vec::with_capacity(apart.len());
-    for op in apart {
+/// Joins the layers of each layer run into one operation, if `wavefront` accepts it.
+pub(super) fn group_runs(all: Ops, wavefront: impl Fn(usize, &Recurrence) -> Result<bool>) -> Result<Ops> {
+    let Ops { ops: separate, outputs, inputs } = all;
+    let mut ops: Vec<Op> = Vec::with_capacity(separate.len());
+    // The new index of each operation.
+    let mut places = Vec::with_capacity(separate.len());
+    for op in separate {
         let op = moved(op, &places);
         let OpKind::Recurrent(r) = op.kind else {
             ops.push(op);
@@ -461,8 +464,8 @@ pub(super) fn together(all: Ops, diagonal: impl Fn(usize, &Recurrence) -> Result
             continue;
         };
         match (r.run, ops.last_mut().map(|op| &mut op.kind)) {
-            (Some((_, 1..)), Some(OpKind::Diagonal(layers))) => layers.push(*r),
-            (Some((run, 0)), _) if diagonal(run, &r)? => ops.push(Op { kind: OpKind::Diagonal(vec![*r]), ..op }),
+            (Some((_, 1..)), Some(OpKind::Wavefront(layers))) => layers.push(*r),
+            (Some((run, 0)), _) if wavefront(run, &r)? => ops.push(Op { kind: OpKind::Wavefront(vec![*r]), ..op }),
             _ => ops.push(Op { kind: OpKind::Recurrent(r), ..op }),
         }
         places.push(ops.len() - 1);
@@ -471,7 +474,7 @@ pub(super) fn together(all: Ops, diagonal: impl Fn(usize, &Recurrence) -> Result
     Ok(Ops { ops, outputs, inputs })
 }
 
-/// `op` with its sources where `places` say.
+/// Moves the sources of `op` to the indices in `places`.
 pub(super) fn moved(mut op: Op, places: &[usize]) -> Op {
     op.from.iter_mut().for_each(|source| *source = there(*source, places));
     if let OpKind::Recurrent(r) = &mut op.kind {

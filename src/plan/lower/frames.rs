@@ -1,13 +1,13 @@
 //! Plans of streams: what a frame takes, and what a stream begins with.
 //!
-//! A stream's states stay where the engine computes. So a plan of its frames takes them from there, whatever they began
-//! with; values of the model that begin a stack are computed once, by a plan of their own. Knows no stream and no row.
+//! A stream's states are device states. So the plan of its frames takes them from there, whatever they began
+//! with. Values of the model that begin a stack are computed once, by their own plan. Knows no stream and no row.
 
 use super::flatten::{moved, there};
 use super::ops::{Axis, Begin, Op, OpKind, Ops, Source};
 use crate::model::{Features, Slice};
 
-/// `all` for streams that have begun: states come from the host's side, and what only begins them is left out.
+/// Adapts `all` to streams that have begun: states come from the host's side, and what only begins them is left out.
 pub(super) fn going_on(mut all: Ops) -> Ops {
     for op in &mut all.ops {
         if let OpKind::Recurrent(r) = &mut op.kind {
@@ -17,7 +17,7 @@ pub(super) fn going_on(mut all: Ops) -> Ops {
     kept(all, |op| op.layers() > 0)
 }
 
-/// The operations of the values that begin a stack: each is an output, hidden before cell.
+/// Returns the operations of the values that begin a stack. Each value is an output, hidden before cell.
 pub(super) fn beginnings(all: Ops) -> Ops {
     let Ops { mut ops, inputs, .. } = all;
     let mut begun = Vec::new();
@@ -33,7 +33,7 @@ pub(super) fn beginnings(all: Ops) -> Ops {
     }
     let mut outputs = Vec::with_capacity(begun.len());
     for (source, layer, features) in begun {
-        // A copy of each: what the host reads is a slot of its own, with features as states have them.
+        // A copy of each: the host reads a slot of its own, with features laid out as in states.
         let kind = OpKind::Slice(Slice { first: 0, count: features.len() });
         ops.push(Op { layer, stacked: None, kind, from: vec![source], axis: Axis::Rows, features });
         outputs.push(Source::Op(ops.len() - 1));
@@ -41,7 +41,7 @@ pub(super) fn beginnings(all: Ops) -> Ops {
     kept(Ops { ops, outputs, inputs }, |_| false)
 }
 
-/// `all` without the operations that nothing needs: no output, and none that `stays`.
+/// Drops the operations that nothing needs: those that no output needs, except those that `stays` accepts.
 pub(super) fn kept(all: Ops, stays: impl Fn(&Op) -> bool) -> Ops {
     let Ops { ops: all, outputs, inputs } = all;
     let mut needed = vec![false; all.len()];
@@ -62,7 +62,7 @@ pub(super) fn kept(all: Ops, stays: impl Fn(&Op) -> bool) -> Ops {
         }
     }
     let mut ops = Vec::with_capacity(all.len());
-    // Where each operation went.
+    // The new index of each operation.
     let mut places = Vec::with_capacity(all.len());
     for (op, is_needed) in all.into_iter().zip(needed) {
         places.push(ops.len());

@@ -1,4 +1,4 @@
-//! Which operations run together, chunk by chunk of time, and who takes what each gives.
+//! Which operations run together, chunk by chunk of time, and which consumers each result has.
 
 use std::ops::Range;
 
@@ -6,8 +6,8 @@ use super::ops::{Axis, Begin, Op, OpKind, Ops, Source};
 use crate::model::State;
 use crate::plan::Shape;
 
-/// The operations that run together, chunk by chunk: neighbours of as many steps that go forward. Any other runs alone, and
-/// what begins with a final state runs after the group that ends in it.
+/// Returns the operations that run together, chunk by chunk: neighbours that go forward and have equally many steps.
+/// Any other operation runs alone. An operation that begins with a final state runs after the group that ends in it.
 pub(super) fn groups(ops: &[Op], shape: Shape) -> Vec<Range<usize>> {
     let steps = |op: &Op| (op.axis != Axis::Rows, op.axis.time(shape));
     let mut groups = Vec::new();
@@ -23,18 +23,18 @@ pub(super) fn groups(ops: &[Op], shape: Shape) -> Vec<Range<usize>> {
     groups
 }
 
-/// Who takes what an operation gives.
+/// A user of an operation's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum User {
-    /// An operation takes what it gives.
+    /// An operation takes the result.
     Op(usize),
     /// An operation takes a final state of it.
     Final(State),
-    /// The host.
+    /// The host reads it.
     Host,
 }
 
-/// The users of each operation.
+/// Returns the users of each operation.
 pub(super) fn users(all: &Ops) -> Vec<Vec<User>> {
     let mut users = vec![Vec::new(); all.ops.len()];
     for (index, op) in all.ops.iter().enumerate() {
@@ -60,23 +60,23 @@ pub(super) fn users(all: &Ops) -> Vec<Vec<User>> {
     users
 }
 
-/// How what an operation gives is used.
+/// How an operation's result is used.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Use {
-    /// Whether no more than a chunk of it need be there at once.
+    /// Whether one chunk of it is enough at a time.
     pub(super) by_chunk: bool,
-    /// Whether something takes it chunk by chunk.
+    /// Whether a consumer takes it chunk by chunk.
     pub(super) in_group: bool,
-    /// Whether something takes the final hidden state.
+    /// Whether a consumer takes the final hidden state.
     pub(super) finals: bool,
-    /// Which group it is in.
+    /// The group that the operation is in.
     pub(super) group: Option<usize>,
 }
 
 impl Use {
-    /// That of operation `index`, one of `groups`, by `users`.
+    /// Returns the use of operation `index`, one of `groups`, from `users`.
     pub(super) fn of(index: usize, users: &[User], ops: &[Op], groups: &[Range<usize>]) -> Self {
-        // They stand in order, and every operation is in one.
+        // Groups are in order, and every operation is in one.
         let group = groups.partition_point(|group| group.end <= index);
         let group = groups.get(group).is_some_and(|of| of.contains(&index)).then_some(group);
         let in_group = |op: &usize| group.is_some_and(|group| groups[group].contains(op));

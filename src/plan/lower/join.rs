@@ -1,6 +1,6 @@
-//! Values that become one: joins, and states that begin with a value.
+//! Operations that copy features: joins, slices, pieces of time, and states that begin with a value.
 //!
-//! Each dispatch adds one value to the result. A value without a time axis meets every step.
+//! Each dispatch adds one value to the result. A value without a time axis joins every step.
 
 use super::dispatch::{lanes, word};
 use super::ops::{Axis, Sequence, Span};
@@ -15,15 +15,15 @@ use crate::model::{Features, Join, Slice};
 #[derive(Clone, Copy)]
 pub(super) struct Part {
     pub(super) combine: JoinOp,
-    /// The first feature that is taken, and how many.
+    /// The first feature that is taken, and the count.
     pub(super) taken: [usize; 2],
-    /// The first feature of the result that it goes to.
+    /// The first feature of the result that takes one.
     pub(super) offset: usize,
-    /// What the result is multiplied with afterwards.
+    /// The factor of the result.
     pub(super) scale: f32,
 }
 
-/// The rows of a source that are read, and those of a result that are written: the first, and how many.
+/// The first row of a source that is read, the first row of a result that is written, and the count.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
     pub(super) read: usize,
@@ -33,10 +33,11 @@ pub(super) struct Rows {
 }
 
 impl Lowering<'_> {
-    /// The dispatches of a join for `chunk`.
+    /// Emits the dispatches of a join for `chunk`.
     pub(super) fn join(&mut self, join: Join, values: &[Joined], result: Sequence, chunk: Chunk) -> Result<()> {
         let mut offset = 0;
-        // The first copy clears the other columns, but not those that others have written: these leave none unwritten.
+        // The first copy clears the other columns. It must not clear
+        // those that others have written, but these leave none unwritten.
         let clears = values.iter().all(|value| value.source.is_some());
         for (index, &Joined { source, size }) in values.iter().enumerate() {
             let Some(source) = source else {
@@ -61,13 +62,13 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The dispatches of a slice for `chunk`.
+    /// Emits the dispatches of a slice for `chunk`.
     pub(super) fn slice(&mut self, slice: Slice, source: Sequence, result: Sequence, chunk: Chunk) -> Result<()> {
         let part = Part { combine: JoinOp::Set, taken: [slice.first, slice.count], offset: 0, scale: 1.0 };
         self.join_part(&part, true, source, result, chunk)
     }
 
-    /// The dispatches of steps of several values, one after the other, for `chunk`.
+    /// Emits the dispatches that put steps of several values one after the other, for `chunk`.
     pub(super) fn pieces_of_time(
         &mut self,
         pieces: &[(Sequence, usize, usize)],
@@ -78,7 +79,7 @@ impl Lowering<'_> {
         for &(source, first, count) in pieces {
             let (from, to) = (begin.max(chunk.start), (begin + count).min(chunk.start + chunk.len));
             if from < to {
-                // The rows of whole sequences: nothing that is cut runs chunk by chunk with what is cut of it.
+                // Rows of whole sequences: a sequence that is cut never runs chunk by chunk with its pieces.
                 let rows = Rows {
                     read: source.first + first + from - begin,
                     steps: to - from,
@@ -121,7 +122,7 @@ impl Lowering<'_> {
         let (target, target_base) = self.rows(result, written, len);
         let program = Program::Join(kernel::Join { combine: part.combine, first, broadcast });
         for (row, rows) in self.pieces(len * batch, 1) {
-            // The kernel finds a row that meets every step by itself.
+            // The kernel itself finds a row that joins every step.
             let own = if broadcast { 0 } else { row };
             let params = Params {
                 rows: word(rows),
@@ -140,7 +141,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The dispatches that write what the states of a recurrent layer begin with, where the host does not.
+    /// Emits the dispatches that write the initial states of a recurrent layer, if the host does not.
     pub(super) fn begin(&mut self, stage: &Stage<'_>) -> Result<()> {
         let Work::Recurrent { r, states, begin: [hidden, cell], .. } = &stage.work else { return Ok(()) };
         if let Some(source) = *hidden {
@@ -158,7 +159,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// One row of the batch from a value to another of as many features.
+    /// Copies one row of the batch to another value with as many features.
     fn copy_row(&mut self, source: Sequence, target: Sequence) -> Result<()> {
         let chunk = Chunk { index: 0, at: 0, start: 0, len: 1 };
         let part = Part { combine: JoinOp::Set, taken: [0, source.features.len()], offset: 0, scale: 1.0 };
@@ -166,7 +167,7 @@ impl Lowering<'_> {
     }
 }
 
-/// The params that tell where features stand in a row of the source and of the result.
+/// Returns the params that locate features in a row of the source and of the result.
 fn params_of(source: Features, result: Features) -> Params {
     Params {
         directions: word(result.parts),

@@ -1,6 +1,6 @@
-//! Recurrent layers: the dispatches of a chunk of their steps, one after the other, each as its walk says.
+//! Recurrent layers: the dispatches of a chunk of their steps, one after the other, in the order of each walk.
 
-use super::dispatch::{Gather, HoistedProduct, pair, word};
+use super::dispatch::{Gather, InputGemm, pair, word};
 use super::ops::{Recurrence, Sequence, Span};
 use super::stage::{States, Taken};
 use super::walk::Side;
@@ -9,7 +9,7 @@ use super::{Chunk, Lowering};
 use crate::cell::{Cell, Reset};
 use crate::error::{Error, Result};
 use crate::kernel::{Half, LANES, Mask, Matrix, Params, Program, Role, StateKind, Step, StepProject, Tile};
-use crate::layout::Place;
+use crate::layout::MatrixRef;
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
 
@@ -22,11 +22,11 @@ pub(super) struct Layer<'a> {
 }
 
 impl Lowering<'_> {
-    /// The dispatches of a recurrent layer for `chunk` of its walk.
+    /// Emits the dispatches of a recurrent layer for `chunk` of its walk.
     pub(super) fn recurrent(&mut self, layer: Layer<'_>, chunk: Chunk) -> Result<()> {
         let Layer { r, states, hidden } = layer;
-        // Both directions go in one dispatch where one binding reaches the rows of both, and a step also where one
-        // program computes both: the hoisted product knows no function.
+        // Both directions go in one dispatch if one binding reaches the rows of both. A step also
+        // needs one program that computes both, but the hoisted product does not depend on functions.
         let (source, of_each) = match states.taken {
             Taken::Tokens { .. } => (None, false),
             Taken::Features { sources: [first, second], .. } => (Some(first.slot), first.slot != second.slot),
@@ -36,12 +36,12 @@ impl Lowering<'_> {
         for &side in Side::of(r.directions, reach && !of_each) {
             self.hoisted(r, states, chunk, side)?;
         }
-        let at_once = self.at_once(r)?;
-        let together = reach && r.variants[0] == r.variants[1] && at_once.is_none_or(|at_once| at_once.together);
+        let fused = self.fused_walk(r)?;
+        let together = reach && r.variants[0] == r.variants[1] && fused.is_none_or(|fused| fused.paired);
         let sides = Side::of(r.directions, together);
-        if let Some(at_once) = at_once {
+        if let Some(fused) = fused {
             for &side in sides {
-                self.walk_at_once(layer, chunk, side, at_once)?;
+                self.walk_fused(layer, chunk, side, fused)?;
             }
             return Ok(());
         }
@@ -53,7 +53,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The input product of a chunk, into the gates: ascending in time whichever way the walk goes.
+    /// Emits the input product of a chunk into the gates, ascending in time for every walk.
     pub(super) fn hoisted(&mut self, r: &Recurrence, states: &States, chunk: Chunk, side: Side) -> Result<()> {
         let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
         let gates = self.whole(states.gates);
@@ -65,7 +65,7 @@ impl Lowering<'_> {
                 let gather = Gather { buffer, tokens, rows: chunk.len * batch, sources, result: gates, targets };
                 self.gather(&gather, side.first, side.count)
             }
-            Taken::Features { matrix, sources, apart } => {
+            Taken::Features { matrix, sources, per_gate } => {
                 let source = sources[side.first];
                 let row = |d: usize| match source.span {
                     Span::Whole => source.first + starts[d],
@@ -77,14 +77,14 @@ impl Lowering<'_> {
                     self.rows(source, row(side.first), chunk.len)
                 };
                 let source = (window, [0, 1].map(|d| row(d).saturating_sub(base) * batch));
-                let plain = HoistedProduct::plain(chunk.len * batch, source, (gates, targets), r.gates_width());
-                let product = HoistedProduct { cell: Some(r.cell), apart, ..plain };
-                self.project(matrix, &product, side.first, side.count)
+                let plain = InputGemm::plain(chunk.len * batch, source, (gates, targets), r.gates_width());
+                let product = InputGemm { cell: Some(r.cell), per_gate, ..plain };
+                self.gemm(matrix, &product, side.first, side.count)
             }
         }
     }
 
-    /// The dispatches of step `step` of `chunk`.
+    /// Emits the dispatches of step `step` of `chunk`.
     fn timestep(&mut self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
         let Layer { r, states, hidden } = layer;
         let features = hidden.features;
@@ -93,42 +93,43 @@ impl Lowering<'_> {
         let before = [params.source_0, params.source_1].map(|row| row as usize);
         let copies = states.copies;
         let copied = copies.map(|copies| self.copy_state(r, copies, (hidden, before), (features, side))).transpose()?;
-        let (apart, copied) = (copied.is_some(), (Role::Source, copied));
+        let (per_gate, copied) = (copied.is_some(), (Role::Source, copied));
         let (cell, variant, mask) = (r.cell, r.variants[side.first], self.shape.steps(r.clock).mask);
         let gates = (Role::Gates, Some(self.whole(states.gates)));
         let live = (Role::Live, self.live(r.clock).map(|slot| self.whole(slot)));
         let hidden = (Role::Hidden, Some(hidden));
-        let memory = (Role::Memory, states.memory.map(|slot| self.whole(slot)));
+        let cell_state = (Role::CellState, states.cell_state.map(|slot| self.whole(slot)));
+        let scratch = (Role::Scratch, states.scratch.map(|slot| self.whole(slot)));
         let kept = (Role::Kept, states.kept.map(|kept| self.whole(kept.slot)));
         let keeps = states.kept.is_some();
         let of = |states| {
-            move |matrix, tile| Program::Step(Step { cell, variant, states, mask, keeps, apart, matrix, tile })
+            move |matrix, tile| Program::Step(Step { cell, variant, states, mask, keeps, per_gate, matrix, tile })
         };
-        let part = |low: &mut Self, place: Place, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
+        let part = |low: &mut Self, place: MatrixRef, program: &dyn Fn(Matrix, Tile) -> Program, windows: &[_]| {
             low.step_part(place, program, params, side, windows)
         };
         match (cell, r.projection) {
             (Cell::Gru(Reset::Before), _) => {
                 let (first, second) = halves(r)?;
-                let half = |matrix, tile| Half { variant, apart, matrix, tile };
+                let half = |matrix, tile| Half { variant, per_gate, matrix, tile };
                 let reset = |matrix, tile| Program::StepReset(half(matrix, tile));
-                part(self, first, &reset, &[gates, hidden, memory, copied])?;
-                let copied = match (copies, memory.1) {
-                    (Some(copies), Some(memory)) => Some(self.copy_reset(r, copies, memory, (features, side))?),
+                part(self, first, &reset, &[gates, hidden, scratch, copied])?;
+                let copied = match (copies, scratch.1) {
+                    (Some(copies), Some(scratch)) => Some(self.copy_reset(r, copies, scratch, (features, side))?),
                     _ => None,
                 };
                 let new = |matrix, tile| Program::StepNew(half(matrix, tile), mask);
-                part(self, second, &new, &[gates, live, memory, hidden, (Role::Source, copied)])
+                part(self, second, &new, &[gates, live, scratch, hidden, (Role::Source, copied)])
             }
             (Cell::Rnn | Cell::Lstm | Cell::Gru(Reset::After), Some(projection)) => {
-                // Its hidden state waits for the projection: nothing but a product reads it here.
-                let multiplied = (Role::Hidden, hidden.1.filter(|_| !apart));
-                part(self, r.hidden[0], &of(StateKind::Projected), &[gates, live, multiplied, memory, copied])?;
+                // The projection writes the hidden state later: here only a product reads it.
+                let multiplied = (Role::Hidden, hidden.1.filter(|_| !per_gate));
+                part(self, r.hidden[0], &of(StateKind::Projected), &[gates, live, multiplied, cell_state, copied])?;
                 let project = |matrix, tile| Program::StepProject(StepProject { mask, matrix, tile });
-                part(self, projection, &project, &[memory, live, hidden])
+                part(self, projection, &project, &[cell_state, live, hidden])
             }
             (Cell::Lstm, None) => {
-                part(self, r.hidden[0], &of(StateKind::Memory), &[gates, live, hidden, memory, kept, copied])
+                part(self, r.hidden[0], &of(StateKind::Cell), &[gates, live, hidden, cell_state, kept, copied])
             }
             (Cell::Rnn | Cell::Gru(Reset::After), None) => {
                 part(self, r.hidden[0], &of(StateKind::Hidden), &[gates, live, hidden, kept, copied])
@@ -136,7 +137,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Which rows a step reads and writes: the params that all its dispatches share.
+    /// Returns the rows that a step reads and writes: the params that all its dispatches share.
     pub(super) fn step_params(&self, layer: Layer<'_>, chunk: Chunk, step: usize, side: Side, base: usize) -> Params {
         let Layer { r, states, hidden } = layer;
         let (time, batch) = (self.shape.steps(r.clock).time, self.shape.batch);
@@ -179,17 +180,17 @@ impl Lowering<'_> {
             live_1,
             kept_0,
             kept_1,
-            memory_in: word(self.cell_row(r, index)),
-            memory_out: word(self.cell_row(r, index + 1)),
+            cell_in: word(self.cell_row(r, index)),
+            cell_out: word(self.cell_row(r, index + 1)),
             ..Params::default()
         }
     }
 
-    /// One dispatch of a part of a timestep for each window of its weights, those of `place`; `others` are the windows beside
-    /// them.
+    /// Emits a part of a timestep, with one dispatch for each window
+    /// of the weights at `place`. `others` are the other windows.
     fn step_part(
         &mut self,
-        place: Place,
+        place: MatrixRef,
         program: &dyn Fn(Matrix, Tile) -> Program,
         params: Params,
         side: Side,
@@ -198,12 +199,12 @@ impl Lowering<'_> {
         let one = product(self.layout, place.buffer, self.shape.batch)?;
         let Product { depth, panels: all, .. } = one;
         let tile = self.tuning.step(Product { panels: all * side.count, ..one }, self.limits);
-        let tile = tile.own_loads(program(self.matrix(place.buffer), tile).is_apart());
+        let tile = tile.own_loads(program(self.matrix(place.buffer), tile).is_per_gate());
         let program = program(self.matrix(place.buffer), tile);
         let mut windows = vec![(Role::Weights, None)];
         windows.extend(others);
         for panels in self.panels(place, side.first, side.count)? {
-            // Values of a pair that this dispatch alone has in its first place.
+            // If the dispatch has only the second of a pair, that value moves to the first place.
             let own = if panels.direction == side.first { params } else { params.second() };
             let Params { direction, panel, panels: count, weight_panel, weight_panels, .. } = panels.params();
             let params = Params {
@@ -227,7 +228,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The rows of the hidden state that the steps of a chunk touch, and the row that the window starts at.
+    /// Returns the window with the rows of the hidden state that the steps of a chunk touch, and its first row.
     pub(super) fn hidden_window(&self, r: &Recurrence, hidden: Sequence, chunk: Chunk, side: Side) -> (Window, usize) {
         if side.count == 2 {
             return (self.whole(hidden.slot), 0);
@@ -238,8 +239,8 @@ impl Lowering<'_> {
     }
 }
 
-/// The matrices of the two halves of a step of a GRU with the reset before the product.
-fn halves(r: &Recurrence) -> Result<(Place, Place)> {
+/// Returns the matrices of the two halves of a GRU's step, if the reset comes before the product.
+fn halves(r: &Recurrence) -> Result<(MatrixRef, MatrixRef)> {
     match r.hidden[..] {
         [first, second] => Ok((first, second)),
         _ => Err(Error::internal(format!("{}: expected two products, got {}", r.cell, r.hidden.len()))),

@@ -1,4 +1,4 @@
-//! Slots: which buffers a plan has, those that the host writes among them.
+//! Slots: the buffers of a plan, with those that the host writes.
 
 use super::ops::{Axis, Op, OpKind, Ops, Sequence, Source, Span};
 use super::{HostInput, Lowering};
@@ -16,7 +16,7 @@ impl Lowering<'_> {
         self.plan.slots.len() - 1
     }
 
-    /// `name`, or that and a number where a slot has it already: a layer may take several last outputs.
+    /// Returns `name`, with a number behind it if a slot has the name already: a layer may take several last outputs.
     fn free_name(&mut self, name: String) -> String {
         let count = self.names.entry(name.clone()).or_insert(0);
         *count += 1;
@@ -33,7 +33,7 @@ impl Lowering<'_> {
         numbered
     }
 
-    /// The slot of packed buffer `buffer`.
+    /// Returns the slot of packed buffer `buffer`.
     pub(super) fn weights(&mut self, buffer: usize) -> SlotId {
         if let Some(&slot) = self.weights.get(&buffer) {
             return slot;
@@ -46,7 +46,7 @@ impl Lowering<'_> {
         slot
     }
 
-    /// The slot that packed buffer `buffer` would have.
+    /// Describes the slot of packed buffer `buffer`.
     pub(super) fn weights_slot(&self, buffer: usize) -> Slot {
         let packed = &self.layout.buffers[buffer];
         let dims = match packed.form {
@@ -59,14 +59,14 @@ impl Lowering<'_> {
         Slot { name: packed.name.clone(), dims, bytes, kind: SlotKind::Weights(buffer) }
     }
 
-    /// The host's slots, and the hoisted gates that all layers share.
+    /// Makes the slots that the host writes, and the gates that all layers share.
     pub(super) fn inputs(&mut self, all: &Ops) -> Result<()> {
         let (ops, batch) = (&all.ops, self.shape.batch);
         let main = self.model.main_input();
         for (index, input) in self.model.all_inputs()?.into_iter().enumerate() {
             let clock = all.inputs.get(index).copied().flatten();
             let axis = clock.map_or(Axis::Rows, Axis::Steps);
-            // What streams do not take at each frame is not written for each.
+            // Inputs that streams do not take at each frame are not written at each frame.
             let is_read = self.goal == Goal::Outputs
                 || ops.iter().any(|op| op.from.contains(&Source::Input(index)))
                 || matches!(self.goal, Goal::Tokens(_)) && index == main;
@@ -83,8 +83,8 @@ impl Lowering<'_> {
             self.mask(Feed::Live(0));
         }
         for op in ops {
-            if let OpKind::Blank(shows) = op.kind {
-                self.mask(shows.feed);
+            if let OpKind::MaskOutputs(visible) = op.kind {
+                self.mask(visible.feed);
             }
             if let Some(r) = op.recurrence()
                 && self.shape.steps(r.clock).mask == Mask::Live
@@ -104,17 +104,17 @@ impl Lowering<'_> {
         }
         if let Some(widest) = shared.into_iter().max() {
             let rows = self.chunk.saturating_mul(batch).saturating_add(1);
-            self.exchange = Some(self.slot("exchange", SlotKind::Exchange, &[rows, widest]));
+            self.mailbox = Some(self.slot("mailbox", SlotKind::Mailbox, &[rows, widest]));
         }
         Ok(())
     }
 
-    /// The slot of input `index` of the model.
+    /// Makes the slot of input `index` of the model.
     fn host_input(&mut self, index: usize, is_main: bool, flow: Flow, axis: Axis) -> HostInput {
         let (time, batch) = (axis.time(self.shape), self.shape.batch);
         let named = |name: &str| if is_main { name.to_owned() } else { format!("{name}.{index}") };
         let (Flow::Steps(features) | Flow::Rows(features)) = flow else {
-            // Those that are drawn come behind the first.
+            // Drawn tokens come behind the first ones.
             let (rows, written) = match self.goal {
                 Goal::Outputs | Goal::Frames | Goal::Beginnings => (time, time),
                 Goal::Tokens(_) => (time.saturating_add(1), 1),
@@ -128,27 +128,27 @@ impl Lowering<'_> {
         HostInput::Features(Sequence { slot, first: 0, features, axis, span: Span::Whole })
     }
 
-    /// The slot of a mask, made where there is none yet.
+    /// Returns the slot of a mask, and makes it if there is none yet.
     fn mask(&mut self, feed: Feed) -> SlotId {
         if let Some(&slot) = self.masks.get(&feed) {
             return slot;
         }
         let (time, batch) = (self.shape.steps(feed.clock()).time, self.shape.batch);
-        let seen = matches!(feed, Feed::Seen(_));
-        let (dims, rows): (&[usize], usize) = if seen { (&[2, time, batch], 2) } else { (&[time, batch], time) };
+        let started = matches!(feed, Feed::Started(_));
+        let (dims, rows): (&[usize], usize) = if started { (&[2, time, batch], 2) } else { (&[time, batch], time) };
         let slot = self.slot(feed.to_string().replace(' ', "."), SlotKind::Index, dims);
         self.write(feed, slot, 0, rows);
         self.masks.insert(feed, slot);
         slot
     }
 
-    /// The slot of the mask by `clock`, where rows differ in their steps.
+    /// Returns the slot of the mask of `clock`, if rows differ in their live steps.
     pub(super) fn live(&self, clock: usize) -> Option<SlotId> {
         let masked = self.shape.steps(clock).mask == Mask::Live;
         self.masks.get(&Feed::Live(clock)).copied().filter(|_| masked)
     }
 
-    /// The slot of the tokens that the model takes.
+    /// Returns the slot of the tokens that the model takes.
     pub(super) fn main_tokens(&self) -> Result<SlotId> {
         match self.inputs.get(self.model.main_input()).copied().flatten() {
             Some(HostInput::Tokens(slot)) => Ok(slot),
@@ -156,7 +156,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// The row of the last step, counted from the first.
+    /// Returns the row of the last step, counted from the first.
     pub(super) fn last_row(&self, sequence: Sequence) -> usize {
         let last = sequence.axis.time(self.shape) - 1;
         match sequence.span {

@@ -1,29 +1,29 @@
-//! Stages: operations with the slots that they read and write. Each holds what its work needs, by type.
+//! Stages: operations with the slots that they read and write. Each has what its work needs, by type.
 
 use super::copies::Copies;
 use super::groups::Use;
-use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Recurrence, Sequence, Shows, Source, Span};
+use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Recurrence, Sequence, Source, Span, VisibleSteps};
 use super::view::Inside;
 use super::walk::Walk;
 use super::{HostInput, Lowering, needed};
 use crate::cell::{Activation, Cell};
 use crate::error::{Error, Result};
-use crate::kernel::{Combine, MEMORY_UNPROJECTED};
-use crate::layout::{Place, depth};
+use crate::kernel::{CELL_UNPROJECTED, Combine};
+use crate::layout::{MatrixRef, depth};
 use crate::model::{Features, Join, Slice, State};
 use crate::plan::{Feed, Shape, SlotId, SlotKind};
 
 /// An operation with its slots.
 pub(super) struct Stage<'a> {
     pub(super) op: &'a Op,
-    /// What it gives.
+    /// The result.
     pub(super) result: Sequence,
     pub(super) work: Work<'a>,
 }
 
-/// What an operation does, and what it takes.
+/// The work of an operation, and what it takes.
 pub(super) enum Work<'a> {
-    /// See [`OpKind`] for these.
+    /// [`OpKind`] describes these.
     Gather {
         buffer: usize,
         tokens: SlotId,
@@ -34,19 +34,19 @@ pub(super) enum Work<'a> {
     Recurrent {
         r: &'a Recurrence,
         states: States,
-        /// Where the final hidden states of two directions meet, if something takes them both.
+        /// Where the final hidden states of two directions meet, if a consumer takes both.
         meeting: Option<SlotId>,
-        /// What the states begin with, hidden and cell, where the host does not write it.
+        /// The initial hidden and cell state, if the host does not write them.
         begin: [Option<Sequence>; 2],
     },
-    Diagonal {
+    Wavefront {
         layers: &'a [Recurrence],
         states: States,
-        /// Whether something takes the result chunk by chunk.
+        /// Whether a consumer takes the result chunk by chunk.
         in_group: bool,
     },
-    Blank {
-        shows: Shows,
+    MaskOutputs {
+        visible: VisibleSteps,
         source: Sequence,
     },
     Merge {
@@ -55,15 +55,15 @@ pub(super) enum Work<'a> {
     },
     Drop {
         drop: Drop,
-        /// What it is drawn from.
+        /// The words that the draw depends on.
         draws: SlotId,
         source: Sequence,
     },
     Linear {
-        matrix: Place,
+        matrix: MatrixRef,
         activation: Activation,
         source: Sequence,
-        /// The panel of the result where it begins: it may be a part of one.
+        /// The first panel of the result that it writes: the result may be a part of a concatenation.
         panel: usize,
     },
     Rowwise {
@@ -78,35 +78,37 @@ pub(super) enum Work<'a> {
         slice: Slice,
         source: Sequence,
     },
-    /// Of each value the first step, and how many.
+    /// Each value with its first step and the count.
     Pieces(Vec<(Sequence, usize, usize)>),
     Sample {
         source: Sequence,
     },
-    /// A view of a slot that is there already.
+    /// A view of an existing slot.
     View,
 }
 
 /// A value that a join takes.
 #[derive(Clone, Copy)]
 pub(super) struct Joined {
-    /// Where it is; none where the operation that gives it has written it into the result.
+    /// Where it is, or `None` if its operation has already written it into the result.
     pub(super) source: Option<Sequence>,
     /// Its true features.
     pub(super) size: usize,
 }
 
-/// What a recurrent layer, or the first one of a run, takes and keeps.
+/// What a recurrent layer, or the first one of a layer run, takes and keeps.
 #[derive(Clone, Copy)]
 pub(super) struct States {
     pub(super) taken: Taken,
-    /// The hoisted product.
+    /// The hoisted input product.
     pub(super) gates: SlotId,
-    /// What is kept beside the hidden state.
-    pub(super) memory: Option<SlotId>,
-    /// What each step keeps for its way back, where it does.
+    /// The cell states of an LSTM.
+    pub(super) cell_state: Option<SlotId>,
+    /// What a GRU leaves between its two products, if the reset comes before the product.
+    pub(super) scratch: Option<SlotId>,
+    /// What each step keeps for its backward pass, if it does.
     pub(super) kept: Option<Kept>,
-    /// Copies of the state before a step, where elements of them are dropped.
+    /// Copies of the state before a step, if elements of them are dropped.
     pub(super) copies: Option<Copies>,
     /// Where the final hidden state is.
     pub(super) last: Sequence,
@@ -114,25 +116,25 @@ pub(super) struct States {
     pub(super) last_cell: Option<Sequence>,
 }
 
-/// A slot `[D · steps][B][P][G][16]` of what steps keep for their way back.
+/// A slot `[D · steps][B][P][G][16]` of what steps keep for their backward pass.
 #[derive(Clone, Copy)]
 pub(super) struct Kept {
     pub(super) slot: SlotId,
-    /// Whether it has all steps, and not those of one chunk.
+    /// Whether it has all steps, or only those of one chunk.
     pub(super) whole: bool,
 }
 
-/// What goes into the hoisted product.
+/// The input of the hoisted product.
 #[derive(Clone, Copy)]
 pub(super) enum Taken {
-    /// Rows of a packed buffer, by tokens.
+    /// Rows of a packed buffer, chosen by tokens.
     Tokens { buffer: usize, tokens: SlotId },
-    /// Features, times a matrix: of each direction, or copies of them for each gate.
-    Features { matrix: Place, sources: [Sequence; 2], apart: bool },
+    /// Features of each direction, times a matrix, or copies of them for each gate.
+    Features { matrix: MatrixRef, sources: [Sequence; 2], per_gate: bool },
 }
 
 impl Axis {
-    /// The number of its rows of the batch.
+    /// Returns the number of its rows of the batch.
     pub(super) fn time(self, shape: Shape) -> usize {
         match self {
             Self::Steps(clock) => shape.steps(clock).time,
@@ -142,18 +144,18 @@ impl Axis {
 }
 
 impl Stage<'_> {
-    /// The length of the time axis that the stage runs over.
+    /// Returns the length of the time axis that the stage runs over.
     pub(super) fn time(&self, shape: Shape) -> usize {
         self.op.axis.time(shape)
     }
 
-    /// The states of a recurrent layer.
+    /// Returns the states of a recurrent layer.
     fn states(&self) -> Option<&States> {
-        let (Work::Recurrent { states, .. } | Work::Diagonal { states, .. }) = &self.work else { return None };
+        let (Work::Recurrent { states, .. } | Work::Wavefront { states, .. }) = &self.work else { return None };
         Some(states)
     }
 
-    /// Where a final state of the recurrent layer is.
+    /// Returns where a final state of the recurrent layer is.
     fn last(&self, state: State) -> Result<Sequence> {
         let last = self.states().and_then(|states| match state {
             State::Hidden => Some(states.last),
@@ -169,13 +171,13 @@ struct Draft<'a, 's> {
     op: &'a Op,
     /// The stages before it.
     stages: &'s [Stage<'a>],
-    /// How much of its result a slot holds, and the rows of that.
+    /// How much of its result a slot holds, and the rows of that slot.
     span: Span,
     rows: usize,
 }
 
 impl Lowering<'_> {
-    /// `op` with the slots it needs; `stages` are those before it.
+    /// Makes the stage of `op`, with the slots that it needs. `stages` are those before it.
     pub(super) fn stage<'a>(
         &mut self,
         op: &'a Op,
@@ -188,7 +190,7 @@ impl Lowering<'_> {
         let source = || self.source(draft);
         let (work, name) = match &op.kind {
             OpKind::Recurrent(r) => return self.recurrent_stage(draft, r, used.finals),
-            OpKind::Diagonal(layers) => return self.diagonal_stage(draft, layers, used.in_group),
+            OpKind::Wavefront(layers) => return self.wavefront_stage(draft, layers, used.in_group),
             OpKind::LastStep => {
                 let source = source()?;
                 let first = source.first + self.last_row(source);
@@ -201,7 +203,7 @@ impl Lowering<'_> {
             }
             OpKind::Gather { buffer } => (Work::Gather { buffer: *buffer, tokens: self.tokens(draft)? }, "vectors"),
             OpKind::OneHot => (Work::OneHot { tokens: self.tokens(draft)? }, "vectors"),
-            OpKind::Blank(shows) => (Work::Blank { shows: *shows, source: source()? }, "blanked"),
+            OpKind::MaskOutputs(visible) => (Work::MaskOutputs { visible: *visible, source: source()? }, "masked"),
             OpKind::Merge(combine) => (Work::Merge { combine: *combine, source: source()? }, "merged"),
             OpKind::Drop(drop) => {
                 let draws = self.dropped(op.layer, drop.place);
@@ -239,7 +241,7 @@ impl Lowering<'_> {
         Ok(Stage { op, result: self.result(op, name, span), work })
     }
 
-    /// Makes the slot of what concatenation `index` gives, where there is none yet: others write into it before.
+    /// Makes the slot of concatenation `index` if there is none yet: other operations write into it first.
     pub(super) fn concatenated(&mut self, index: usize, op: &Op, used: Use) {
         if !self.concatenated.contains_key(&index) {
             let result = self.result(op, "joined", self.span(op, used));
@@ -247,7 +249,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A slot of its own for what `op` gives.
+    /// Makes a slot for the result of `op`.
     fn result(&mut self, op: &Op, name: &str, span: Span) -> Sequence {
         let name = match op.stacked {
             Some(stacked) => format!("{}.{name}.{stacked}", op.layer),
@@ -258,27 +260,27 @@ impl Lowering<'_> {
         Sequence { slot, first: 0, features: op.features, axis: op.axis, span }
     }
 
-    /// How much of what `op` gives is in a slot at once.
+    /// Returns how much of the result of `op` is in a slot at once.
     pub(super) fn span(&self, op: &Op, used: Use) -> Span {
         let by_chunk = used.by_chunk && op.streams() && op.axis != Axis::Rows && op.axis.time(self.shape) > self.chunk;
-        // The way back wants all of it.
+        // The backward pass needs all of it.
         if by_chunk && !self.keeps { Span::Chunk } else { Span::Whole }
     }
 
-    /// The row of the memory of layer `r` that has the cell state before step `index` of its walk: two take turns, or each
-    /// stays.
+    /// Returns the row of layer `r`'s cell states that has the one before step
+    /// `index` of its walk. Two rows alternate, or each step has its own.
     pub(super) fn cell_row(&self, r: &Recurrence, index: usize) -> usize {
         match self.keeps {
             false => index % 2,
-            // What waits for a projection has a row among the first.
-            true => index + if r.projection.is_some() { MEMORY_UNPROJECTED + 1 } else { 0 },
+            // The state before a projection has a row among the first.
+            true => index + if r.projection.is_some() { CELL_UNPROJECTED + 1 } else { 0 },
         }
     }
 
-    fn memory_rows(&self, r: &Recurrence) -> usize {
+    fn rows_beside(&self, r: &Recurrence) -> usize {
         match r.cell {
             Cell::Lstm if self.keeps => self.cell_row(r, self.shape.steps(r.clock).time) + 1,
-            Cell::Lstm | Cell::Rnn | Cell::Gru(_) => r.memory_rows(),
+            Cell::Lstm | Cell::Rnn | Cell::Gru(_) => r.rows_beside(),
         }
     }
 
@@ -289,11 +291,11 @@ impl Lowering<'_> {
         }
     }
 
-    /// The features in `source`.
+    /// Returns the features in `source`.
     ///
     /// # Errors
     ///
-    /// Kind `Internal`, where it has none.
+    /// Returns an error of kind `Internal` if it has none.
     pub(super) fn features(&self, source: Source, stages: &[Stage<'_>]) -> Result<Sequence> {
         match source {
             Source::Op(op) => Ok(stages[op].result),
@@ -304,7 +306,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A value that goes into a join, which gives `result` where others write into that.
+    /// Returns a value of a join, whose result is `result` if operations write into it.
     fn joined(&self, source: Source, stages: &[Stage<'_>], result: Option<Sequence>) -> Result<Joined> {
         let sequence = self.features(source, stages)?;
         Ok(match source {
@@ -315,13 +317,13 @@ impl Lowering<'_> {
         })
     }
 
-    /// The features that an operation of one value takes.
+    /// Returns the features that an operation of one value takes.
     fn source(&self, draft: Draft<'_, '_>) -> Result<Sequence> {
         let first = needed(draft.op.from.first(), format_args!("a source of layer {}", draft.op.layer))?;
         self.features(*first, draft.stages)
     }
 
-    /// The tokens that an operation takes.
+    /// Returns the tokens that an operation takes.
     fn tokens(&self, draft: Draft<'_, '_>) -> Result<SlotId> {
         let input = draft.op.from.first().and_then(|source| match source {
             Source::Input(input) => self.inputs.get(*input).copied().flatten(),
@@ -333,7 +335,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A final state of the recurrent layer that an operation takes.
+    /// Returns the final state of a recurrent layer that an operation takes.
     fn last(&self, draft: Draft<'_, '_>, state: State) -> Result<Sequence> {
         match draft.op.from[..] {
             [Source::Op(op)] => draft.stages[op].last(state),
@@ -341,7 +343,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// The row that a state begins with.
+    /// Returns the row that a state begins with.
     fn begin_of(&self, begin: Begin, stages: &[Stage<'_>]) -> Result<Sequence> {
         match begin {
             Begin::Row(source) => self.features(source, stages),
@@ -349,19 +351,19 @@ impl Lowering<'_> {
         }
     }
 
-    /// What layer `r` takes.
+    /// Returns what layer `r` takes.
     fn taken(&self, draft: Draft<'_, '_>, r: &Recurrence) -> Result<Taken> {
         Ok(match r.input {
             Input::Table(buffer) => Taken::Tokens { buffer, tokens: self.tokens(draft)? },
             Input::Matrix(matrix) => {
                 let first = self.source(draft)?;
                 let second = draft.op.from.get(1).map(|&source| self.features(source, draft.stages)).transpose()?;
-                let is_apart = |source: &Source| match source {
+                let is_per_gate = |source: &Source| match source {
                     Source::Op(op) => matches!(draft.stages[*op].op.kind, OpKind::Drop(Drop { gates: 2.., .. })),
                     Source::Input(_) => false,
                 };
-                let apart = draft.op.from.first().is_some_and(is_apart);
-                Taken::Features { matrix, sources: [first, second.unwrap_or(first)], apart }
+                let per_gate = draft.op.from.first().is_some_and(is_per_gate);
+                Taken::Features { matrix, sources: [first, second.unwrap_or(first)], per_gate }
             }
         })
     }
@@ -374,7 +376,7 @@ impl Lowering<'_> {
         for (begin, of) in begin.iter_mut().zip(r.begin) {
             *begin = of.map(|of| self.begin_of(of, stages)).transpose()?;
         }
-        // The initial state is in the row before the outputs; a reverse direction starts from the row past them.
+        // The initial state is in the row before the outputs. A reverse direction starts from the row after them.
         let first = usize::from(r.walks[0] != Walk::Reverse);
         let all = rows.saturating_add(r.directions);
         let hidden = self.slot(format!("{layer}.hidden.{}", r.stacked), SlotKind::Scratch, &[all, batch, width]);
@@ -386,13 +388,15 @@ impl Lowering<'_> {
         }
         let met = r.directions == 2 && met;
         let meeting = met.then(|| self.slot(format!("{layer}.final.{stacked}"), SlotKind::Scratch, &[1, batch, width]));
-        let dims = [self.memory_rows(r), batch, r.directions * r.units()];
-        let memory = (dims[0] > 0).then(|| self.slot(format!("{layer}.memory.{stacked}"), SlotKind::Scratch, &dims));
-        let cells = memory.filter(|_| r.cell.states() == 2);
-        if let (Some(memory), None) = (cells, begin[1]) {
-            self.write(Feed::Memory { stack, layer: stacked }, memory, self.cell_row(r, 0), 1);
+        let dims = [self.rows_beside(r), batch, r.directions * r.units()];
+        let name = if r.cell.states() == 2 { "cell" } else { "scratch" };
+        let beside = (dims[0] > 0).then(|| self.slot(format!("{layer}.{name}.{stacked}"), SlotKind::Scratch, &dims));
+        let cell_state = beside.filter(|_| r.cell.states() == 2);
+        let scratch = beside.filter(|_| r.cell.states() != 2);
+        if let (Some(cell_state), None) = (cell_state, begin[1]) {
+            self.write(Feed::Cell { stack, layer: stacked }, cell_state, self.cell_row(r, 0), 1);
         }
-        let last_cell = cells.map(|slot| Sequence {
+        let last_cell = cell_state.map(|slot| Sequence {
             slot,
             first: self.cell_row(r, op.axis.time(self.shape)),
             features: Features { parts: r.directions, size: r.hidden_size },
@@ -408,11 +412,11 @@ impl Lowering<'_> {
         let last = Sequence { axis: Axis::Rows, span: Span::Whole, ..last };
         let kept = self.kept(r, layer);
         let copies = r.drop.map(|drop| self.copies(r, drop, layer, features));
-        let states = States { taken, gates, memory, kept, copies, last, last_cell };
+        let states = States { taken, gates, cell_state, scratch, kept, copies, last, last_cell };
         Ok(Stage { op, result, work: Work::Recurrent { r, states, meeting, begin } })
     }
 
-    /// The slot of what the steps of `r` keep for their way back, where there is room for all of it.
+    /// Makes the slot of what the steps of `r` keep for their backward pass, if there is room for all of it.
     fn kept(&mut self, r: &Recurrence, layer: usize) -> Option<Kept> {
         if !self.keeps || !r.steps_back() {
             return None;
@@ -427,8 +431,9 @@ impl Lowering<'_> {
         Some(Kept { slot, whole: true })
     }
 
-    /// Two rows of each layer's states, which take turns; the outputs are the last layer's alone.
-    fn diagonal_stage<'a>(
+    /// Makes the stage of a wavefront. Each layer's states have two
+    /// rows that alternate, and only the last layer has outputs.
+    fn wavefront_stage<'a>(
         &mut self,
         draft: Draft<'a, '_>,
         layers: &'a [Recurrence],
@@ -443,24 +448,24 @@ impl Lowering<'_> {
         for (index, r) in layers.iter().enumerate() {
             self.write(Feed::Hidden { stack: r.stack, layer: r.stacked }, hidden, 2 * index, 1);
         }
-        let has_memory = layers[0].memory_rows() > 0;
-        let memory = has_memory.then(|| self.slot(format!("{layer}.memory.{stacked}"), SlotKind::Scratch, &dims));
-        if let Some(memory) = memory {
+        let has_cell_state = layers[0].rows_beside() > 0;
+        let cell_state = has_cell_state.then(|| self.slot(format!("{layer}.cell.{stacked}"), SlotKind::Scratch, &dims));
+        if let Some(cell_state) = cell_state {
             for (index, r) in layers.iter().enumerate() {
-                self.write(Feed::Memory { stack: r.stack, layer: r.stacked }, memory, 2 * index, 1);
+                self.write(Feed::Cell { stack: r.stack, layer: r.stacked }, cell_state, 2 * index, 1);
             }
         }
         let output = self.slot(format!("{layer}.output.{stacked}"), SlotKind::Scratch, &[rows, batch, width]);
         let result = Sequence { slot: output, first: 0, features, axis: op.axis, span };
         let first = 2 * (layers.len() - 1) + op.axis.time(self.shape) % 2;
         let last = Sequence { slot: hidden, first, features, axis: Axis::Rows, span: Span::Whole };
-        let last_cell = memory.map(|slot| Sequence { slot, ..last });
-        let states = States { taken, gates, memory, kept: None, copies: None, last, last_cell };
-        Ok(Stage { op, result, work: Work::Diagonal { layers, states, in_group } })
+        let last_cell = cell_state.map(|slot| Sequence { slot, ..last });
+        let states = States { taken, gates, cell_state, scratch: None, kept: None, copies: None, last, last_cell };
+        Ok(Stage { op, result, work: Work::Wavefront { layers, states, in_group } })
     }
 }
 
-/// An operation that gives a view of a slot that is there already.
+/// Makes the stage of an operation that gives a view of an existing slot.
 fn view(op: &Op, result: Sequence) -> Stage<'_> {
     Stage { op, result, work: Work::View }
 }

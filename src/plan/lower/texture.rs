@@ -1,31 +1,32 @@
-//! Textures of training: a software GPU takes four numbers of a texture for less than two of a buffer, and an update writes
-//! buffers. So what products take many times is copied into a texture first.
+//! Textures of training: a software GPU reads four numbers of a texture faster than two of a buffer,
+//! but an update writes buffers. So what products read many times is first copied into a texture.
 
 use super::Lowering;
 use super::dispatch::word;
 use crate::error::Result;
-use crate::kernel::{Matrix, Medium, Params, Program, Role, Storage, Training};
+use crate::kernel::{Matrix, Medium, Params, Program, Role, Training};
 use crate::plan::{SlotId, SlotKind, Window};
+use crate::precision::Precision;
 
-/// What a texture has a copy of.
+/// What a texture holds a copy of.
 pub(super) struct Copied {
     texture: SlotId,
     window: Window,
-    /// The first number of the window, and how many.
+    /// The first number of the window, and the count.
     first: usize,
     count: usize,
-    /// Whether nothing has been written since to what it copies.
+    /// Whether the original has not been written since.
     fresh: bool,
 }
 
 impl Lowering<'_> {
-    /// What holds `bytes` of what is multiplied.
+    /// Returns what holds `bytes` of a product's factor.
     pub(super) fn medium_for(&self, bytes: u64) -> Medium {
-        let fits = bytes <= Medium::most_bytes(Storage::F32).min(self.limits.binding_bytes);
+        let fits = bytes <= Medium::most_bytes(Precision::F32).min(self.limits.binding_bytes);
         if fits { self.tuning.medium() } else { Medium::Buffer }
     }
 
-    /// How products take the matrix in packed buffer `buffer`.
+    /// Returns the form in which products read the matrix in packed buffer `buffer`.
     pub(super) fn matrix(&self, buffer: usize) -> Matrix {
         let medium = if self.layout.trains {
             self.medium_for(self.layout.bytes_of(&self.layout.buffers[buffer]))
@@ -35,26 +36,27 @@ impl Lowering<'_> {
         Matrix { storage: self.layout.storage, medium }
     }
 
-    /// How products take matrices in `slot`, which the plan itself has made.
+    /// Returns the form in which products read matrices in `slot`, which the plan itself has made.
     pub(super) fn matrix_in(&self, slot: SlotId) -> Matrix {
-        Matrix { storage: Storage::F32, medium: self.plan.slots[slot].kind.medium() }
+        Matrix { storage: Precision::F32, medium: self.plan.slots[slot].kind.medium() }
     }
 
-    /// All of `slot` in a texture.
+    /// Copies all of `slot` into a texture.
     ///
     /// # Errors
     ///
-    /// As [`in_texture`](Self::in_texture).
+    /// Returns the errors of [`in_texture`](Self::in_texture).
     pub(super) fn all_in_texture(&mut self, slot: SlotId) -> Result<SlotId> {
         let count = self.plan.slots[slot].dims.iter().product();
         self.in_texture(self.whole(slot), 0, count)
     }
 
-    /// A texture that has `count` numbers of `window` from `first` on: copied, unless they stand there already.
+    /// Returns a texture with `count` numbers of `window` from
+    /// `first` on. They are copied unless a texture already has them.
     ///
     /// # Errors
     ///
-    /// Kind `Internal`, where the copy is bound wrong.
+    /// Returns an error of kind `Internal` if the copy is bound wrong.
     pub(super) fn in_texture(&mut self, window: Window, first: usize, count: usize) -> Result<SlotId> {
         let of_slot = self.textures.entry(window.slot).or_default();
         let texture = if let Some(copied) = of_slot.iter_mut().find(|copied| copied.count == count) {
@@ -77,7 +79,7 @@ impl Lowering<'_> {
         Ok(texture)
     }
 
-    /// Forgets that textures have what a dispatch of `program` writes over in `windows`.
+    /// Marks the copies of what a dispatch of `program` overwrites in `windows` as stale.
     pub(super) fn outdate(&mut self, program: usize, windows: &[Window]) {
         let bound = self.plan.programs[program].bindings().skip(1).zip(windows);
         for (_, window) in bound.filter(|(binding, _)| binding.access.is_write()) {

@@ -1,7 +1,8 @@
-//! An update: the gradients that a training keeps become new weights, by the norms of all of them.
+//! Updates: the gradients that a training keeps become new weights, and may be clipped by the norms of all of them.
 //!
-//! First tensors that layers share, and lay out each in its way, become one; then come the squares of all gradients, their sums, and
-//! an update of each packed buffer. [`store`](Lowering::store) brings what is kept to the host.
+//! First, the gradients of tensors that layers share but lay out differently are
+//! added up. Then come the squares of all gradients, their sums, and an update of
+//! each packed buffer. [`store`](Lowering::store) reads what is kept to the host.
 
 use std::collections::HashMap;
 
@@ -12,19 +13,21 @@ use crate::kernel::{LANES, Mask, NO_ROLE, Params, Program, Role, Training, WORKG
 use crate::layout::{Form, Layout, contents, depth};
 use crate::model::{self, Model};
 use crate::plan::tune::{SQUARED, Tuning};
-use crate::plan::{Feed, Fetch, Goal, Limits, Moves, Plan, Shape, SlotId, SlotKind, Stored, Window, check, kept};
+use crate::plan::{
+    Feed, Fetch, Goal, Limits, Plan, Shape, SlotId, SlotKind, TrainedBuffer, UpdateRule, Window, check, train_state,
+};
 use crate::rule::Scalars;
 
-/// The class of rows of a panel: those of the depth, the bias, peepholes.
+/// The classes of rows of a panel: those of the depth, the bias, peepholes.
 const CLASSES: usize = 3;
 
 /// What is updated at once: a matrix of a packed buffer, or one class of its rows.
 struct Piece {
     buffer: usize,
     matrix: usize,
-    /// What the rows of each class are for; none of rows that are left alone.
+    /// The role of the rows of each class, or none for rows that are left alone.
     roles: [Option<model::Role>; CLASSES],
-    /// The tensor that the rows of each class are of.
+    /// The tensor of the rows of each class.
     tensors: [usize; CLASSES],
 }
 
@@ -36,7 +39,7 @@ struct At {
     class: usize,
 }
 
-/// A tensor of layers that lay it out each in its way: it is trained where it is first.
+/// A tensor that several layers share but lay out differently. It is trained at its first place.
 struct Tie {
     first: At,
     other: At,
@@ -51,11 +54,11 @@ struct Trained {
     moments: Vec<SlotId>,
 }
 
-/// Rows of a matrix in windows of equal size of all its slots.
+/// Rows of a matrix, in windows of equal size of all its slots.
 struct Stretch {
     offset: u64,
     bytes: u64,
-    /// The first row of the window that is the matrix's, and how many are.
+    /// The first row of the window that belongs to the matrix, and the count.
     first: usize,
     rows: usize,
 }
@@ -64,17 +67,23 @@ struct Stretch {
 ///
 /// # Errors
 ///
-/// Kind `Limits`, where the weights do not fit `limits`.
-pub fn lower_update(model: &Model, layout: &Layout, limits: &Limits, tuning: &Tuning, moves: Moves) -> Result<Plan> {
+/// Returns an error of kind `Limits` if the weights do not fit `limits`.
+pub fn lower_update(
+    model: &Model,
+    layout: &Layout,
+    limits: &Limits,
+    tuning: &Tuning,
+    update_rule: UpdateRule,
+) -> Result<Plan> {
     let mut lowering = Lowering::of_weights(model, layout, limits, tuning);
     lowering.plan.title += " update";
-    lowering.update(moves)?;
+    lowering.update(update_rule)?;
     check::check(&lowering.plan, limits).map_err(check::Violation::into_error)?;
     Ok(lowering.plan)
 }
 
-/// Decides how the host gets what a training has on its device. `layout` is one for training.
-pub fn lower_store(model: &Model, layout: &Layout, limits: &Limits, tuning: &Tuning, stored: Stored) -> Plan {
+/// Decides how the host reads what a training has on its device. `layout` is one for training.
+pub fn lower_store(model: &Model, layout: &Layout, limits: &Limits, tuning: &Tuning, stored: TrainedBuffer) -> Plan {
     let mut lowering = Lowering::of_weights(model, layout, limits, tuning);
     lowering.plan.title += " stored";
     lowering.store(stored);
@@ -82,30 +91,34 @@ pub fn lower_store(model: &Model, layout: &Layout, limits: &Limits, tuning: &Tun
 }
 
 impl<'l> Lowering<'l> {
-    /// The plan of weights, which has no call.
+    /// Starts a plan of weights, which has no call.
     fn of_weights(model: &'l Model, layout: &'l Layout, limits: &'l Limits, tuning: &'l Tuning) -> Self {
         Self::new(model, layout, (Shape::new(1, 1, Mask::All), Goal::Outputs), limits, tuning, 1)
     }
 }
 
 impl Lowering<'_> {
-    /// New weights by the gradients that are kept.
-    fn update(&mut self, moves: Moves) -> Result<()> {
+    /// Emits the update by the gradients that are kept.
+    fn update(&mut self, update_rule: UpdateRule) -> Result<()> {
         let buffers = self.layout.buffers.len();
-        let (mut pieces, ties) = self.pieces_of(moves.by_tensor)?;
-        let trained: Vec<Trained> = (0..buffers).map(|buffer| self.trained(buffer, moves)).collect();
+        let (mut pieces, ties) = self.pieces_of(update_rule.by_tensor)?;
+        let trained: Vec<Trained> = (0..buffers).map(|buffer| self.trained(buffer, update_rule)).collect();
         let roles = model::Role::ALL.len();
         let scalars = self.slot("scalars", SlotKind::Input, &[roles, size_of::<Scalars>() / 4]);
         self.write(Feed::Scalars, scalars, 0, roles);
-        // The sums of a tensor stand side by side.
-        pieces.sort_by_key(|piece| if moves.by_tensor { piece.tensor() } else { 0 });
+        // The sums of a tensor are side by side.
+        pieces.sort_by_key(|piece| if update_rule.by_tensor { piece.tensor() } else { 0 });
         let stretches: Vec<Vec<Stretch>> = pieces.iter().map(|piece| self.stretches(&trained, piece)).collect();
         let counts: Vec<usize> = pieces.iter().zip(&stretches).map(|(p, all)| self.groups(p, all).sum()).collect();
-        let before = kept::OF_LOSS + 1;
-        let sums = self.slot("sums", SlotKind::Kept(kept::SUMS), &[padded(before + counts.iter().sum::<usize>())]);
-        self.write(Feed::Squares, sums, kept::OF_HOST, 1);
+        let before = train_state::OF_LOSS + 1;
+        let sums = self.slot(
+            "sums",
+            SlotKind::TrainState(train_state::SUMS),
+            &[padded(before + counts.iter().sum::<usize>())],
+        );
+        self.write(Feed::Squares, sums, train_state::OF_HOST, 1);
         let tensors = pieces.iter().map(|piece| piece.tensor() + 1).max().unwrap_or(0);
-        let norms = self.slot("norms", SlotKind::Scratch, &[1 + if moves.by_tensor { tensors } else { 0 }]);
+        let norms = self.slot("norms", SlotKind::Scratch, &[1 + if update_rule.by_tensor { tensors } else { 0 }]);
         for tie in &ties {
             self.tie(tie, false, |buffer| trained[buffer].gradient)?;
         }
@@ -118,13 +131,13 @@ impl Lowering<'_> {
             at += count;
         }
         self.total(sums, 0..at, (norms, 0))?;
-        if moves.by_tensor {
+        if update_rule.by_tensor {
             for (tensor, range) in of_tensor.into_iter().enumerate() {
                 self.total(sums, range, (norms, 1 + tensor))?;
             }
         }
         for (piece, stretches) in pieces.iter().zip(&stretches) {
-            self.moved(moves, piece, stretches, (&trained[piece.buffer], scalars, norms))?;
+            self.moved(update_rule, piece, stretches, (&trained[piece.buffer], scalars, norms))?;
         }
         for tie in &ties {
             self.tie(tie, true, |buffer| trained[buffer].weights)?;
@@ -133,37 +146,39 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// What is stored, to the host.
-    fn store(&mut self, stored: Stored) {
+    /// Adds the reads of what is stored.
+    fn store(&mut self, stored: TrainedBuffer) {
         let buffers = self.layout.buffers.len();
         for buffer in 0..buffers {
             let slot = match stored {
-                Stored::Weights => self.weights(buffer),
-                Stored::Moment(moment) => self.kept_like(buffer, "moment", kept::moment(buffers, buffer, moment)),
+                TrainedBuffer::Weights => self.weights(buffer),
+                TrainedBuffer::Moment(moment) => {
+                    self.kept_like(buffer, "moment", train_state::moment(buffers, buffer, moment))
+                }
             };
             let rows = self.plan.slots[slot].dims[0];
             self.read(Fetch::Weights(buffer), slot, 0, rows);
         }
     }
 
-    /// A slot like the weights of packed buffer `buffer`.
+    /// Makes a slot with the form of packed buffer `buffer`.
     fn kept_like(&mut self, buffer: usize, name: &str, index: usize) -> SlotId {
         let like = self.weights_slot(buffer);
-        self.slot(format!("{}.{name}", like.name), SlotKind::Kept(index), &like.dims)
+        self.slot(format!("{}.{name}", like.name), SlotKind::TrainState(index), &like.dims)
     }
 
-    fn trained(&mut self, buffer: usize, moves: Moves) -> Trained {
+    fn trained(&mut self, buffer: usize, update_rule: UpdateRule) -> Trained {
         let buffers = self.layout.buffers.len();
         let weights = self.weights(buffer);
-        let gradient = self.kept_like(buffer, "gradient", kept::gradient(buffer));
-        let moments = moves.rule.moments().iter().enumerate();
+        let gradient = self.kept_like(buffer, "gradient", train_state::gradient(buffer));
+        let moments = update_rule.rule.moments().iter().enumerate();
         let moments = moments
-            .map(|(n, moment)| self.kept_like(buffer, moment.name(), kept::moment(buffers, buffer, n)))
+            .map(|(n, moment)| self.kept_like(buffer, moment.name(), train_state::moment(buffers, buffer, n)))
             .collect();
         Trained { weights, gradient, moments }
     }
 
-    /// What is updated: each tensor where it is first, and the others that are to be like it.
+    /// Returns what is updated: each tensor at its first place, and the ties to its other places.
     fn pieces_of(&self, by_tensor: bool) -> Result<(Vec<Piece>, Vec<Tie>)> {
         let (mut pieces, mut ties) = (Vec::new(), Vec::new());
         let mut tensors: HashMap<String, usize> = HashMap::new();
@@ -199,7 +214,7 @@ impl Lowering<'_> {
         Ok((pieces, ties))
     }
 
-    /// The rows of a piece, in as few windows as the binding limit allows.
+    /// Returns the rows of a piece, in as few windows as the binding limit allows.
     fn stretches(&self, trained: &[Trained], piece: &Piece) -> Vec<Stretch> {
         let slot = trained[piece.buffer].weights;
         let (_, panels, rows, width) = self.panels_in(piece.buffer);
@@ -213,7 +228,8 @@ impl Lowering<'_> {
         panels.into_iter().map(stretch).collect()
     }
 
-    /// Of a packed buffer the rows of the depth, panels, rows of a panel and elements of a row. A table has a row in each.
+    /// Returns the rows of the depth, panels, rows of a panel, and elements
+    /// of a row of a packed buffer. A table has one row in each panel.
     fn panels_in(&self, buffer: usize) -> (usize, usize, usize, usize) {
         match self.layout.buffers[buffer].form {
             Form::Matrix { panels, source, gates, extra, .. } => {
@@ -223,13 +239,13 @@ impl Lowering<'_> {
         }
     }
 
-    /// How many sums the squares of each stretch are cut into.
+    /// Returns how many sums the squares of each stretch are cut into.
     fn groups(&self, piece: &Piece, stretches: &[Stretch]) -> impl Iterator<Item = usize> {
         let (.., width) = self.panels_in(piece.buffer);
         stretches.iter().map(move |stretch| (stretch.rows * width).div_ceil(SQUARED))
     }
 
-    /// The params of a stretch of a piece.
+    /// Returns the params of a stretch of a piece.
     fn params_of(&self, piece: &Piece, stretch: &Stretch, by_tensor: bool) -> Params {
         let (depth, _, rows, width) = self.panels_in(piece.buffer);
         let [gates_0, gates_1, live_0] = piece.roles.map(|role| role.map_or(NO_ROLE, |role| role as u32));
@@ -276,7 +292,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The sum of numbers of `sums` into element `at` of a slot.
+    /// Adds up numbers of `sums` into element `at` of a slot.
     fn total(&mut self, sums: SlotId, range: std::ops::Range<usize>, (target, at): (SlotId, usize)) -> Result<()> {
         let params = Params {
             source_0: word(range.start),
@@ -289,10 +305,10 @@ impl Lowering<'_> {
         self.dispatch(Program::Training(Training::Total { first: true }), params, [1, 1, 1], &windows)
     }
 
-    /// New weights of a piece.
+    /// Emits the new weights of a piece.
     fn moved(
         &mut self,
-        moves: Moves,
+        update_rule: UpdateRule,
         piece: &Piece,
         stretches: &[Stretch],
         (trained, scalars, norms): (&Trained, SlotId, SlotId),
@@ -302,7 +318,7 @@ impl Lowering<'_> {
             let (.., width) = self.panels_in(piece.buffer);
             let groups = (stretch.rows * width).div_ceil(4 * WORKGROUP as usize);
             let across = groups.min(self.limits.workgroups as usize);
-            let params = Params { steps: word(across), ..self.params_of(piece, stretch, moves.by_tensor) };
+            let params = Params { steps: word(across), ..self.params_of(piece, stretch, update_rule.by_tensor) };
             let mut windows = vec![
                 (Role::Delta, Some(stretch.window(trained.gradient))),
                 (Role::Scalars, Some(self.whole(scalars))),
@@ -312,14 +328,14 @@ impl Lowering<'_> {
             windows.extend(
                 moments.into_iter().zip(&trained.moments).map(|(role, &slot)| (role, Some(stretch.window(slot)))),
             );
-            let program = Program::Training(Training::Update(moves.rule));
+            let program = Program::Training(Training::Update(update_rule.rule));
             self.dispatch(program, params, [across, groups.div_ceil(across), 1], &windows)?;
         }
         Ok(())
     }
 
-    /// A tensor of two layouts, in slots that `of` tells of their packed buffers: the first becomes the sum of both, or the
-    /// other becomes the first (`back`).
+    /// Emits a tie of two layouts of a tensor. `of` gives the slot of a packed buffer.
+    /// The first becomes the sum of both, or with `back`, the other becomes the first.
     fn tie(&mut self, tie: &Tie, back: bool, of: impl Fn(usize) -> SlotId) -> Result<()> {
         let (from, to) = if back { (tie.first, tie.other) } else { (tie.other, tie.first) };
         let (source, result) = (of(from.buffer), of(to.buffer));
@@ -358,7 +374,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Where a tensor is in its packed buffer, as [`TIE`](crate::kernel::catalog) is told.
+    /// Returns where a tensor is in its packed buffer, in the form that [`TIE`](crate::kernel::catalog) takes.
     fn place_of(&self, at: At) -> Result<[u32; 5]> {
         let (rows_of_depth, panels, rows, width) = self.panels_in(at.buffer);
         let packed = &self.layout.buffers[at.buffer];
@@ -367,7 +383,7 @@ impl Lowering<'_> {
             (Form::Table { width, .. }, _) => [first, 0, 1, width, 1],
             (Form::Matrix { source, gates, units, .. }, 0) => [first, rows * width, gates, units, source.size],
             (Form::Matrix { gates, units, .. }, 1) => [first + rows_of_depth * width, rows * width, gates, units, 1],
-            // Recurrent matrices of one shape are laid out alike.
+            // Recurrent matrices of one shape have one layout.
             (Form::Matrix { .. }, _) => {
                 return Err(Error::internal(format!("{}: expected peepholes in one layout", packed.name)));
             }
@@ -377,7 +393,7 @@ impl Lowering<'_> {
 }
 
 impl Piece {
-    /// The same with the rows of one class alone.
+    /// Returns the piece with the rows of only one class.
     fn only(&self, class: usize) -> Self {
         let mut roles = [None; CLASSES];
         roles[class] = self.roles[class];
@@ -388,7 +404,7 @@ impl Piece {
         self.roles.iter().any(Option::is_some)
     }
 
-    /// The tensor of the first rows that are updated.
+    /// Returns the tensor of the first rows that are updated.
     fn tensor(&self) -> usize {
         let class = self.roles.iter().position(Option::is_some).unwrap_or(0);
         self.tensors[class]

@@ -1,7 +1,7 @@
-//! Concatenations of features whose parts are written where they will stand, so that nothing is copied.
+//! Concatenations of features whose parts are written in place, so that nothing is copied.
 //!
-//! A product writes its panels into a row of any width, from any panel on. So the part that a linear layer gives to a
-//! concatenation alone is computed in its place. What else gives parts has rows of its own width: `join` copies those.
+//! A product writes its panels into a row of any width, from any panel on. So a linear layer that only a concatenation
+//! takes is computed in its place there. Other parts have rows of their own width, and `join` copies them.
 
 use super::groups::{Use, User};
 use super::ops::{OpKind, Ops, Source, Span};
@@ -9,7 +9,7 @@ use super::{HostInput, Lowering};
 use crate::kernel::LANES;
 use crate::model::Join;
 
-/// Where an operation writes what it gives: into what concatenation `op` gives, from panel `panel` on.
+/// Where an operation writes its result: into that of concatenation `op`, from panel `panel` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Inside {
     pub(super) op: usize,
@@ -17,7 +17,7 @@ pub(super) struct Inside {
 }
 
 impl Lowering<'_> {
-    /// The place of each operation that writes its part of a concatenation there; none of the others.
+    /// Returns the place of each operation that writes its part of a concatenation in place, and `None` for the others.
     pub(super) fn insides(&self, all: &Ops, uses: &[Use], users: &[Vec<User>]) -> Vec<Option<Inside>> {
         let mut insides = vec![None; all.ops.len()];
         for index in 0..all.ops.len() {
@@ -28,17 +28,17 @@ impl Lowering<'_> {
         insides
     }
 
-    /// The operations that write their parts of what operation `index` gives, and the panels where those begin.
+    /// Returns the operations that write their parts of operation `index`'s result, and the first panel of each.
     fn parts_inside(&self, all: &Ops, uses: &[Use], users: &[Vec<User>], index: usize) -> Vec<(usize, usize)> {
         let op = &all.ops[index];
-        // The way back takes every part by itself.
+        // The backward pass takes every part by itself.
         let (OpKind::Join(Join::Concat), false) = (&op.kind, self.keeps) else { return Vec::new() };
         let whole = self.span(op, uses[index]) == Span::Whole;
         let writes = |part: usize| {
             matches!(all.ops[part].kind, OpKind::Linear { .. })
                 && users[part] == [User::Op(index)]
                 && all.ops[part].axis == op.axis
-                // A slot of one chunk serves those alone that run chunk by chunk together.
+                // A slot of one chunk serves only operations that run chunk by chunk together.
                 && (whole || uses[part].group == uses[index].group)
         };
         let (mut column, mut parts) = (0, Vec::new());
@@ -51,7 +51,7 @@ impl Lowering<'_> {
             }
             column = end;
         }
-        // Somebody must write the padding behind the last part: that part, or the first copy of all.
+        // The padding behind the last part must be written: by that part, or by the first copy.
         let ends = parts.last().map(|&(part, _)| Source::Op(part)) == op.from.last().copied();
         if ends || op.features.len().is_multiple_of(LANES) { parts } else { Vec::new() }
     }

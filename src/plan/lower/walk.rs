@@ -1,23 +1,23 @@
-//! Which way each direction of a recurrent layer walks through time.
+//! The walk of each direction of a recurrent layer through time.
 //!
-//! A walk is rows and steps alone: which step comes when, which row of the hidden state it reads and writes, which
-//! rows of gates and mask are its own. No kernel knows which way it goes.
+//! A walk is only rows and steps: the order of the steps, and the rows of
+//! hidden state, gates and mask of each. No kernel knows its direction.
 
 use crate::model::Direction;
 
-/// How one direction of a layer goes through time, and where its outputs stand.
+/// How one direction of a layer goes through time, and in which order its outputs are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Walk {
     /// First step to last.
     Forward,
-    /// Last step to first; each output stands at its own step.
+    /// Last step to first, with each output at its own step.
     Reverse,
-    /// Last step to first; the outputs stand in the order of the walk.
+    /// Last step to first, with the outputs in the order of the walk.
     Backwards,
 }
 
 impl Walk {
-    /// The walks of a layer's directions; of one direction, twice the same.
+    /// Returns the walks of a layer's directions. A single direction is there twice.
     pub(super) fn of(direction: Direction) -> [Self; 2] {
         match direction {
             Direction::Forward => [Self::Forward; 2],
@@ -27,7 +27,7 @@ impl Walk {
         }
     }
 
-    /// The first of the `len` steps, counted in time, that are `start .. start + len` of the walk.
+    /// Returns the first step in time of steps `start .. start + len` of the walk.
     pub(super) fn first_step(self, start: usize, len: usize, time: usize) -> usize {
         match self {
             Self::Forward => start,
@@ -35,8 +35,8 @@ impl Walk {
         }
     }
 
-    /// The rows of the hidden state that the walk's `index`-th step reads and writes, where `first` is the row of the
-    /// first output. The initial state is in the row before it, or past the last: there is no first step.
+    /// Returns the rows of the hidden state that the walk's `index`-th step reads and writes, if `first` is the row of
+    /// the first output. The initial state is in the row before it, or after the last, since there is no first step.
     pub(super) fn rows(self, index: usize, first: usize, time: usize) -> (usize, usize) {
         match self {
             Self::Forward | Self::Backwards => (first + index - 1, first + index),
@@ -44,7 +44,7 @@ impl Walk {
         }
     }
 
-    /// The row of the initial state in a slot of `rows` rows: the first, or the last.
+    /// Returns the row of the initial state in a slot of `rows` rows: the first, or the last.
     pub(super) fn initial_row(self, rows: usize) -> usize {
         match self {
             Self::Forward | Self::Backwards => 0,
@@ -52,12 +52,12 @@ impl Walk {
         }
     }
 
-    /// The step, counted in time, that is the `index`-th of the walk.
+    /// Returns the step in time that is the `index`-th of the walk.
     pub(super) fn step(self, index: usize, time: usize) -> usize {
         self.first_step(index, 1, time)
     }
 
-    /// The step that the walk ends with.
+    /// Returns the row, counted from that of the first step, in which the walk ends.
     pub(super) fn last_row(self, time: usize) -> usize {
         match self {
             Self::Forward | Self::Backwards => time - 1,
@@ -65,7 +65,8 @@ impl Walk {
         }
     }
 
-    /// The lowest row of the hidden state that steps `start .. start + len` of the walk touch; they touch `len + 1`.
+    /// Returns the lowest row of the hidden state that steps
+    /// `start .. start + len` of the walk touch. They touch `len + 1` rows.
     pub(super) fn lowest_row(self, start: usize, len: usize, first: usize, time: usize) -> usize {
         match self {
             Self::Forward | Self::Backwards => first + start - 1,
@@ -73,7 +74,7 @@ impl Walk {
         }
     }
 
-    /// Rows from the output of a step to that of the next, modulo 2³².
+    /// Returns the rows from the output of one step to that of the next, modulo 2³².
     pub(super) fn hidden_step(self) -> u32 {
         match self {
             Self::Forward | Self::Backwards => 1,
@@ -81,7 +82,7 @@ impl Walk {
         }
     }
 
-    /// Timesteps from a step to the next, modulo 2³².
+    /// Returns the timesteps from one step to the next, modulo 2³².
     pub(super) fn time_step(self) -> u32 {
         match self {
             Self::Forward => 1,
@@ -90,7 +91,7 @@ impl Walk {
     }
 }
 
-/// The directions of a layer that go in one dispatch: `count` from `first` on.
+/// Directions of a layer that go in one dispatch: `count` from `first` on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Side {
     pub(super) first: usize,
@@ -98,7 +99,7 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Both directions together, or each alone.
+    /// Returns both directions together, or each alone.
     pub(super) fn of(directions: usize, together: bool) -> &'static [Self] {
         match (directions, together) {
             (1, _) => &[Self { first: 0, count: 1 }],

@@ -1,10 +1,10 @@
-//! Windows: which bytes of which slots a dispatch binds, within what the device binds at once.
+//! Windows: which bytes of which slots a dispatch binds, within the device's binding limit.
 
 use super::ops::{Axis, Sequence, Span};
 use super::{CHUNK_ALIGN, Lowering};
 use crate::error::{Error, Result};
 use crate::kernel::Medium;
-use crate::layout::{Form, Layout, Place, depth};
+use crate::layout::{Form, Layout, MatrixRef, depth};
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, WINDOW_ALIGN, Window};
 
@@ -13,10 +13,10 @@ pub(super) struct Panels {
     pub(super) window: Window,
     pub(super) direction: usize,
     pub(super) directions: usize,
-    /// The first panel among the direction's, and how many.
+    /// The first of the direction's panels, and the count.
     pub(super) panel: usize,
     pub(super) panels: usize,
-    /// Where `panel` of `direction` is in the window, and panels from one direction to the next.
+    /// The index of `panel` of `direction` in the window, and the panels from one direction to the next.
     pub(super) at: usize,
     pub(super) stride: usize,
 }
@@ -26,19 +26,19 @@ pub(super) struct Table {
     pub(super) window: Window,
     pub(super) direction: usize,
     pub(super) directions: usize,
-    /// The first token, and how many.
+    /// The first token, and the count.
     pub(super) token: usize,
     pub(super) tokens: usize,
-    /// Where `token` of `direction` is in the window, and rows from one direction to the next.
+    /// The index of `token` of `direction` in the window, and the rows from one direction to the next.
     pub(super) at: usize,
     pub(super) stride: usize,
 }
 
-/// The product of `rows` rows with a matrix of packed buffer `buffer`.
+/// Returns the product of `rows` rows with a matrix of packed buffer `buffer`.
 ///
 /// # Errors
 ///
-/// Kind `Internal`, where that holds a table.
+/// Returns an error of kind `Internal` if the buffer holds a table.
 pub(super) fn product(layout: &Layout, buffer: usize, rows: usize) -> Result<Product> {
     match layout.buffers[buffer].form {
         Form::Matrix { panels, source, gates, .. } => Ok(Product { rows, depth: depth(source), panels, gates }),
@@ -46,11 +46,11 @@ pub(super) fn product(layout: &Layout, buffer: usize, rows: usize) -> Result<Pro
     }
 }
 
-/// The rows of a direction of the table in packed buffer `buffer`, and their width.
+/// Returns the rows of one direction of the table in packed buffer `buffer`, and their width.
 ///
 /// # Errors
 ///
-/// Kind `Internal`, where that holds a matrix.
+/// Returns an error of kind `Internal` if the buffer holds a matrix.
 pub(super) fn table(layout: &Layout, buffer: usize) -> Result<(usize, usize)> {
     match layout.buffers[buffer].form {
         Form::Table { rows, width, .. } => Ok((rows, width)),
@@ -59,20 +59,20 @@ pub(super) fn table(layout: &Layout, buffer: usize) -> Result<(usize, usize)> {
 }
 
 impl Lowering<'_> {
-    /// Bytes of a row `[B][width]` of a slot.
+    /// Returns the bytes of a row `[B][width]` of a slot.
     pub(super) fn row_bytes(&self, slot: SlotId) -> u64 {
         self.plan.slots[slot].dims[1..].iter().fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64))
     }
 
-    /// All of a slot.
+    /// Returns the window of a whole slot.
     pub(super) fn whole(&self, slot: SlotId) -> Window {
         Window { slot, offset: 0, bytes: self.plan.slots[slot].bytes }
     }
 
-    /// Rows `first .. first + rows` of a slot, and the row that the window starts at.
+    /// Returns the window with rows `first .. first + rows` of a slot, and the row that the window starts at.
     ///
-    /// A call in one chunk binds whole slots, and so does a slot that holds one chunk: one bind group serves all
-    /// dispatches. Otherwise each chunk binds its own rows: the params of all chunks are then the same.
+    /// A call in one chunk binds whole slots, and so does a slot that holds one chunk: one bind group serves
+    /// all dispatches. Otherwise each chunk binds its own rows, so that the params of all chunks are the same.
     pub(super) fn rows(&self, sequence: Sequence, first: usize, rows: usize) -> (Window, usize) {
         let in_one = sequence.axis != Axis::Rows && sequence.axis.time(self.shape) <= self.chunk;
         if in_one || sequence.span == Span::Chunk {
@@ -90,10 +90,11 @@ impl Lowering<'_> {
         slots.iter().all(|&slot| self.plan.slots[slot].bytes <= self.limits.binding_bytes)
     }
 
-    /// The panels of a packed matrix where products take them, for the directions of a side: in a texture, where the layout
-    /// has them in a buffer and that is slower, else as [`packed_panels`](Self::packed_panels).
-    pub(super) fn panels(&mut self, matrix: Place, first: usize, directions: usize) -> Result<Vec<Panels>> {
-        let Place { buffer, first: own } = matrix;
+    /// Returns the panels of a packed matrix in the form that products read, for the
+    /// directions of a side. They are in a texture if the layout has them in a buffer
+    /// and that is slower. Else they are as in [`packed_panels`](Self::packed_panels).
+    pub(super) fn panels(&mut self, matrix: MatrixRef, first: usize, directions: usize) -> Result<Vec<Panels>> {
+        let MatrixRef { buffer, first: own } = matrix;
         if self.matrix(buffer).medium == self.layout.medium_of(buffer) {
             return self.packed_panels(matrix, first, directions);
         }
@@ -103,8 +104,9 @@ impl Lowering<'_> {
         Ok(self.panels_of((texture, panels, None), own, first, directions))
     }
 
-    /// The panels of a packed matrix, in as few windows as the binding limit allows, for the directions of a side.
-    pub(super) fn packed_panels(&mut self, matrix: Place, first: usize, directions: usize) -> Result<Vec<Panels>> {
+    /// Returns the panels of a packed matrix, in as few windows
+    /// as the binding limit allows, for the directions of a side.
+    pub(super) fn packed_panels(&mut self, matrix: MatrixRef, first: usize, directions: usize) -> Result<Vec<Panels>> {
         let slot = self.weights(matrix.buffer);
         let form = self.layout.buffers[matrix.buffer].form;
         let Product { panels, .. } = product(self.layout, matrix.buffer, 0)?;
@@ -113,8 +115,8 @@ impl Lowering<'_> {
         Ok(self.panels_of((slot, panels, panel_bytes), matrix.first, first, directions))
     }
 
-    /// The panels of the matrices in `slot`, `panels` each, for `directions` directions from `first` on, the first of all
-    /// in matrix `matrix`: in one window, or cut where a size of a panel says so.
+    /// Returns the panels of the matrices in `slot`, `panels` each, for `directions` directions from `first` on.
+    /// The first of all is in matrix `matrix`. They are in one window, or cut if a size of a panel is given.
     pub(super) fn panels_of(
         &self,
         (slot, panels, panel_bytes): (SlotId, usize, Option<u64>),
@@ -134,7 +136,7 @@ impl Lowering<'_> {
             let mut panel = 0;
             while panel < panels {
                 let start = (base + panel) / aligned * aligned;
-                // One panel at least: where even that is too much, `check` refuses the plan.
+                // At least one panel: if even that is too much, `check` refuses the plan.
                 let end = (start + fit).min(base + panels).max(base + panel + 1);
                 windows.push(Panels {
                     window: Window {
@@ -155,8 +157,8 @@ impl Lowering<'_> {
         windows
     }
 
-    /// The rows of a packed table, in as few windows as the binding limit allows, for `directions` directions from `first`
-    /// on.
+    /// Returns the rows of a packed table, in as few windows as the
+    /// binding limit allows, for `directions` directions from `first` on.
     pub(super) fn table(&mut self, buffer: usize, first: usize, directions: usize) -> Result<Vec<Table>> {
         let slot = self.weights(buffer);
         let (rows, width) = table(self.layout, buffer)?;
@@ -188,10 +190,10 @@ impl Lowering<'_> {
         Ok(windows)
     }
 
-    /// How pieces of `bytes` are cut into windows: how many fit one, and the multiples of how many start one.
+    /// Returns how pieces of `bytes` are cut into windows: how many fit one, and the multiple at which one may start.
     fn cuts(&self, bytes: u64) -> (usize, usize) {
         let fit = usize::try_from(self.limits.binding_bytes / bytes).unwrap_or(usize::MAX);
-        // The alignment is a power of two, and so is what of it `bytes` lack.
+        // The alignment is a power of two, and so is the part of it that `bytes` lack.
         let aligned = WINDOW_ALIGN >> bytes.trailing_zeros().min(WINDOW_ALIGN.trailing_zeros());
         (fit, usize::try_from(aligned).expect("at most the alignment"))
     }

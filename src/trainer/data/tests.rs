@@ -1,4 +1,4 @@
-//! Batches of a dataset: whole, short, and of rows that do not fit.
+//! Batches of a dataset: whole, short, and with rows that do not fit.
 
 use ndarray::{Array, Array1, Array2};
 
@@ -6,11 +6,11 @@ use super::*;
 use crate::engine::Device;
 use crate::loss::CrossEntropy;
 use crate::model::{Direction, Embedding, Linear, Lstm, Select};
-use crate::train::{Like, Sgd, Update};
+use crate::recipe::{Convention, Sgd, Update};
 use crate::trainer::Trainer;
 use crate::weights::Weights;
 
-/// Targets of each step, so that these are cut as well.
+/// Returns a model and a dataset with targets for each step, so that these are cut as well.
 fn tagged(lengths: &[i64], steps: usize, padded_first: bool) -> (Model, Dataset) {
     let model =
         Model::new().layer(Embedding::new(7, 4)).layer(Lstm::new(4, 5).bidirectional()).layer(Linear::new(10, 3));
@@ -25,7 +25,7 @@ fn tagged(lengths: &[i64], steps: usize, padded_first: bool) -> (Model, Dataset)
     (model, data)
 }
 
-/// What says where the steps of each row are: lengths, or a mask where padding comes first.
+/// Returns the tensor that says where each row has steps: lengths, or a mask if padding comes first.
 fn tells(lengths: &[i64], steps: usize, padded_first: bool) -> (String, Values) {
     let live = |(row, step): (usize, usize)| f32::from(u8::from((steps - step) as i64 <= lengths[row]));
     match padded_first {
@@ -34,7 +34,7 @@ fn tells(lengths: &[i64], steps: usize, padded_first: bool) -> (String, Values) 
     }
 }
 
-/// The steps that are kept of these rows.
+/// Returns the steps that are kept of these rows.
 fn kept(data: &Dataset, rows: &[usize]) -> Option<Range<usize>> {
     let lengths = data.lengths().unwrap();
     data.kept(&data.tensors(rows).unwrap(), rows.iter().map(|row| lengths[*row]).max().unwrap())
@@ -49,8 +49,8 @@ fn a_short_batch_has_the_gradients_of_the_whole() {
 
 fn short_batches(padded_first: bool) {
     let (model, data) = tagged(&[3, 18, 1, 7, 5, 4], 19, padded_first);
-    let weights = Weights::initial(&model, Like::Torch, 3).unwrap();
-    let update = Update::by(Sgd::like(Like::Torch));
+    let weights = Weights::initial(&model, Convention::Torch, 3).unwrap();
+    let update = Update::by(Sgd::like(Convention::Torch));
     let trainer = Trainer::new(model, &weights, CrossEntropy::default(), update, Device::Cpu).unwrap();
     for (rows, steps) in [(&[0, 2, 4][..], 5), (&[5, 3], 10), (&[2], 5), (&[1, 0], 19)] {
         let lengths = data.lengths().unwrap();
@@ -105,7 +105,7 @@ fn a_batch_is_whole_where_both_ends_are_padded() {
     assert_eq!([&[0, 1][..], &[1, 2], &[0]].map(|rows| kept(&data, rows)), [None, Some(2..4), None]);
 }
 
-/// Rows that are laid out one by one, one of a class that there is not; and a row more than is asked for, if `more`.
+/// Examples laid out row by row: row `wrong` has an unknown class; if `more`, there is one row more than was asked for.
 #[derive(Debug)]
 struct Laid {
     wrong: usize,

@@ -1,4 +1,4 @@
-//! A fit ⇄ what a checkpoint says of it. Numbers of 64 bits are texts, so that each comes back as it was.
+//! A fit ⇄ what a checkpoint says of it. Numbers of 64 bits are written as texts, so that each is read back exactly.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::trainer::metrics::Metric;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::trainer) struct Record {
-    /// The settings that an order of batches hangs on.
+    /// The settings that determine the order of batches.
     batch_size: usize,
     shuffle: bool,
     buckets: bool,
@@ -47,14 +47,18 @@ struct RecordedEpoch {
 }
 
 impl Fitting {
-    /// Goes on where a [saved](crate::Trainer::save_fitting) fit stood; a fit that ended goes on where `settings` has more epochs or
-    /// more patience. The trainer [resumes](crate::Trainer::resume) from the same file.
+    /// Goes on where a [saved](crate::Trainer::save_fitting) fit was. A fit that ended goes on if `settings`
+    /// has more epochs or more patience. The trainer [resumes](crate::Trainer::resume) from the same file.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the file cannot be read; `Weights`, where it is damaged, or says nothing of a fit; `Training`, where `settings`
-    /// would take the batches in another order.
-    pub fn resume(path: &Path, settings: Fit) -> Result<Self> {
+    /// Returns an error of kind:
+    ///
+    /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if the file cannot be read;
+    /// - [`ErrorKind::Weights`](crate::ErrorKind::Weights) if it is damaged or holds no fit;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if `settings` would take the batches in another order.
+    pub fn resume(path: impl AsRef<Path>, settings: Fit) -> Result<Self> {
+        let path = path.as_ref();
         let read = || {
             let record = crate::trainer::checkpoint::recorded(path)?;
             record.fitting(settings)

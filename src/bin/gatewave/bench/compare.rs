@@ -1,6 +1,6 @@
 //! Our times beside other engines', joined by shape.
 //!
-//! Reads the lines that `--json` prints, from whichever program; times nothing.
+//! Reads the lines that `--json` prints, from any program; times nothing.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -11,30 +11,37 @@ use gatewave::{Error, ErrorKind, Result};
 
 use super::report::{self, Line, ratio};
 
-/// What other engines took.
+/// The times of other engines.
 pub(super) struct Peers {
     lines: Vec<Line>,
 }
 
 impl Peers {
-    /// The lines of `files`, which may be none.
+    /// Reads the lines of `files`, which may be none.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where a file cannot be read, or a line of it is not one that `--json` prints.
+    /// Returns an error of kind `Io` if a file cannot be read, or a line of it is not one that `--json` prints.
     pub(super) fn read(files: &[PathBuf]) -> Result<Self> {
         let lines: Result<Vec<_>> = files.iter().map(|file| read(file).map_err(|e| e.at(file.display()))).collect();
         Ok(Self { lines: lines?.into_iter().flatten().collect() })
     }
 
-    /// Prints each of `ours` beside each peer's time for the same shape and precision, and for each of our devices how it
-    /// stands against the fastest of them.
+    /// Prints each of `ours` beside each peer's time for the same shape and
+    /// precision. Then compares each of our devices with the fastest peers.
     pub(super) fn compare(&self, ours: &[Line], out: &mut impl Write) -> io::Result<()> {
         if self.lines.is_empty() {
             return Ok(());
         }
         let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["shape", "device", "ms", "peer", "ms", "ratio"]);
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header([
+            "shape",
+            "runs on",
+            "our ms",
+            "peer",
+            "peer's ms",
+            "ours / peer's",
+        ]);
         for column in [2, 4, 5] {
             table.column_mut(column).expect("the header has six").set_cell_alignment(CellAlignment::Right);
         }
@@ -55,14 +62,14 @@ impl Peers {
         devices.into_iter().try_for_each(|device| writeln!(out, "{}", self.standing(ours, device)))
     }
 
-    /// A peer's times for a shape of ours.
+    /// Yields a peer's times for a shape of ours.
     fn of<'a>(&'a self, our: &Line) -> impl Iterator<Item = &'a Line> {
         let key = |line: &Line| (line.id.clone(), line.dtype.clone(), line.mode.clone());
         let wanted = key(our);
         self.lines.iter().filter(move |line| key(line) == wanted)
     }
 
-    /// How a device of ours stands against the fastest peer of each shape.
+    /// Compares one of our devices with the fastest peer of each shape.
     fn standing(&self, ours: &[Line], device: &str) -> String {
         let (mut ratios, mut missing) = (Vec::new(), Vec::new());
         for our in ours.iter().filter(|our| our.device == device) {

@@ -1,4 +1,4 @@
-//! What the plan of each shape counts: dispatches and bytes, on each kind of device.
+//! The counts of each shape's plan: dispatches and bytes, on each kind of device.
 //!
 //! Needs no device and no clock, so that continuous integration can tell whether a plan has grown.
 
@@ -6,19 +6,18 @@ use std::io::Write;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::layout::Layout;
-use gatewave::plan::lower::lower;
-use gatewave::plan::tune::{Target, Tuning};
-use gatewave::plan::{Limits, SlotKind};
-use gatewave::{Error, Result};
+use gatewave::inspect::layout::Layout;
+use gatewave::inspect::plan::lower::lower;
+use gatewave::inspect::plan::tune::{Target, Tuning};
+use gatewave::inspect::plan::{Limits, SlotKind};
+use gatewave::{Error, Precision, Result};
 use serde::{Deserialize, Serialize};
 
 use super::report;
-use crate::args::Precision;
 use crate::shapes::Work;
 use crate::{Outcome, Verdict};
 
-/// The kinds of devices, and the limits that plans for them keep.
+/// The kinds of devices, and the limits of plans for them.
 const TARGETS: [(&str, Target, Limits); 4] = [
     ("cpu", Target::Host, Limits::HOST),
     ("software GPU", Target::Software, Limits::WEBGPU),
@@ -26,7 +25,7 @@ const TARGETS: [(&str, Target, Limits); 4] = [
     ("GPU", Target::Gpu, Limits::WEBGPU),
 ];
 
-/// What a plan counts.
+/// The counts of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct Count {
     id: String,
@@ -52,14 +51,15 @@ pub(super) fn print(work: &[Work], precision: Precision, json: bool, out: &mut i
     Ok(Verdict::Done)
 }
 
-/// Prints the counts that are not those of `file`; where `work` `is_whole`, a line of it too that is of no plan.
+/// Prints the counts that differ from those of `file`. If `work`
+/// `is_whole`, also prints lines of the file that belong to no plan.
 pub(super) fn check(work: &[Work], precision: Precision, file: &Path, is_whole: bool, out: &mut impl Write) -> Outcome {
     let wanted: Vec<Count> = report::read(file, "--count --json").map_err(|e| e.at(file.display()))?;
     let counts = counts(work, precision)?;
     let of = |count: &Count| wanted.iter().find(|line| line.is_of(count));
     let different: Vec<_> = counts.iter().filter(|&count| of(count) != Some(count)).collect();
     let is_gone = |line: &&Count| !counts.iter().any(|count| count.is_of(line));
-    // Where some shapes are picked, the others are not missed.
+    // If only some shapes are picked, the others are not missed.
     let gone: Vec<_> = if is_whole { wanted.iter().filter(is_gone).collect() } else { Vec::new() };
     if different.is_empty() && gone.is_empty() {
         writeln!(out, "{} plans count what {} says", counts.len(), file.display())?;
@@ -82,7 +82,7 @@ pub(super) fn check(work: &[Work], precision: Precision, file: &Path, is_whole: 
 }
 
 impl Count {
-    /// Whether both are of one plan.
+    /// Returns whether both are of one plan.
     fn is_of(&self, other: &Self) -> bool {
         (&self.id, &self.target, &self.dtype) == (&other.id, &other.target, &other.dtype)
     }
@@ -99,12 +99,11 @@ impl std::fmt::Display for Count {
 }
 
 fn counts(work: &[Work], precision: Precision) -> Result<Vec<Count>> {
-    let storage = precision.storage();
     let each = work.iter().flat_map(|work| TARGETS.iter().map(move |target| (work, target)));
     each.map(|(work, (name, target, limits))| {
         let count = || {
             let model = work.model()?;
-            let layout = Layout::of(&model, storage)?;
+            let layout = Layout::of(&model, precision)?;
             let shape = work.shape();
             let plan = lower(&model, &layout, shape, limits, &Tuning::of(*target))?;
             Ok(Count {

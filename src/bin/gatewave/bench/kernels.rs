@@ -1,39 +1,41 @@
-//! What each kernel of a shape takes of the device, beside what the device can do: its peaks are measured on the spot.
+//! The time and the rates of each kernel of a shape, beside the peaks of the device, which are measured here.
 //!
-//! The clock is the device's own, a tick before and after each run of one program; on the CPU it is the host's. The plan
-//! says what was computed and moved.
+//! The clock is the device's own, with a tick before and after each run of one
+//! program; on the CPU it is the host's. The plan says what was computed and moved.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::kernel::{Kernel, Program};
-use gatewave::plan::Work as Counted;
-use gatewave::{Device, Engine, Input, KernelTime, Linear, Lstm, Model, Options, Result, Weights};
+use gatewave::inspect::KernelTime;
+use gatewave::inspect::kernel::{Kernel, Program};
+use gatewave::inspect::plan::Work as Counted;
+use gatewave::{Device, Engine, Input, Linear, Lstm, Model, Precision, Result, Weights};
 use ndarray::Array3;
 use serde::Serialize;
 
 use super::Args;
 use super::measure::{Bench, Opened, Series, WARM_UP};
-use crate::args::{Precision, device_name};
+use crate::args::device_name;
+use crate::messages::complain;
 use crate::shapes::Work;
-use crate::{Outcome, Verdict, note};
+use crate::{Outcome, Verdict};
 
-/// Bytes that are copied to bytes elsewhere: no near cache holds both.
+/// Bytes that are copied to another place: no near cache holds both.
 const COPIED: u64 = 64 << 20;
 /// Rows, depth and width of the products that are tried, from the first up to the last.
 const PRODUCTS: [usize; 3] = [1024, 2048, 4096];
-/// A product that takes longer fills the device.
+/// A product that takes longer than this fills the device.
 const LONG: Duration = Duration::from_millis(10);
 /// How often each peak is tried; the best counts.
 const TRIES: usize = 5;
 
-/// What a device was seen to do at most.
+/// The highest rates that a device has shown.
 #[derive(Clone, Copy)]
 pub(super) struct Peaks {
-    /// Bytes read and bytes written in a nanosecond, of a large copy.
+    /// Bytes read and bytes written in a nanosecond, for a large copy.
     bytes: f64,
-    /// Operations in a nanosecond, of a large product.
+    /// Operations in a nanosecond, for a large product.
     operations: f64,
 }
 
@@ -75,7 +77,7 @@ pub(super) fn run(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
         let (input, engine) = match bench.open(work, &device)? {
             Opened::Ready { input, mut engines } => (input, engines.pop().expect("there is one at least").0),
             Opened::Different(what) => {
-                bench.bar.suspend(|| note(format_args!("error: {}: {what}; not timed", work.id)));
+                bench.bar.suspend(|| complain(format_args!("error: {}: {what}; not timed", work.id)));
                 verdict = Verdict::Different;
                 continue;
             }
@@ -94,7 +96,7 @@ pub(super) fn run(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
     Ok(verdict)
 }
 
-/// What was measured of a shape: a line for each kernel, or a table.
+/// Prints the measurements of a shape: a line for each kernel, or a table.
 pub(super) fn print(
     (args, work): (&Args, &Work),
     name: &str,
@@ -121,7 +123,7 @@ pub(super) fn print(
     )
 }
 
-/// The kernels of `runs` calls on a warm device, and the wall clock of these calls.
+/// Returns the kernels of `runs` calls on a warm device, and the wall clock of these calls.
 pub(super) fn time(
     name: &str,
     call: impl Fn() -> Result<Vec<KernelTime>>,
@@ -147,7 +149,7 @@ pub(super) fn time(
 }
 
 impl Peaks {
-    /// Those of the device that `engine` is on, which `device` means.
+    /// Measures the peaks of the device of `engine`, which `device` names.
     pub(super) fn of(engine: &Engine, device: &Device, precision: Precision) -> Result<Self> {
         let mut bytes = 0.0;
         for _ in 0..TRIES {
@@ -159,12 +161,12 @@ impl Peaks {
             let (mut shortest, gated) = (Duration::MAX, Model::new().layer(Lstm::new(size, size / 4)));
             for model in [Model::new().layer(Linear::new(size, size)), gated] {
                 let weights = Weights::random(&model, 0)?;
-                let options = Options::default().device(device.clone()).precision(precision.into());
-                let engine = Engine::with_options(model, &weights, options)?;
+                let options = Engine::builder().device(device.clone()).precision(precision);
+                let engine = options.build(model, &weights)?;
                 let input = Input::features(Array3::from_shape_fn((size, 1, size), |(b, _, i)| ((b + i) as f32).sin()));
                 for _ in 0..TRIES {
                     let times = engine.run_clocked(&input)?;
-                    let product = times.iter().find(|time| time.programs[0].kernel() == Kernel::Project);
+                    let product = times.iter().find(|time| time.programs[0].kernel() == Kernel::Gemm);
                     let product = product.expect("a model of a product has one");
                     operations = rate(product.work.operations, product.time).max(operations);
                     shortest = shortest.min(product.time);
@@ -178,12 +180,12 @@ impl Peaks {
     }
 }
 
-/// How many in a nanosecond: billions in a second.
+/// Returns how many in a nanosecond: billions in a second.
 fn rate(count: u64, time: Duration) -> f64 {
     count as f64 / (time.as_secs_f64() * 1e9).max(f64::MIN_POSITIVE)
 }
 
-/// Milliseconds of all kernels.
+/// Returns the milliseconds of all kernels.
 fn sum(kernels: &[Kernels]) -> f64 {
     kernels.iter().map(|kernel| kernel.series.median()).sum()
 }
@@ -194,12 +196,12 @@ impl Kernels {
         names.join(" + ")
     }
 
-    /// The part of the kernels' time that is this one's.
+    /// Returns this kernel's share of the time of all kernels.
     fn share(&self, all: &[Self]) -> f64 {
         self.series.median() / sum(all).max(f64::MIN_POSITIVE)
     }
 
-    /// Operations and bytes in a nanosecond.
+    /// Returns operations and bytes in a nanosecond.
     fn rates(&self) -> [f64; 2] {
         let time = Duration::from_secs_f64(self.series.median() * 1e-3);
         [rate(self.work.operations, time), rate(self.work.bytes, time)]
@@ -237,7 +239,18 @@ impl Kernels {
 
 fn table(kernels: &[Kernels], peaks: Peaks) -> Table {
     let mut table = Table::new();
-    let header = ["kernel", "dispatches", "ms", "%", "MFLOP", "MB", "GFLOP/s", "% of product", "GB/s", "% of copy"];
+    let header = [
+        "kernel",
+        "dispatches",
+        "median ms",
+        "% of time",
+        "MFLOP",
+        "MB",
+        "GFLOP/s",
+        "% of product",
+        "GB/s",
+        "% of copy",
+    ];
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
     for column in 1..header.len() {
         table.column_mut(column).expect("the header has it").set_cell_alignment(CellAlignment::Right);

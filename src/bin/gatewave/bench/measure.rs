@@ -1,22 +1,27 @@
-//! Times the calls of a shape, after checking that what they give is right.
+//! Times the calls of a shape, after checking that their results are right.
 //!
-//! Wall clock of whole calls, upload to readback, on random weights and inputs. What is right, and by how much it may
-//! differ, is `conformance`'s business.
+//! Measures the wall clock of whole calls, upload to readback, on random weights and
+//! inputs. `conformance` defines which results are right, and how far they may differ.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gatewave::conformance::{Tolerance, compare_outputs, rounded};
+use gatewave::device::Timings;
+use gatewave::inspect::Planner;
 use gatewave::oracle::{self, Truth};
-use gatewave::{Device, Engine, Error, ErrorKind, Input, Model, Options, Output, Planner, Result, Timings, Weights};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use gatewave::{
+    Device, DeviceInfo, Engine, EngineBuilder, Error, ErrorKind, Input, Model, Output, Precision, Result, Weights,
+};
+use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array3;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Precision, Walk, device_name, note_device};
+use crate::args::{StrategyArg, device_name, note_device};
+use crate::messages::{counted, progress_target};
 use crate::shapes::Work;
 use crate::verify::{as_truth, kernels};
 
@@ -30,16 +35,17 @@ pub(super) const SEED: u64 = 7;
 /// How shapes are measured.
 pub(super) struct Bench {
     precision: Precision,
-    pub(super) strategy: Walk,
+    pub(super) strategy: StrategyArg,
     pub(super) runs: u32,
     pub(super) bar: ProgressBar,
-    /// Set once the device is on standard error: it is the same for every shape.
-    pub(super) announced: OnceCell<()>,
+    /// What computes, a line for each device with the details of its name. It is the
+    /// same for every shape, and set once the device was printed on standard error.
+    devices: OnceCell<Vec<String>>,
 }
 
-/// What came of a shape.
+/// The result of measuring a shape.
 pub(super) enum Measured {
-    /// The CPU's times, and those of the device where it is another.
+    /// The CPU's times, and those of the device if it is another.
     Times(Vec<Series>),
     /// The results differ: where, and by how much.
     Different(String),
@@ -47,8 +53,8 @@ pub(super) enum Measured {
 
 /// The engines of a shape.
 pub(super) enum Opened {
-    /// The CPU's, and the device's where it is another, with how each began: their results agree.
-    Ready { input: Box<Input>, engines: Vec<(Engine, Start)> },
+    /// The CPU's, and the device's if it is another, with how each began: their results agree.
+    Ready { input: Box<Input<'static>>, engines: Vec<(Engine, Start)> },
     /// The results differ: where, and by how much.
     Different(String),
 }
@@ -60,17 +66,17 @@ pub(super) struct Series {
     pub(super) walls: Vec<Duration>,
     /// Sums over the calls.
     pub(super) parts: Timings,
-    /// Where it was measured.
+    /// The times before the first result, if they were measured.
     pub(super) start: Option<Start>,
-    /// Of the plan that ran last, by name: what became of a strategy that was asked for.
+    /// The kernels of the plan that ran last, by name. They show whether a requested strategy was used.
     pub(super) kernels: Vec<String>,
     /// What was timed, as the peers' scripts name it.
     pub(super) mode: &'static str,
-    /// What it was held to, where it was, as a name's end: ` by step`.
+    /// The strategy that was requested, if any, as the end of a name: ` by step`.
     pub(super) by: String,
 }
 
-/// What comes before a first result, in milliseconds.
+/// The times before a first result, in milliseconds.
 #[derive(Clone, Copy, Deserialize, Serialize)]
 pub(super) struct Start {
     /// The model checked, the device opened and checked.
@@ -84,9 +90,31 @@ pub(super) struct Start {
 }
 
 impl Bench {
-    /// Measures of `shapes` shapes.
-    pub(super) fn new(precision: Precision, strategy: Walk, runs: u32, shapes: usize) -> Self {
-        Self { precision, strategy, runs, bar: bar(shapes, runs), announced: OnceCell::new() }
+    /// Makes a bench for `shapes` shapes.
+    pub(super) fn new(precision: Precision, strategy: StrategyArg, runs: u32, shapes: usize) -> Self {
+        Self { precision, strategy, runs, bar: bar(shapes, runs), devices: OnceCell::new() }
+    }
+
+    /// Prints the devices, once.
+    pub(super) fn announce(&self, cpu: &DeviceInfo, device: &DeviceInfo) {
+        self.devices.get_or_init(|| {
+            self.bar.suspend(|| note_device(device));
+            let line = |device: &DeviceInfo| format!("{}: {}", device_name(device), device.detail());
+            if device.is_cpu() { vec![line(cpu)] } else { vec![line(cpu), line(device)] }
+        });
+    }
+
+    /// Returns what computes, a line for each.
+    pub(super) fn devices(&self) -> &[String] {
+        self.devices.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns what a reader of a table of times needs: what is timed, in which
+    /// unit and how often, the storage of the weights, and what computes.
+    pub(super) fn heading(&self, what: &str) -> String {
+        let (runs, precision) = (counted(self.runs as usize, "call"), self.precision.name());
+        let devices: String = self.devices().iter().map(|line| format!("\n{line}")).collect();
+        format!("Milliseconds of {what}; {runs} after {WARM_UP} to warm up; weights in {precision}.{devices}")
     }
 
     /// Times a shape on the CPU and on `device`, if they agree.
@@ -98,19 +126,19 @@ impl Bench {
         let last = engines.len() - 1;
         let series = engines.iter().enumerate().map(|(index, (engine, start))| {
             let series = self.time(engine, &input)?;
-            // The CPU beside a device goes by itself.
+            // The CPU beside a device chooses by itself.
             let by = if index == last { self.strategy.by() } else { String::new() };
             Ok(Series { start: Some(*start), kernels: kernels(engine, work.shape())?, by, ..series })
         });
         series.collect::<Result<_>>().map(Measured::Times)
     }
 
-    /// Opens a shape on the CPU and on `device`, and compares what they give.
+    /// Opens a shape on the CPU and on `device`, and compares their outputs.
     pub(super) fn open(&self, work: &Work, device: &Device) -> Result<Opened> {
         self.bar.set_message(work.id.clone());
         let model = work.model()?;
-        let options = |device| Options::default().device(device).precision(self.precision.into());
-        // Refuses what no engine runs before anything of its size is drawn.
+        let options = |device| Engine::builder().device(device).precision(self.precision);
+        // Refuses shapes that no engine can run before data of their size is drawn.
         let planned = Planner::new(model.clone(), &options(Device::Cpu)).and_then(|planner| planner.plan(work.shape()));
         planned.map_err(|e| e.at(&work.id))?;
         let input = Box::new(Input::features(features(work).map_err(|e| e.at(&work.id))?));
@@ -118,13 +146,13 @@ impl Bench {
         let begin = |options| Start::of(&model, &weights, options, &input).map_err(|e| e.at(&work.id));
         let (cpu, first, cpu_start) = begin(options(Device::Cpu))?;
         if work.products() <= ORACLE_PRODUCTS {
-            let truth = oracle::run(&model, &rounded(&weights, self.precision.storage())?, &input)?;
+            let truth = oracle::run(&model, &rounded(&weights, self.precision)?, &input)?;
             if let Some(what) = difference(&first, &truth, Tolerance::executor(&model, work.steps))? {
                 return Ok(Opened::Different(format!("cpu and oracle differ: {what}")));
             }
         }
         let (other, got, start) = begin(options(device.clone()).strategy(self.strategy))?;
-        self.announced.get_or_init(|| self.bar.suspend(|| note_device(other.device())));
+        self.announce(cpu.device(), other.device());
         let name = device_name(other.device());
         if name == device_name(cpu.device()) {
             return Ok(Opened::Ready { input, engines: vec![(other, start)] });
@@ -156,18 +184,18 @@ impl Bench {
 }
 
 impl Start {
-    /// An engine, the first result of it, and what they took.
-    fn of(model: &Model, weights: &Weights, options: Options, input: &Input) -> Result<(Engine, Output, Self)> {
+    /// Returns an engine, its first result, and the times of both.
+    fn of(model: &Model, weights: &Weights, options: EngineBuilder, input: &Input) -> Result<(Engine, Output, Self)> {
         let opened = Arc::new(OnceLock::new());
         let options = options.progress({
             let opened = Arc::clone(&opened);
-            // Told for the first time when the device is open, and nothing is loaded yet.
+            // First called when the device is open, and nothing is loaded yet.
             move |_| {
                 opened.get_or_init(Instant::now);
             }
         });
         let begin = Instant::now();
-        let engine = Engine::with_options(model.clone(), weights, options)?;
+        let engine = options.build(model, weights)?;
         let loaded = Instant::now();
         let (output, timings) = engine.run_timed(input)?;
         let (opened, first) = (*opened.get().unwrap_or(&loaded), loaded.elapsed());
@@ -185,17 +213,17 @@ impl Start {
     }
 }
 
-/// The worst tensor, where one is out of tolerance.
+/// Returns the worst tensor, if one is out of tolerance.
 fn difference(got: &Output, want: &Truth, tolerance: Tolerance) -> Result<Option<String>> {
     let parts = compare_outputs(got, want, tolerance)?;
     Ok(parts.iter().find(|part| !part.comparison.passed()).map(|part| format!("{} {}", part.name, part.comparison)))
 }
 
-/// `[T, B, I]` in [-1, 1), never all zero.
+/// Draws `[T, B, I]` in [-1, 1), never all zero.
 ///
 /// # Errors
 ///
-/// Kind `Limits`, where there is no memory for it.
+/// Returns an error of kind `Limits` if there is no memory for it.
 pub(super) fn features(work: &Work) -> Result<Array3<f32>> {
     let dims = [work.steps, work.batch, work.input];
     let len = dims.iter().fold(1_usize, |len, &n| len.saturating_mul(n));
@@ -214,7 +242,7 @@ pub(super) fn features(work: &Work) -> Result<Array3<f32>> {
 }
 
 impl Series {
-    /// Of these times.
+    /// Makes a series of these times.
     pub(super) fn of(device: String, mut walls: Vec<Duration>) -> Self {
         walls.sort_unstable();
         let (parts, kernels, by) = (Timings::default(), Vec::new(), String::new());
@@ -247,5 +275,5 @@ fn bar(shapes: usize, runs: u32) -> ProgressBar {
     // A target that is no terminal draws nothing.
     let calls = shapes as u64 * u64::from(runs);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} calls  {msg}").expect("a fixed template");
-    ProgressBar::with_draw_target(Some(calls), ProgressDrawTarget::stderr()).with_style(style)
+    ProgressBar::with_draw_target(Some(calls), progress_target()).with_style(style)
 }

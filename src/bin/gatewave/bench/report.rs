@@ -1,19 +1,18 @@
-//! What was measured, as a table or as the lines that the peers' scripts print.
+//! Measurements, as a table or as the lines that the peers' scripts print.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::{Error, ErrorKind, Result};
+use gatewave::{Error, ErrorKind, Precision, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::measure::{Series, Start};
-use crate::args::Precision;
 use crate::shapes::Work;
 
-/// What the peers' scripts print.
+/// A line as the peers' scripts print it.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Line {
     pub(super) peer: String,
@@ -25,19 +24,19 @@ pub(super) struct Line {
     pub(super) ms_min: f64,
     pub(super) ms_max: f64,
     pub(super) runs: usize,
-    /// Of the first result, where it was measured.
+    /// The times before the first result, if they were measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) start_ms: Option<Start>,
-    /// What ran, where it is known.
+    /// The kernels that ran, if known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) kernels: Vec<String>,
 }
 
-/// The objects of a file, one a line, as `flags` of this subcommand print them.
+/// Reads the objects of a file, one on each line, as `flags` of this subcommand print them.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where the file cannot be read, or a line of it is not such an object.
+/// Returns an error of kind `Io` if the file cannot be read, or a line of it is not such an object.
 pub(super) fn read<T: DeserializeOwned>(file: &Path, flags: &str) -> Result<Vec<T>> {
     let text = fs::read_to_string(file).map_err(|e| Error::new(ErrorKind::Io, e.to_string()).because(e))?;
     let written = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -51,7 +50,7 @@ pub(super) fn read<T: DeserializeOwned>(file: &Path, flags: &str) -> Result<Vec<
 }
 
 impl Series {
-    /// The line of a shape.
+    /// Returns the line of a shape.
     pub(super) fn line(&self, work: &Work, precision: Precision) -> Line {
         Line {
             peer: format!("gatewave {} {}{}", env!("CARGO_PKG_VERSION"), self.device, self.by),
@@ -69,7 +68,7 @@ impl Series {
     }
 }
 
-/// Two decimals; of what is less than a tenth, two digits.
+/// Formats a ratio with two decimals, or below a tenth with two digits.
 pub(super) fn ratio(ratio: f64) -> String {
     let mut decimals = 2;
     while ratio > 0.0 && decimals < 9 && ratio * 10_f64.powi(decimals - 1) < 0.95 {
@@ -78,17 +77,27 @@ pub(super) fn ratio(ratio: f64) -> String {
     format!("{ratio:.*}", usize::try_from(decimals).expect("2 to 9"))
 }
 
-/// An empty table of the calls' times.
+/// Makes an empty table of the calls' times.
 pub(super) fn table() -> Table {
-    with_header(&["shape", "device", "median ms", "min", "max", "CPU/device", "upload %", "compute %", "readback %"])
+    with_header(&[
+        "shape",
+        "runs on",
+        "median",
+        "shortest",
+        "longest",
+        "times as fast as cpu",
+        "% upload",
+        "% compute",
+        "% readback",
+    ])
 }
 
-/// An empty table of what comes before the first result.
+/// Makes an empty table of the times before the first result.
 pub(super) fn starts() -> Table {
-    with_header(&["shape", "device", "first result ms", "device", "weights", "pipelines", "call"])
+    with_header(&["shape", "runs on", "first result", "open device", "load weights", "compile pipelines", "first call"])
 }
 
-/// A table without rows: two columns of names, and numbers.
+/// Makes a table without rows: two columns of names, and numbers.
 fn with_header(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
@@ -98,7 +107,7 @@ fn with_header(header: &[&str]) -> Table {
     table
 }
 
-/// Adds what came before the first results of a shape.
+/// Adds the times before the first results of a shape.
 pub(super) fn start_rows(table: &mut Table, work: &Work, times: &[Series]) {
     for (index, series) in times.iter().enumerate() {
         let Some(start) = series.start else { continue };

@@ -9,12 +9,14 @@ use std::str::FromStr;
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::{Error, ErrorKind, Result};
 
+use super::Args;
 use super::measure::{Bench, Measured};
-use super::{Args, plot};
+use super::plot::{Chart, Picture};
+use crate::messages::{complain, note};
 use crate::shapes::Work;
-use crate::{Outcome, Verdict, note};
+use crate::{Outcome, Verdict};
 
-/// A size and the range that it goes through.
+/// A size and its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sweep {
     pub(super) axis: Axis,
@@ -33,12 +35,12 @@ pub(super) enum Axis {
     Hidden,
 }
 
-/// What one device took for each size.
+/// The times of one device for each size.
 pub(super) struct Curve {
     pub(super) device: String,
-    /// Size and milliseconds, ascending: the shortest of the runs, which a busy machine disturbs least.
+    /// Size and milliseconds, ascending. The time is the shortest of the runs, which a busy machine disturbs least.
     pub(super) points: Vec<(f64, f64)>,
-    /// None, of fewer points than a fit needs.
+    /// None if there are fewer points than a fit needs.
     pub(super) fit: Option<Fit>,
 }
 
@@ -82,14 +84,23 @@ impl fmt::Display for Axis {
 }
 
 impl Axis {
-    /// The power of the size that a layer's work grows with.
+    /// Returns the letter, and what it counts.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Steps => "T, the steps of the sequence",
+            Self::Batch => "B, the rows of the batch",
+            Self::Hidden => "H, the units of a layer",
+        }
+    }
+
+    /// Returns the power of the size by which a layer's work grows.
     fn power(self) -> i32 {
         if self == Self::Hidden { 2 } else { 1 }
     }
 }
 
 impl Sweep {
-    /// The sizes: doubled from the first, and the last.
+    /// Returns the sizes: doubled from the first, and the last.
     fn sizes(self) -> Vec<usize> {
         let doubled = std::iter::successors(Some(self.from), |n| n.checked_mul(2));
         doubled.take_while(|&n| n < self.to).chain([self.to]).collect()
@@ -107,9 +118,9 @@ impl Sweep {
 }
 
 impl Fit {
-    /// The line with the least squares of relative departures: a millisecond counts where times are small.
+    /// Fits the line with the least squares of relative deviations: a millisecond matters where times are small.
     ///
-    /// None, where two numbers cannot be told from so few points.
+    /// Returns none if the points are too few to determine two numbers.
     fn of(points: &[(f64, f64)], power: i32) -> Option<Self> {
         if points.len() < 3 {
             return None;
@@ -125,27 +136,31 @@ impl Fit {
         (fit.base.is_finite() && fit.slope.is_finite()).then_some(fit)
     }
 
-    /// The milliseconds of size `n`.
+    /// Returns the milliseconds of size `n`.
     pub(super) fn at(self, n: f64) -> f64 {
         self.base + self.slope * n.powi(self.power)
     }
 
-    /// The largest departure of a point from the line, as a part of the point.
+    /// Returns the line in words: `0.5 ms + 0.25 ms · T`.
+    pub(super) fn words(self, axis: Axis) -> String {
+        let power = if self.power == 1 { "" } else { "²" };
+        format!("{:.4} ms + {:.6} ms · {axis}{power}", self.base, self.slope)
+    }
+
+    /// Returns the largest deviation of a point from the line, as a part of the point.
     fn departure(self, points: &[(f64, f64)]) -> (f64, f64) {
         let departures = points.iter().map(|&(n, t)| ((self.at(n) - t).abs() / t, n));
         departures.fold((0.0, 0.0), |worst, each| if each.0 > worst.0 { each } else { worst })
     }
 }
 
-/// Times `work`'s one shape at each size.
+/// Times the one shape of `work` at each size.
 pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write) -> Outcome {
     let [work] = work else {
         let text = format!("--sweep: expected one shape (--only ID, or --cell and its sizes), got {}", work.len());
         return Err(Error::new(ErrorKind::Shape, text).into());
     };
-    if let Some(path) = &args.plot {
-        plot::can_be_drawn(path)?;
-    }
+    let picture = args.plot.as_deref().map(|path| Picture::open(path, args.force)).transpose()?;
     let device = args.device.device()?;
     let sizes = sweep.sizes();
     let bench = Bench::new(args.precision, args.strategy, args.runs, sizes.len());
@@ -155,14 +170,14 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
         let times = match bench.shape(&sweep.at(work, size), &device) {
             Ok(Measured::Times(times)) => times,
             Err(error) if curves.is_empty() => return Err(error.into()),
-            // What was measured until then is still worth seeing.
+            // The measurements so far are still worth printing.
             Err(error) => {
                 failed = Some(error);
                 break;
             }
             Ok(Measured::Different(what)) => {
                 bench.bar.finish_and_clear();
-                note(format_args!("error: {} {}={size}: {what}; not timed", work.id, sweep.axis));
+                complain(format_args!("error: {} {}={size}: {what}; not timed", work.id, sweep.axis));
                 return Ok(Verdict::Different);
             }
         };
@@ -177,14 +192,27 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
     for curve in &mut curves {
         curve.fit = Fit::of(&curve.points, sweep.axis.power());
     }
-    writeln!(out, "{}\n{}", work.id, table(sweep.axis, &curves))?;
+    let words = work.words_without(&sweep.axis.to_string());
+    // A name made from flags repeats the sizes.
+    let name = if args.stack.is_given() { String::new() } else { format!(" ({})", work.id) };
+    writeln!(out, "{words}{name}")?;
+    writeln!(out, "{}", bench.heading("the shortest call of a warm engine, from the input to the output on the host"))?;
+    writeln!(out, "{}", table(sweep.axis, &curves))?;
     for curve in &curves {
         writeln!(out, "{}", curve.words(sweep.axis))?;
     }
-    if let Some(path) = &args.plot {
-        let title = format!("{}, {}{}", work.id, args.precision.name(), args.strategy.by());
-        plot::draw(path, &title, sweep.axis, &curves)?;
-        note(format_args!("drawn: {}", path.display()));
+    if let Some(picture) = picture {
+        let subtitle = format!("weights in {}{}; both axes logarithmic", args.precision.name(), args.strategy.by());
+        let place = picture.path().display().to_string();
+        picture.draw(&Chart {
+            title: &words,
+            subtitle: &subtitle,
+            devices: bench.devices(),
+            runs: args.runs,
+            axis: sweep.axis,
+            curves: &curves,
+        })?;
+        note(format_args!("drawn: {place}"));
     }
     failed.map_or(Ok(Verdict::Done), |error| Err(error.into()))
 }
@@ -193,12 +221,10 @@ impl Curve {
     fn words(&self, axis: Axis) -> String {
         let Some(fit) = self.fit else { return format!("{}: a fit needs three sizes", self.device) };
         let (departure, at) = fit.departure(&self.points);
-        let power = if fit.power == 1 { "" } else { "²" };
         format!(
-            "{}: {:.4} ms + {:.6} ms · {axis}{power}; the largest departure is {:.0} %, at {axis}={at}",
+            "{}: {}; the largest departure is {:.0} %, at {axis}={at}",
             self.device,
-            fit.base,
-            fit.slope,
+            fit.words(axis),
             100.0 * departure
         )
     }

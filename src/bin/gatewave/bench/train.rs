@@ -1,28 +1,28 @@
-//! Times of gradients: forward and back, of all weights, without an update. The loss is the sum of squares of the output, as in
-//! the peers' scripts.
+//! Times of gradients: forward and back, for all weights, without an update.
+//! The loss is the sum of squares of the output, as in the peers' scripts.
 
 use std::io::Write;
 use std::time::Instant;
 
+use gatewave::inspect::{KernelTime, Planner};
 use gatewave::oracle::{self, TrueGradients};
-use gatewave::{
-    Batch, Device, Gradients, Input, KernelTime, Loss, Model, Objective, Options, Planner, Result, Targets, Trainer,
-    Weights,
-};
+use gatewave::train::{Batch, Gradients, Loss, Objective, Targets};
+use gatewave::{Device, Engine, EngineBuilder, Input, Model, Precision, Result, Trainer, Weights};
 
 use super::Args;
 use super::kernels::{self, Peaks};
 use super::measure::{Bench, Measured, ORACLE_PRODUCTS, SEED, Series, WARM_UP, features};
-use crate::args::{Precision, device_name, measuring, note_device};
+use crate::args::{device_name, measuring};
+use crate::messages::complain;
 use crate::shapes::Work;
-use crate::{Outcome, Verdict, note};
+use crate::{Outcome, Verdict};
 
-/// What an element of a gradient may be off by, for each unit of the largest of its tensor.
+/// How far an element of a gradient may be off, relative to the largest of its tensor.
 const TOLERANCE: f64 = 1e-3;
 
 /// The trainers of a shape.
 enum Opened {
-    /// The CPU's, and the device's where it is another: their gradients agree.
+    /// The CPU's, and the device's if it is another: their gradients agree.
     Ready { batch: Box<Batch>, trainers: Vec<Trainer> },
     /// The gradients differ: where, and by how much.
     Different(String),
@@ -49,10 +49,10 @@ impl Bench {
         };
         let last = trainers.len() - 1;
         let series = trainers.iter().enumerate().map(|(index, trainer)| {
-            // The CPU beside a device goes by itself.
+            // The CPU beside a device chooses by itself.
             let (options, by) = match index == last {
                 true => (self.options(device), self.strategy.by()),
-                false => (Options::default().device(Device::Cpu), String::new()),
+                false => (Engine::builder().device(Device::Cpu), String::new()),
             };
             Ok(Series { kernels: kernels(trainer, options)?, by, ..self.rehearsals(trainer, &batch)? })
         });
@@ -64,8 +64,8 @@ impl Bench {
         self.bar.set_message(work.id.clone());
         let model = work.model()?;
         let objective = Objective::new(Loss::SumOfSquares);
-        // Refuses what no executor runs before anything of its size is drawn.
-        let on_cpu = Options::default().device(Device::Cpu);
+        // Refuses shapes that no executor can run before data of their size is drawn.
+        let on_cpu = Engine::builder().device(Device::Cpu);
         Planner::for_training(model.clone(), &on_cpu)?.plan_gradients(&objective, work.shape())?;
         let batch = Box::new(Batch::new(Input::features(features(work)?), Targets::none()));
         let weights = Weights::random(&model, SEED)?;
@@ -78,7 +78,7 @@ impl Bench {
             }
         }
         let other = trainer(&model, &weights, self.options(device))?;
-        self.announced.get_or_init(|| self.bar.suspend(|| note_device(other.device())));
+        self.announce(cpu.device(), other.device());
         let name = device_name(other.device());
         if name == device_name(cpu.device()) {
             return Ok(Opened::Ready { batch, trainers: vec![other] });
@@ -89,19 +89,19 @@ impl Bench {
         Ok(Opened::Ready { batch, trainers: vec![cpu, other] })
     }
 
-    fn options(&self, device: &Device) -> Options {
-        Options::default().device(device.clone()).strategy(self.strategy)
+    fn options(&self, device: &Device) -> EngineBuilder {
+        Engine::builder().device(device.clone()).strategy(self.strategy)
     }
 
     /// Times `runs` calls of a warm trainer.
     fn rehearsals(&self, trainer: &Trainer, batch: &Batch) -> Result<Series> {
         for _ in 0..WARM_UP {
-            trainer.rehearse(batch)?;
+            trainer.evaluate_gradients(batch)?;
         }
         let mut walls = Vec::new();
         for _ in 0..self.runs {
             let start = Instant::now();
-            trainer.rehearse(batch)?;
+            trainer.evaluate_gradients(batch)?;
             walls.push(start.elapsed());
             self.bar.inc(1);
         }
@@ -118,7 +118,7 @@ pub(super) fn kernels(args: &Args, work: &[Work], out: &mut impl Write) -> Outco
         let (batch, trainer) = match bench.trainers(work, &device).map_err(|e| e.at(&work.id))? {
             Opened::Ready { batch, mut trainers } => (batch, trainers.pop().expect("there is one at least")),
             Opened::Different(what) => {
-                bench.bar.suspend(|| note(format_args!("error: {}: {what}; not timed", work.id)));
+                bench.bar.suspend(|| complain(format_args!("error: {}: {what}; not timed", work.id)));
                 verdict = Verdict::Different;
                 continue;
             }
@@ -126,13 +126,13 @@ pub(super) fn kernels(args: &Args, work: &[Work], out: &mut impl Write) -> Outco
         let peaks = match peaks {
             Some(peaks) => peaks,
             None => {
-                let engine = trainer.engine(Options::default().device(device.clone()))?;
+                let engine = trainer.engine(Engine::builder().device(device.clone()))?;
                 *peaks.insert(Peaks::of(&engine, &device, Precision::F32)?)
             }
         };
         let name = device_name(trainer.device());
         let plain = bench.rehearsals(&trainer, &batch)?;
-        let clocked = || -> Result<Vec<KernelTime>> { trainer.rehearse_clocked(&batch) };
+        let clocked = || -> Result<Vec<KernelTime>> { trainer.evaluate_gradients_clocked(&batch) };
         let (kernels, clocked) = kernels::time(&name, clocked, args.runs)?;
         bench.bar.suspend(|| kernels::print((args, work), &name, (&kernels, peaks), [&plain, &clocked], out))?;
         out.flush()?;
@@ -141,13 +141,13 @@ pub(super) fn kernels(args: &Args, work: &[Work], out: &mut impl Write) -> Outco
     Ok(verdict)
 }
 
-fn trainer(model: &Model, weights: &Weights, options: Options) -> Result<Trainer> {
+fn trainer(model: &Model, weights: &Weights, options: EngineBuilder) -> Result<Trainer> {
     let mut trainer = measuring(model.clone(), weights, Loss::SumOfSquares, options)?;
     trainer.set_dropout_seed(None);
     Ok(trainer)
 }
 
-/// The first tensor whose gradient is out of tolerance.
+/// Returns the first tensor whose gradient is out of tolerance.
 fn difference(got: &Gradients, want: &TrueGradients) -> Option<String> {
     want.weights.iter().find_map(|(name, want)| {
         let most = want.iter().fold(f64::MIN_POSITIVE, |most, x| most.max(x.abs()));
@@ -160,7 +160,7 @@ fn difference(got: &Gradients, want: &TrueGradients) -> Option<String> {
     })
 }
 
-/// The CPU's gradients, to hold another device to.
+/// Returns the CPU's gradients, to compare another device with.
 fn as_truth(gradients: &Gradients) -> TrueGradients {
     let wide = |data: &Vec<f32>| data.iter().map(|&x| f64::from(x)).collect::<ndarray::Array1<f64>>().into_dyn();
     TrueGradients {

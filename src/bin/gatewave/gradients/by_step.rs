@@ -1,26 +1,29 @@
-//! `--by-step`: the norm of the loss's gradient by the hidden state behind each step, as a table and as a picture.
+//! `--by-step`: the norm of the loss's gradient with respect to
+//! the hidden state after each step, as a table and as a picture.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use gatewave::inspect::Replacement;
+use gatewave::layer::LayerKind;
 use gatewave::oracle;
-use gatewave::weights::Replacement;
-use gatewave::{Batch, Error, ErrorKind, LayerKind, Model, Objective, Result, Weights};
+use gatewave::train::{Batch, Objective};
+use gatewave::{Error, ErrorKind, Model, Result, Weights};
 use ndarray::Axis;
 use plotters::prelude::*;
 
-use crate::args::{fill, spare, unused};
+use crate::files::{fill, spare, unused};
 
-/// The smallest norm that a picture shows, beside the largest.
+/// The smallest norm that a picture shows, relative to the largest.
 const LEAST: f64 = 1e-40;
 
-/// The norms of one layer and direction of a stack, a step behind the other.
+/// The norms of one layer and direction of a stack, one for each step.
 struct Curve {
     name: String,
     norms: Vec<f64>,
 }
 
-/// What a file is to hold.
+/// The form of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Table,
@@ -35,11 +38,12 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// Opens it before any work, so that none is done in vain.
+    /// Opens the file before any work, so that none is wasted.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where its name says no form, it is there already and not to go, or cannot be written.
+    /// Returns an error of kind `Io` if its name has no known ending, or if it cannot
+    /// be written. It is the same if the file exists and may not be overwritten.
     pub(super) fn open<'a>(path: &Path, read: impl Iterator<Item = &'a Path>, force: bool) -> Result<Self> {
         let form = match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Form::Table,
@@ -55,11 +59,14 @@ impl Chart {
     }
 }
 
-/// Writes the norms of a batch into each of `charts`, in f64 by the textbook's equations.
+/// Writes the norms of a batch into each of `charts`, computed in f64 by the textbook's equations.
 ///
 /// # Errors
 ///
-/// Those of [`oracle::gradients`]; kind `Io`, where a file cannot be written; `Model`, where no loss hangs on a recurrent layer.
+/// Returns the errors of [`oracle::gradients`], or one of kind:
+///
+/// - `Io` if a file cannot be written;
+/// - `Model` if no loss depends on a recurrent layer.
 pub(super) fn write(
     charts: Vec<Chart>,
     model: &Model,
@@ -77,7 +84,7 @@ pub(super) fn write(
         let directions = recurrent.directions();
         for (row, steps) in rows.outer_iter().enumerate() {
             let reverse = if row % directions == 1 { "_reverse" } else { "" };
-            let prefix = match model.layers[layer].weights.trim_end_matches('.') {
+            let prefix = match model.layers[layer].prefix.trim_end_matches('.') {
                 "" => layer.to_string(),
                 name => name.to_owned(),
             };
@@ -105,7 +112,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// A row for each step, counted from 0.
+/// Writes a row for each step, counted from 0.
 fn table(curves: &[Curve]) -> String {
     let names: String = curves.iter().map(|curve| format!(",{}", curve.name)).collect();
     let mut text = format!("step{names}\n");
@@ -119,7 +126,7 @@ fn table(curves: &[Curve]) -> String {
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// Norms on a logarithmic axis: what vanishes is a line that falls towards the first steps.
+/// Draws norms on a logarithmic axis: a vanishing gradient is a line that falls towards the first steps.
 fn picture(svg: &mut String, curves: &[Curve]) -> Drawn {
     let norms = || curves.iter().flat_map(|curve| &curve.norms).copied().filter(|norm| *norm > 0.0);
     let high = norms().fold(f64::MIN_POSITIVE, f64::max);

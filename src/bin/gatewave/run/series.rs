@@ -1,30 +1,32 @@
-//! `gatewave run --series`: what a model foresees behind the last row of a series, in the columns' own units.
+//! `gatewave run --series`: a model's forecast behind the last row of a series, in the columns' own units.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::data::SeriesSpec;
-use gatewave::{Error, ErrorKind, formats};
+use gatewave::{Error, ErrorKind};
 use serde_json::{Map, Value, json};
 
 use super::Args;
+use crate::files::{data_parser, name, once};
 use crate::tensors::read_series;
 use crate::{Outcome, Verdict};
 
 /// The series.
 #[derive(clap::Args)]
 pub(super) struct SeriesArgs {
-    /// A series for a model that was trained on one: foresees what comes behind its last row
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "output", "text", "text_file"])]
+    /// A series for a model that was trained on one: predict what comes behind its last row; or `-` for standard input
+    #[arg(long, value_name = "FILE", value_parser = data_parser(), conflicts_with_all = ["input", "output", "text", "text_file"])]
     pub(super) series: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, path: &Path, out: &mut impl Write) -> Outcome {
+    once(args.model.files())?;
     let device = args.device.device()?;
-    let place = |e: Error| e.at(args.model.file().display());
+    let place = |e: Error| e.at(name(args.model.file()));
     let (model, tensors) = args.model.read()?;
-    let Some(spec) = SeriesSpec::of_metadata(&formats::metadata(args.model.file())?).map_err(place)? else {
+    let Some(spec) = SeriesSpec::of_metadata(&args.model.metadata()?).map_err(place)? else {
         let text = "expected a model with the columns and scales of a series, got one without; gatewave train makes such a \
                     model from a series (--data FILE.csv --window N)";
         return Err(place(Error::new(ErrorKind::Model, text)).into());

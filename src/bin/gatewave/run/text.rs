@@ -1,7 +1,7 @@
-//! `gatewave run --text`: texts through a model that keeps its tokenizer, and the labels that it answers with.
+//! `gatewave run --text`: runs a model that keeps its tokenizer on texts, and prints its labels.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::data::{Answer, ReadOptions, TextSpec, read_lines};
@@ -9,13 +9,14 @@ use gatewave::{Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
 
 use super::Args;
+use crate::files::{is_stream, name, once, text};
 use crate::text::kept_text;
 use crate::{Outcome, Verdict};
 
 /// The most texts of a call.
 const ROWS: usize = 64;
 
-/// The most labels that have a column each; of more, the answer's probability stands alone.
+/// The most labels that have a column each; with more, only the answer's probability is shown.
 const COLUMNS: usize = 4;
 
 /// The most characters of a text that a table shows.
@@ -27,22 +28,25 @@ pub(super) struct TextArgs {
     /// A text for a model that was trained on labelled text; may be repeated
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["input", "output"])]
     text: Vec<String>,
-    /// A file with a text a line
+    /// A file with one text on each line, or `-` for standard input
     #[arg(long, value_name = "LINES", conflicts_with_all = ["input", "output", "text"])]
     text_file: Option<PathBuf>,
-    /// Texts and series: one JSON object a line in place of a table
+    /// Texts and series: print JSON, one object on each line, instead of a table
     #[arg(long, conflicts_with = "input")]
     pub(super) json: bool,
 }
 
 impl TextArgs {
-    /// Whether there is one.
+    /// Returns whether there is one.
     pub(super) fn given(&self) -> bool {
         !self.text.is_empty() || self.text_file.is_some()
     }
 
     fn texts(&self) -> Result<Vec<String>> {
         if let Some(path) = &self.text_file {
+            if is_stream(path) {
+                return lines(path).map_err(|e| e.at(name(path)));
+            }
             let lines = read_lines(path, ReadOptions::MAX_BYTES)?;
             return Ok(lines.into_iter().map(|(line, _)| line).collect());
         }
@@ -53,10 +57,23 @@ impl TextArgs {
     }
 }
 
+/// Reads the lines of a stream.
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let all = text(path)?;
+    let wrong = |what: String| Err(Error::new(ErrorKind::Io, what));
+    let lines: Vec<_> = all.trim_end().lines().map(str::to_owned).collect();
+    match lines.iter().position(|line| line.trim().is_empty()) {
+        Some(index) => wrong(format!("line {}: expected a text, got an empty line; take it out", index + 1)),
+        None if lines.is_empty() => wrong("expected a text a line, got none".to_owned()),
+        None => Ok(lines),
+    }
+}
+
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    once(args.model.files().chain(args.text.text_file.as_deref()))?;
     let texts = args.text.texts()?;
     let device = args.device.device()?;
-    let place = |e: Error| e.at(args.model.file().display());
+    let place = |e: Error| e.at(name(args.model.file()));
     let (model, tensors) = args.model.read()?;
     let spec = kept_text(args.model.file())?;
     spec.check(&model).map_err(place)?;
@@ -81,7 +98,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     Ok(Verdict::Done)
 }
 
-/// Whether each label has a column.
+/// Returns whether each label has a column.
 fn has_columns(spec: &TextSpec) -> bool {
     spec.classes().labels().len() <= COLUMNS
 }
@@ -107,7 +124,7 @@ fn line(text: &str, spec: &TextSpec, answer: &Answer) -> Value {
     json!({"text": text, "label": labels[answer.class], "probabilities": pairs.collect::<Map<_, _>>()})
 }
 
-/// As much of a text as a table has room for, on one line.
+/// Returns as much of a text as a table has room for, on one line.
 fn shown(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut shown: String = plain.clone().take(SHOWN).collect();

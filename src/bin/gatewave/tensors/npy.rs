@@ -1,7 +1,7 @@
 //! `.npy` arrays and `.npz` archives: bytes → arrays.
 //!
-//! What a header claims is checked against the bytes that are there before memory is given to it, and its text is read
-//! in one pass. Knows no name of a tensor and no file of another format.
+//! The claims of a header are checked against the number of bytes before memory is allocated,
+//! and its text is read in one pass. Knows no name of a tensor and no file of another format.
 
 use std::io::{Cursor, Read, Seek};
 
@@ -18,10 +18,10 @@ const LONGEST_HEADER: usize = 1 << 16;
 /// How many bytes Deflate can make of one.
 const EXPANSION: u64 = 1032;
 
-/// What is wrong with an array, in words.
+/// An error of an array, in words.
 type Result<T> = std::result::Result<T, String>;
 
-/// The array of an `.npy` file of `length` bytes.
+/// Reads the array of an `.npy` file of `length` bytes.
 pub(super) fn read(mut file: impl Read, length: u64) -> Result<ArrayD<Scalar>> {
     let Head { dtype, big_endian, fortran, shape, offset } = read_head(&mut file, length)?;
     let mut bytes = take(&mut file, length.saturating_sub(offset), "elements")?;
@@ -30,20 +30,20 @@ pub(super) fn read(mut file: impl Read, length: u64) -> Result<ArrayD<Scalar>> {
     ArrayD::from_shape_vec(IxDyn(&shape).set_f(fortran), scalars).map_err(|e| format!("shape {shape:?}: {e}"))
 }
 
-/// An array as its header has it, which was held against the bytes that are there.
+/// The header of an array, checked against the length of the file.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) dtype: Dtype,
-    /// Whether the first byte of a number is the one that weighs most.
+    /// Whether the most significant byte of a number comes first.
     pub(super) big_endian: bool,
-    /// Whether the first axis is the one that lies closest in memory.
+    /// Whether the first axis is contiguous in memory.
     pub(super) fortran: bool,
     pub(super) shape: Vec<usize>,
     /// Where the elements begin.
     pub(super) offset: u64,
 }
 
-/// The header of an `.npy` file of `length` bytes, behind which `file` stands then.
+/// Reads the header of an `.npy` file of `length` bytes, and leaves `file` after it.
 pub(super) fn read_head(mut file: impl Read, length: u64) -> Result<Head> {
     let begin = take(&mut file, 8, "header")?;
     if !begin.starts_with(b"\x93NUMPY") {
@@ -71,7 +71,7 @@ pub(super) fn read_head(mut file: impl Read, length: u64) -> Result<Head> {
     Ok(Head { dtype, big_endian: descr.starts_with("'>"), fortran, shape, offset })
 }
 
-/// The next `count` bytes of what is said to be `what`. Memory grows with what is there.
+/// Reads the next `count` bytes, which errors call `what`. Memory grows with what is read.
 pub(super) fn take(file: impl Read, count: u64, what: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(count).read_to_end(&mut bytes).map_err(|e| format!("{what}: {e}"))?;
@@ -81,7 +81,7 @@ pub(super) fn take(file: impl Read, count: u64, what: &str) -> Result<Vec<u8>> {
     }
 }
 
-/// The arrays of an `.npz` archive by name, and what is wrong with one of them.
+/// Reads the arrays of an `.npz` archive by name; each may have an error of its own.
 pub(super) fn read_archive(bytes: &[u8]) -> Result<Vec<(String, Result<ArrayD<Scalar>>)>> {
     let mut zip = open_archive(Cursor::new(bytes), bytes.len() as u64)?;
     let count = zip.len();
@@ -103,8 +103,8 @@ pub(super) fn read_archive(bytes: &[u8]) -> Result<Vec<(String, Result<ArrayD<Sc
     (0..count).map(one).collect()
 }
 
-/// The headers of the arrays of an archive of `length` bytes by name, with the places of their elements in the archive; or why
-/// parts of one cannot be read alone.
+/// Reads the headers of the arrays of an archive of `length` bytes by name. The offsets
+/// are places in the archive. An array of which no part can be read alone has an error.
 pub(super) fn read_heads(file: impl Read + Seek, length: u64) -> Result<Vec<(String, Result<Head>)>> {
     let mut zip = open_archive(file, length)?;
     let count = zip.len();
@@ -116,7 +116,7 @@ pub(super) fn read_heads(file: impl Read + Seek, length: u64) -> Result<Vec<(Str
     (0..count).map(one).collect()
 }
 
-/// The header of an array that stands in an archive of `length` bytes as it is.
+/// Reads the header of an array that is stored without compression in an archive of `length` bytes.
 fn stored_head<R: Read>(file: &mut ZipFile<'_, R>, length: u64) -> Result<Head> {
     if file.encrypted() {
         return Err("expected an array as numpy.savez writes it, got an encrypted one".into());
@@ -142,7 +142,7 @@ fn stored_head<R: Read>(file: &mut ZipFile<'_, R>, length: u64) -> Result<Head> 
     Ok(head)
 }
 
-/// An archive of `length` bytes.
+/// Opens an archive of `length` bytes.
 fn open_archive<R: Read + Seek>(file: R, length: u64) -> Result<ZipArchive<R>> {
     let whole = |e| format!("expected a whole archive, as numpy.savez writes one, got {length} bytes: {e}");
     ZipArchive::new(file).map_err(whole)
@@ -152,7 +152,7 @@ fn array_name<R: Read>(file: &ZipFile<'_, R>) -> String {
     file.name().strip_suffix(".npy").unwrap_or(file.name()).to_owned()
 }
 
-/// The element type that `descr` means, which may be of either order of bytes.
+/// Returns the element type that `descr` means, in either byte order.
 fn dtype(descr: &str) -> Option<Dtype> {
     let name = descr.strip_prefix('\'')?.strip_suffix('\'')?;
     Some(match name.trim_start_matches(['<', '>', '|', '=']) {
@@ -172,7 +172,7 @@ fn dtype(descr: &str) -> Option<Dtype> {
     })
 }
 
-/// What a header says: `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`.
+/// The contents of a header: `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`.
 #[derive(Debug, PartialEq, Eq)]
 struct Header {
     /// A name in quotes; of anything else, its first characters.
@@ -182,7 +182,7 @@ struct Header {
 }
 
 impl Header {
-    /// The three keys in any order, each once.
+    /// Parses the three keys in any order, each once.
     fn of(text: &str) -> Result<Self> {
         let mut left = Left(text);
         let (mut descr, mut fortran, mut shape) = (None, None, None);
@@ -223,7 +223,7 @@ impl<'a> Left<'a> {
         self.0
     }
 
-    /// The first characters of what is left, for an error.
+    /// Returns the first characters of what is left, for an error.
     fn start(&mut self) -> String {
         self.rest().chars().take(20).collect()
     }
@@ -238,7 +238,7 @@ impl<'a> Left<'a> {
         if self.skip(word) { Ok(()) } else { Err(format!("expected {word:?}, got {:?}", self.start())) }
     }
 
-    /// A text without escapes, in either kind of quotes.
+    /// Parses a text without escapes, in either kind of quotes.
     fn quoted(&mut self) -> Result<&'a str> {
         let text = self.rest();
         let quote = text.chars().next().filter(|quote| ['\'', '"'].contains(quote));
@@ -251,7 +251,7 @@ impl<'a> Left<'a> {
         }
     }
 
-    /// A type's name in single quotes. Other types are not read: an error names their beginning.
+    /// Parses a type's name in single quotes. Other types are not supported: an error quotes their beginning.
     fn descr(&mut self) -> Result<String> {
         if self.rest().starts_with(['\'', '"']) {
             return Ok(format!("'{}'", self.quoted()?));
@@ -267,7 +267,7 @@ impl<'a> Left<'a> {
         }
     }
 
-    /// Lengths in round brackets.
+    /// Parses lengths in round brackets.
     fn shape(&mut self) -> Result<Vec<usize>> {
         let mut shape = Vec::new();
         self.expect("(")?;

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use gatewave::{Dataset, Error, ErrorKind, Examples, InputValue, Model, NamedTensors, Objective, Result, Values};
+use gatewave::interface::InputValue;
+use gatewave::train::{Dataset, Examples, Objective};
+use gatewave::{Error, ErrorKind, Model, NamedTensors, Result, Values};
 use ndarray::{ArrayD, Axis, IxDyn};
 
 use super::stored::TensorFile;
 
-/// The most numbers of a tensor of one number a row that is kept in memory: lengths and classes.
+/// The most numbers of a tensor with one number for each row that is kept in memory: lengths and classes.
 const MOST_KEPT: usize = 1 << 22;
 
 /// The tensors of a file as examples of a model.
@@ -18,20 +20,21 @@ const MOST_KEPT: usize = 1 << 22;
 pub(crate) struct StoredTensors {
     file: TensorFile,
     rows: usize,
-    /// Along which axis the rows of each tensor stand. A tensor that the model does not know has none.
+    /// The axis of the rows of each tensor. A tensor that the model does not know has none.
     axes: BTreeMap<String, usize>,
     /// Small tensors, and the lengths.
     kept: BTreeMap<String, Values>,
-    /// The tensor that says how long each row is.
+    /// The tensor that holds the length of each row.
     lengths: Option<String>,
 }
 
 impl StoredTensors {
-    /// The examples of `file`, whose outputs are compared as `objective` says.
+    /// Makes the examples of `file`; `objective` says how outputs are compared.
     ///
     /// # Errors
     ///
-    /// Kind `Shape`, where a tensor has no axis of rows, or has not as many as another; else as reading.
+    /// Returns an error of kind `Shape` if a tensor has no axis of rows,
+    /// or not as many rows as another. Also returns the errors of reading.
     pub(crate) fn of(file: TensorFile, model: &Model, objective: &Objective) -> Result<Self> {
         let inputs = &model.all_ports().inputs;
         let is_data = |value: &InputValue| !matches!(value, InputValue::Weights { .. });
@@ -61,7 +64,7 @@ impl StoredTensors {
             }
             axes.insert(name.clone(), axis);
         }
-        // Where there are none at all, the first example says what is missing.
+        // If there are no rows at all, the first example reports what is missing.
         let rows = first.map_or(1, |(_, _, rows)| rows);
         let lengths = inputs.iter().find(|port| matches!(port.value, InputValue::Lengths(_)));
         let lengths = lengths.map(|port| port.name.clone()).filter(|name| axes.contains_key(name));
@@ -88,7 +91,7 @@ impl Examples for StoredTensors {
                 (Some(&axis), Some(kept)) => select(kept, Axis(axis), rows),
                 (Some(&axis), None) => self.file.read(name, stored, axis, &runs)?,
                 // It is refused by its name, whatever its elements.
-                (None, _) => Values::Real(ArrayD::zeros(IxDyn(&[0]))),
+                (None, _) => Values::F32(ArrayD::zeros(IxDyn(&[0]))),
             };
             Ok((name.clone(), values))
         };
@@ -97,14 +100,14 @@ impl Examples for StoredTensors {
 
     fn lengths(&self) -> Option<Vec<usize>> {
         match self.kept.get(self.lengths.as_ref()?)? {
-            // One below 0 is refused by the batch that takes it.
-            Values::Whole(lengths) => Some(lengths.iter().map(|n| usize::try_from(*n).unwrap_or_default()).collect()),
-            Values::Real(_) => None,
+            // A length below 0 is refused by the batch that takes it.
+            Values::I64(lengths) => Some(lengths.iter().map(|n| usize::try_from(*n).unwrap_or_default()).collect()),
+            _ => None,
         }
     }
 }
 
-/// Rows in their order, those that stand side by side together.
+/// Returns rows in their order; adjacent ones are joined into one range.
 fn runs(rows: &[usize]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for &row in rows {
@@ -118,8 +121,8 @@ fn runs(rows: &[usize]) -> Vec<Range<usize>> {
 
 fn select(values: &Values, axis: Axis, rows: &[usize]) -> Values {
     match values {
-        Values::Real(array) => Values::Real(array.select(axis, rows)),
-        Values::Whole(array) => Values::Whole(array.select(axis, rows)),
+        Values::I64(array) => Values::I64(array.select(axis, rows)),
+        reals => Values::F32(reals.to_f32().select(axis, rows)),
     }
 }
 

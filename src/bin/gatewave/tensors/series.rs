@@ -2,23 +2,24 @@
 
 use std::path::Path;
 
-use gatewave::data::{Place, ReadOptions, Series, is_series};
+use gatewave::data::{ReadOptions, Series, SourceLocation, is_series};
 use gatewave::{Error, ErrorKind, NamedTensors, Result, Values};
 use ndarray::{ArrayD, Axis};
 
 use super::{Format, io_error, read};
 
-/// Whether a file of this name can hold a series.
+/// Returns whether a file of this name can hold a series.
 pub(crate) fn can_hold_series(path: &Path) -> bool {
     is_series(path) || Format::of(path).is_ok()
 }
 
-/// The series in the file at `path`: of arrays in the order of their names, each `[rows]` is a column by its name, and each
-/// `[rows, columns]` that many, named by its name and their places. The array of an `.npy` file is `x`.
+/// Reads the series in the file at `path`. Arrays are taken in the order of their
+/// names. Each `[rows]` is a column by its name, and each `[rows, columns]` is
+/// that many, with its name and their indices. The array of an `.npy` file is `x`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where the file cannot be read, is larger than `max_bytes`, or holds no series.
+/// Returns an error of kind `Io` if the file cannot be read, is larger than `max_bytes`, or holds no series.
 pub(crate) fn read_series(path: &Path, max_bytes: Option<u64>) -> Result<Series> {
     if is_series(path) || Format::of(path).is_err() {
         return Series::read(path, max_bytes.unwrap_or(ReadOptions::MAX_BYTES));
@@ -26,11 +27,11 @@ pub(crate) fn read_series(path: &Path, max_bytes: Option<u64>) -> Result<Series>
     of_arrays(path, &arrays(path, max_bytes)?)
 }
 
-/// The series in the file at `path`: of arrays, none where they are no series with all of `columns`.
+/// Reads the series in the file at `path`. Returns none for arrays that are no series with all of `columns`.
 ///
 /// # Errors
 ///
-/// As [`read_series`].
+/// Returns the same errors as [`read_series`].
 pub(crate) fn read_series_with<'a>(
     path: &Path,
     max_bytes: Option<u64>,
@@ -60,17 +61,17 @@ fn arrays(path: &Path, max_bytes: Option<u64>) -> Result<NamedTensors> {
 fn of_arrays(path: &Path, tensors: &NamedTensors) -> Result<Series> {
     let columns = columns(tensors).map_err(|e| e.at(path.display()))?;
     let (names, numbers): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-    Series::new(names.iter().map(String::as_str).zip(numbers), Place::of_file(path))
+    Series::new(names.iter().map(String::as_str).zip(numbers), SourceLocation::of_file(path))
 }
 
-/// The columns of arrays.
+/// Returns the columns of arrays.
 fn columns(tensors: &NamedTensors) -> Result<Vec<(String, Vec<f64>)>> {
     let mut columns = Vec::new();
     for (name, values) in tensors {
         let array: ArrayD<f64> = match values {
-            Values::Real(array) => array.mapv(f64::from),
             #[allow(clippy::cast_precision_loss, reason = "a model takes floats of 24 bits")]
-            Values::Whole(array) => array.mapv(|number| number as f64),
+            Values::I64(array) => array.mapv(|number| number as f64),
+            reals => reals.to_f32().mapv(f64::from),
         };
         match array.ndim() {
             1 => columns.push((name.clone(), array.into_iter().collect())),

@@ -1,7 +1,7 @@
-//! Tensors that stay in their file: where each stands by its header, and parts of one read from there.
+//! Tensors that stay in their file: the header says where each is, and parts of one are read from there.
 //!
-//! What a header claims is checked against the length of the file before memory is given to it. Knows no model, and not what
-//! the names mean.
+//! The claims of a header are checked against the length of the file before
+//! memory is allocated. Knows no model, and not what the names mean.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use gatewave::formats::{Content, content};
 use gatewave::{Error, ErrorKind, Result, Values};
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{Dtype, Metadata};
 
 use super::{Format, io_error, little_endian, npy, scalars, size_of_array, values};
+use crate::files;
 
-/// The longest header of a `.safetensors` file, as the format has it.
+/// The longest header of a `.safetensors` file, by the format.
 const LONGEST_HEADER: u64 = 100_000_000;
 
 /// A file whose headers were read, and that is kept open for the elements of its tensors.
@@ -25,12 +27,12 @@ const LONGEST_HEADER: u64 = 100_000_000;
 pub(crate) struct TensorFile {
     path: PathBuf,
     file: Mutex<File>,
-    /// How it was when it was opened.
+    /// The version of the file when it was opened.
     version: Version,
     pub(super) tensors: BTreeMap<String, Stored>,
 }
 
-/// A tensor in row-major order that stands in a file.
+/// A tensor in row-major order in a file.
 #[derive(Debug)]
 pub(super) struct Stored {
     dtype: Dtype,
@@ -40,11 +42,11 @@ pub(super) struct Stored {
     offset: u64,
 }
 
-/// What changes with a file that is written to.
+/// What changes when a file is written to.
 #[derive(Debug, PartialEq, Eq)]
 struct Version {
     length: u64,
-    /// None where the system does not tell.
+    /// None if the system does not report it.
     modified: Option<SystemTime>,
 }
 
@@ -60,9 +62,10 @@ impl TensorFile {
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the file cannot be read, is not what its name says, holds a type that is not read, or holds a tensor of
-    /// which no part can be read alone.
+    /// Returns an error of kind `Io` if the file cannot be read, is not what its name says, or holds
+    /// an unsupported type. It is the same if no part of one of its tensors can be read alone.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        files::no_stream(path, "--stream takes rows of a file again and again")?;
         let format = Format::of(path)?;
         let open = || {
             let file = File::open(path)?;
@@ -83,17 +86,17 @@ impl TensorFile {
         Ok(Self { path: path.to_owned(), file: Mutex::new(file), version, tensors })
     }
 
-    /// Whether there is a tensor of this name.
+    /// Returns whether there is a tensor of this name.
     pub(crate) fn holds(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    /// The rows `runs` of the tensor `name` along `axis`, one behind the other.
+    /// Reads the rows `runs` of the tensor `name` along `axis`, one after the other.
     ///
     /// # Errors
     ///
-    /// Kind `Io`, where the file cannot be read, or was written to since it was opened; `Limits`, where so many rows are more than
-    /// memory can have.
+    /// Returns an error of kind `Io` if the file cannot be read, or was written to since
+    /// it was opened. It is of kind `Limits` if there is no memory for so many rows.
     pub(super) fn read(&self, name: &str, stored: &Stored, axis: usize, runs: &[Range<usize>]) -> Result<Values> {
         let mut shape = stored.shape.clone();
         shape[axis] = runs.iter().map(ExactSizeIterator::len).sum();
@@ -113,8 +116,8 @@ impl TensorFile {
         Ok(values(&array))
     }
 
-    /// Fills `bytes`, of which there are some, with those of the rows: each run is a part of the file for each place along the axes
-    /// before `axis`.
+    /// Fills `bytes`, which are not empty, with those of the rows. Each run
+    /// is a part of the file for each index along the axes before `axis`.
     fn fill(
         &self,
         mut bytes: &mut [u8],
@@ -148,7 +151,7 @@ impl TensorFile {
         }
     }
 
-    /// Why `length` bytes at `place` could not be read.
+    /// Returns why `length` bytes at `place` could not be read.
     fn unread(&self, name: &str, run: &Range<usize>, (length, place): (usize, u64), error: &io::Error) -> Error {
         let got = match error.kind() {
             io::ErrorKind::UnexpectedEof => format!("the end of the file, which was longer when it was opened; {HINT}"),
@@ -158,10 +161,10 @@ impl TensorFile {
     }
 }
 
-/// What to do about a file that changes.
+/// The hint for a file that changes.
 const HINT: &str = "leave the file as it is while rows are taken of it";
 
-/// A tensor and its rows, in messages.
+/// Names a tensor and its rows, in messages.
 fn place_of(name: &str, run: &Range<usize>) -> String {
     match run.len() {
         1 => format!("tensor {name}, row {}", run.start),
@@ -169,9 +172,14 @@ fn place_of(name: &str, run: &Range<usize>) -> String {
     }
 }
 
-/// The tensors of a `.safetensors` file of `length` bytes.
+/// Returns the tensors of a `.safetensors` file of `length` bytes.
 fn of_safetensors(mut file: &File, length: u64) -> Result<BTreeMap<String, Stored>, String> {
     const WHOLE: &str = "is this a whole .safetensors file?";
+    let begin = npy::take(&mut file, length.min(content::BEGIN_BYTES as u64), "header")?;
+    if let Some(text) = content::mistaken(&begin, Content::Safetensors) {
+        return Err(text);
+    }
+    file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
     let size = npy::take(&mut file, 8, "header").map_err(|e| format!("{e}; {WHOLE}"))?;
     let size = size.iter().rev().fold(0, |size: u64, &byte| size << 8 | u64::from(byte));
     let most = LONGEST_HEADER.min(length.saturating_sub(8));
@@ -179,7 +187,7 @@ fn of_safetensors(mut file: &File, length: u64) -> Result<BTreeMap<String, Store
         return Err(format!("header: expected at most {most} bytes, got {size}; {WHOLE}"));
     }
     let header = npy::take(&mut file, size, "header")?;
-    // Reading it checks sizes against offsets, which leave no hole.
+    // Parsing it checks sizes against offsets, which leave no gap.
     let header: Metadata = serde_json::from_slice(&header).map_err(|e| format!("header: {e}; {WHOLE}"))?;
     let data = 8 + size;
     let (wanted, got) = (header.data_len() as u64, length - data);
@@ -199,7 +207,7 @@ fn of_safetensors(mut file: &File, length: u64) -> Result<BTreeMap<String, Store
     header.tensors().into_iter().map(one).collect()
 }
 
-/// The tensors of an `.npz` archive of `length` bytes.
+/// Returns the tensors of an `.npz` archive of `length` bytes.
 fn of_archive(file: &File, length: u64) -> Result<BTreeMap<String, Stored>, String> {
     let one = |(name, head): (String, Result<npy::Head, String>)| {
         let npy::Head { dtype, big_endian, shape, offset, .. } = head.map_err(|e| format!("array {name}: {e}"))?;

@@ -1,31 +1,32 @@
-//! `gatewave train --data text.txt --window T`: a text → windows whose next token is foreseen, with the vocabulary that the model
-//! will keep.
+//! `gatewave train --data text.txt --window T`: a text → windows whose
+//! next token is predicted, with the vocabulary that the model will keep.
 
 use gatewave::data::{Corpus, CorpusOptions, CorpusSpec};
 use gatewave::formats::Metadata;
-use gatewave::{Dataset, Error, ErrorKind, Model, Result};
+use gatewave::train::Dataset;
+use gatewave::{Error, ErrorKind, Model, Result};
 
 use super::{Args, examples::Examples};
 use crate::args::at_data;
-use crate::note;
+use crate::messages::note;
 
 /// How a text becomes rows.
 #[derive(clap::Args)]
 pub(super) struct CorpusArgs {
-    /// Text: cuts it into --batch-size streams, whose states go on from batch to batch, and takes them in their order
+    /// Text: cut it into --batch-size streams, whose states go on from batch to batch, and take them in their order
     #[arg(long, requires = "window", conflicts_with = "buckets")]
     pub(super) stateful: bool,
 }
 
 impl CorpusArgs {
-    /// The first flag that was given.
+    /// Returns the first flag that was given.
     pub(super) fn given(&self) -> Option<&'static str> {
         self.stateful.then_some("--stateful")
     }
 }
 
-/// The examples of a text. `metadata` is what the model's file says: a model that was trained on text goes on with its own
-/// vocabulary.
+/// Reads the examples of a text. `metadata` are those of the model's file:
+/// a model that was trained on text goes on with its own vocabulary.
 pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: Metadata) -> Result<Examples> {
     let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path().display()) } else { e };
     let kept = CorpusSpec::of_model(model, &metadata).map_err(at)?;

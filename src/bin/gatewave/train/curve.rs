@@ -2,28 +2,30 @@
 
 use std::path::Path;
 
-use gatewave::weights::Replacement;
-use gatewave::{Epoch, Error, ErrorKind, Result};
+use gatewave::inspect::Replacement;
+use gatewave::train::Epoch;
+use gatewave::{Error, ErrorKind, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::history::Column;
 use super::pixels::{Pixels, encoded};
-use crate::args::fill;
+use crate::files::fill;
 
 /// The picture's columns and rows.
 const SIZE: (u32, u32) = (800, 500);
 
-/// The size of a legend's letters: so large that what plotters takes a line to be holds the letters of [`Pixels`].
+/// The size of a legend's letters. It is large enough that the height
+/// plotters gives a line has room for the letters of [`Pixels`].
 const LEGEND: i32 = 16;
 
 type Drawn<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Draws both pictures beside each other: `curve.svg` and `curve.png` in `folder`.
+/// Draws both pictures, `curve.svg` and `curve.png`, in `folder`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where they cannot be written.
+/// Returns an error of kind `Io` if they cannot be written.
 pub(super) fn write(folder: &Path, epochs: &[Epoch]) -> Result<()> {
     let mut svg = String::new();
     let drawn = draw(SVGBackend::with_string(&mut svg, SIZE).into_drawing_area(), epochs);
@@ -33,7 +35,7 @@ pub(super) fn write(folder: &Path, epochs: &[Epoch]) -> Result<()> {
     put(&folder.join("curve.png"), drawn.and_then(|()| Ok(encoded(SIZE, &pixels)?)))
 }
 
-/// Puts a drawn picture in its place.
+/// Moves a drawn picture to `path`.
 fn put(path: &Path, drawn: Drawn<Vec<u8>>) -> Result<()> {
     let cannot = |e| Error::new(ErrorKind::Io, format!("cannot be drawn: {e}")).at(path.display());
     fill(Replacement::open(path)?, path, &drawn.map_err(cannot)?)
@@ -50,7 +52,7 @@ where
         panel(&root, &losses, SeriesLabelPosition::UpperRight, epochs)?;
     } else {
         let (left, right) = root.split_horizontally(SIZE.0 / 2);
-        // A loss falls, and what is right grows.
+        // A loss falls, and a score grows.
         panel(&left, &losses, SeriesLabelPosition::UpperRight, epochs)?;
         panel(&right, &metrics, SeriesLabelPosition::LowerRight, epochs)?;
     }
@@ -58,7 +60,7 @@ where
     Ok(())
 }
 
-/// One chart of some columns, with the best epoch marked.
+/// Draws one chart of some columns, with the best epoch marked.
 fn panel<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     columns: &[Column],
@@ -106,7 +108,7 @@ where
             .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
             .label(column.name())
             .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 14, y)], color.stroke_width(2)));
-        // A line of one point is none.
+        // A line of one point would not be visible.
         chart.draw_series(points.iter().map(|&point| Circle::new(point, 2, color.filled())))?;
     }
     chart

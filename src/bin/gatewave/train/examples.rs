@@ -1,36 +1,38 @@
-//! `--data`: a file → what is trained on and validated with, and what is made small on it.
+//! `--data`: a file → training and validation examples, and their objective.
 
-use gatewave::formats::{self, Metadata, safetensors::TRAINING_KEY};
-use gatewave::{Dataset, Model, Objective, Result};
+use gatewave::formats::Metadata;
+use gatewave::formats::safetensors::TRAINING_KEY;
+use gatewave::train::{Dataset, Objective};
+use gatewave::{Model, Result};
 
 use super::kind::Kind;
 use super::{Args, corpus, series, text};
-use crate::args::{examples_of, has_extension};
+use crate::args::{examples_of, is_description, metadata};
 
-/// What is trained on.
+/// The examples of a training.
 pub(super) struct Examples {
     pub(super) objective: Objective,
     pub(super) training: Dataset,
     pub(super) validation: Option<Dataset>,
-    /// What the model's file will say beside the model.
+    /// The metadata that the model's file will have.
     pub(super) metadata: Metadata,
-    /// What validates of a series, in its own units.
+    /// The validation data of a series, in its own units.
     pub(super) series: Option<series::Validation>,
 }
 
 impl Examples {
-    /// What `args` name, for `model`.
+    /// Reads the examples that `args` name, for `model`.
     pub(super) fn read(args: &Args, kind: Kind, model: &Model) -> Result<Self> {
-        let mut metadata = match has_extension(args.path(), "json") {
+        let mut kept = match is_description(args.path())? {
             true => Metadata::new(),
-            false => formats::metadata(args.path())?,
+            false => metadata(args.path())?,
         };
         // It is of another training.
-        metadata.remove(TRAINING_KEY);
+        kept.remove(TRAINING_KEY);
         match (kind, args.window.window) {
-            (Kind::Labelled, _) => return text::examples(args, model, metadata),
-            (Kind::Series, Some(window)) => return series::examples(args, model, window, metadata),
-            (Kind::Corpus, Some(window)) => return corpus::examples(args, model, window, metadata),
+            (Kind::Labelled, _) => return text::examples(args, model, kept),
+            (Kind::Series, Some(window)) => return series::examples(args, model, window, kept),
+            (Kind::Corpus, Some(window)) => return corpus::examples(args, model, window, kept),
             _ => {}
         }
         let stream = args.text.columns().stream;
@@ -47,6 +49,6 @@ impl Examples {
             }
             (None, None) => (data, None),
         };
-        Ok(Self { objective, training, validation, metadata, series: None })
+        Ok(Self { objective, training, validation, metadata: kept, series: None })
     }
 }

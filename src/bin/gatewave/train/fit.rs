@@ -3,27 +3,28 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use gatewave::{EarlyStopping, Error, ErrorKind, Fit, Like, Metric, Plateau, Result, Schedule};
+use gatewave::train::{Convention, EarlyStopping, Fit, Metric, Plateau, Schedule};
+use gatewave::{Error, ErrorKind, Result};
 
-/// The batches of everything that `--fast` takes.
+/// The batches that `--fast` takes of everything.
 const FAST: usize = 2;
 
 /// How a training goes over its examples.
 #[derive(clap::Args)]
 pub(super) struct FitArgs {
-    /// What is told of each epoch beside the loss, of what is validated with: accuracy, perplexity, precision, recall, f1, auc, mae;
-    /// several set apart by commas, or `none` [default: accuracy of labelled text, perplexity of a text as a
-    /// whole, else none]
+    /// Metrics of each epoch beside the loss, on the validation examples: accuracy,
+    /// perplexity, precision, recall, f1, auc, mae; several are separated by commas, or
+    /// `none` [default: accuracy of labelled text, perplexity of a whole text, else none]
     #[arg(long = "metric", value_name = "NAME", value_delimiter = ',')]
     metrics: Vec<String>,
-    /// Tells the metrics of what is trained on as well, which takes a pass forward
+    /// Measure the metrics on the training examples as well, which takes a forward pass over them
     #[arg(long)]
     measure_training: bool,
-    /// Ends after N epochs in a row whose validation loss is not smaller than the best one; the weights are then those of the best
-    /// epoch
+    /// End after N epochs in a row whose validation loss is not smaller
+    /// than the best one; the weights are then those of the best epoch
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     early_stopping: Option<u64>,
-    /// By how much more than nothing a validation loss must be smaller to be better
+    /// By how much a validation loss must be smaller to be better
     #[arg(long, value_name = "X", allow_negative_numbers = true, requires = "early_stopping")]
     min_delta: Option<f64>,
     /// How often to go over all examples
@@ -32,33 +33,34 @@ pub(super) struct FitArgs {
     /// The rows of a batch; the last one of an epoch may have fewer
     #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
     batch_size: usize,
-    /// Updates the weights by N batches together, computed one after the other: memory for one, and the gradients of all
+    /// Update the weights by N batches together, computed one after the other: memory for one, and the gradients of all
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, conflicts_with = "stateful")]
     accumulate: NonZeroUsize,
     /// Take the rows in their order
     #[arg(long)]
     no_shuffle: bool,
-    /// Batches of rows of like lengths, as far as a shuffle of fifty batches allows. Each is cut to the length of its longest
-    /// row, rounded up to a quarter of the longest of all
+    /// Make batches of rows of similar lengths, as far as a shuffle of fifty batches allows. Each
+    /// is cut to the length of its longest row, rounded up to a quarter of the longest of all
     #[arg(long, conflicts_with = "no_shuffle")]
     buckets: bool,
-    /// What weights, the order of the rows and dropout are drawn from
+    /// The seed of the weights, the order of the rows and dropout
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(super) seed: u64,
-    /// How the learning rate goes on: `cosine` or `linear` down to nothing at the last update, `step,N,F` times F after every N
-    /// epochs, `exponential,F` times F after each epoch, `plateau,N,F` times F after N epochs that are not better
+    /// How the learning rate changes: `cosine` or `linear` down to zero at the last
+    /// update; `step,N,F` times F after every N epochs; `exponential,F` times F
+    /// after each epoch; `plateau,N,F` times F after N epochs that are not better
     #[arg(long, value_name = "SCHEDULE")]
     schedule: Option<String>,
-    /// Ends after so long: 90s, 15m or 2h
+    /// End after this time: 90s, 15m or 2h
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_limit: Option<Duration>,
-    /// Takes two updates, and as many rows of what validates, to see that it runs
+    /// Take two updates, and as many rows of the validation examples, to check that everything runs
     #[arg(long)]
     fast: bool,
 }
 
 impl FitArgs {
-    /// The fit, whose metrics are `usual` where nothing is said. `validates` tells whether there are examples for it.
+    /// Returns the fit, with the metrics `usual` by default. `validates` says whether there are validation examples.
     pub(super) fn fit(&self, usual: &[Metric], validates: bool) -> Result<Fit> {
         let fit = Fit::default().epochs(self.epochs).batch_size(self.rows()).shuffle(!self.no_shuffle);
         let mut fit = fit.buckets(self.buckets).seed(self.seed).measure_training(self.measure_training);
@@ -78,18 +80,18 @@ impl FitArgs {
         Ok(fit)
     }
 
-    /// The rows of an update.
+    /// Returns the rows of an update.
     pub(super) fn rows(&self) -> usize {
         self.batch_size.saturating_mul(self.accumulate.get())
     }
 
-    /// The most rows that are computed at once.
+    /// Returns the most rows that are computed at once.
     pub(super) fn tile_rows(&self) -> Option<NonZeroUsize> {
         NonZeroUsize::new(self.batch_size).filter(|_| self.accumulate.get() > 1)
     }
 
-    /// How the learning rate goes on in epochs of so many rows.
-    pub(super) fn schedule(&self, rows: usize, like: Like) -> Result<Option<Schedule>> {
+    /// Returns how the learning rate changes in epochs of `rows` rows.
+    pub(super) fn schedule(&self, rows: usize, like: Convention) -> Result<Option<Schedule>> {
         let Some(said) = &self.schedule else { return Ok(None) };
         let parts: Vec<&str> = said.split(',').map(str::trim).collect();
         let unknown = || {
@@ -115,7 +117,7 @@ impl FitArgs {
     }
 }
 
-/// A time with its unit.
+/// Parses a time with its unit.
 fn time(text: &str) -> std::result::Result<Duration, String> {
     let unknown = || format!("expected a time as 90s, 15m or 2h, got {text:?}");
     let unit = match text.chars().last() {
@@ -142,7 +144,7 @@ mod tests {
     struct Flags {
         #[command(flatten)]
         fit: FitArgs,
-        /// Of another group of the command's.
+        /// A flag that is in another group of the command.
         #[arg(long)]
         stateful: bool,
     }

@@ -1,7 +1,7 @@
 //! A run's folder: its arguments, its checkpoint, its best model, its history and its curve.
 //!
-//! `last.safetensors` says all that a run needs to go on, and history and curve are drawn from it: whatever moment a run ends at, the
-//! files are whole, and those that are behind are written again.
+//! `last.safetensors` holds all that a run needs to go on; history and curve are made from it.
+//! Whenever a run ends, the files are whole, and those that are out of date are written again.
 
 use std::env;
 use std::fs::{self, File};
@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gatewave::formats::{self, Metadata};
-use gatewave::weights::Replacement;
-use gatewave::{Error, ErrorKind, Fitting, Model, Precision, Result, Trainer, Weights};
+use gatewave::inspect::Replacement;
+use gatewave::train::Fitting;
+use gatewave::{Error, ErrorKind, Model, Precision, Result, Trainer, Weights};
 use serde::{Deserialize, Serialize};
 
 use super::{curve, history};
-use crate::args::fill;
+use crate::files::fill;
 
-/// How long a run goes without a checkpoint where its epochs are shorter: what a checkpoint takes would else be most of the run.
+/// How long a run goes without a checkpoint if its epochs are shorter. Otherwise most of the run would be checkpoints.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a run may go without a checkpoint, in an epoch that takes longer.
+/// How long a run may go without a checkpoint in a longer epoch.
 const EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// The version of `args.json`.
@@ -29,17 +30,17 @@ const ARGS: &str = "args.json";
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
 
-/// What a run writes.
+/// The files that a run writes.
 const FILES: [&str; 6] = [ARGS, LAST, BEST, "history.csv", "curve.svg", "curve.png"];
 
-/// The arguments of a run, as it was begun with.
+/// The arguments of a run, as it was begun.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments {
     version: u64,
-    /// That of the program.
+    /// The version of the program.
     gatewave: String,
-    /// Where they were given: what relative paths begin at.
+    /// The directory where they were given, to which paths are relative.
     pub(super) directory: PathBuf,
     pub(super) arguments: Vec<String>,
 }
@@ -56,11 +57,11 @@ pub(super) struct Folder {
     is_behind: bool,
 }
 
-/// Whether a run may begin in `path`, before any work is done for it.
+/// Checks, before any work, that a run may begin in `path`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where it holds another run and `force` does not say that this may go.
+/// Returns an error of kind `Io` if it holds another run and `force` is not set.
 pub(super) fn check(path: &Path, force: bool) -> Result<()> {
     if path.exists() && !path.is_dir() {
         return Err(io("expected a folder for the run, got a file").at(path.display()));
@@ -75,11 +76,11 @@ pub(super) fn check(path: &Path, force: bool) -> Result<()> {
     }
 }
 
-/// The arguments of the run in `path`.
+/// Reads the arguments of the run in `path`.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where there is no run.
+/// Returns an error of kind `Io` if there is no run.
 pub(super) fn arguments(path: &Path) -> Result<Arguments> {
     let file = path.join(ARGS);
     let text = fs::read_to_string(&file).map_err(|e| {
@@ -94,18 +95,18 @@ pub(super) fn arguments(path: &Path) -> Result<Arguments> {
     }
 }
 
-/// The file of the last checkpoint in `path`, if there is one.
+/// Returns the file of the last checkpoint in `path`, if there is one.
 pub(super) fn checkpoint(path: &Path) -> Option<PathBuf> {
     Some(path.join(LAST)).filter(|file| file.exists())
 }
 
-/// The file of the best model in `path`.
+/// Returns the file of the best model in `path`.
 pub(super) fn best(path: &Path) -> PathBuf {
     path.join(BEST)
 }
 
 impl Folder {
-    /// Begins a run in `path`: what it held of another one goes.
+    /// Begins a run in `path`, and removes the files of another one.
     pub(super) fn begin(path: &Path, arguments: Vec<String>) -> Result<Self> {
         fs::create_dir_all(path).map_err(|e| io(e.to_string()).because(e).at(path.display()))?;
         let args = path.join(ARGS);
@@ -130,7 +131,7 @@ impl Folder {
     /// Goes on with the run in `path`.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let lock = lock(&path.join(ARGS))?;
-        // What a kill left half-written.
+        // Files that a killed run left half-written.
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_left = |own: &str| name.strip_prefix('.').is_some_and(|rest| rest.starts_with(&format!("{own}.")));
@@ -145,29 +146,29 @@ impl Folder {
         &self.path
     }
 
-    /// Whether a checkpoint is due in the midst of an epoch.
+    /// Returns whether a checkpoint is due in the middle of an epoch.
     pub(super) fn is_due(&self) -> bool {
         self.saved.unwrap_or(self.begun).elapsed() >= EVERY
     }
 
-    /// Whether an epoch ended since it was saved.
+    /// Returns whether an epoch ended since it was saved.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
     }
 
-    /// Saves where a settled fit stands.
+    /// Saves a settled fit.
     pub(super) fn save(&mut self, trainer: &Trainer, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
-        trainer.save_fitting(&self.path.join(LAST), fitting, metadata).map_err(|e| self.unsaved(e))?;
+        trainer.save_fitting(self.path.join(LAST), fitting, metadata).map_err(|e| self.unsaved(e))?;
         (self.saved, self.is_behind) = (Some(Instant::now()), false);
         Ok(())
     }
 
-    /// Saves behind an epoch: the best model before the checkpoint that says so, and what is drawn from that. Epochs of less than a
-    /// second have a checkpoint now and then.
+    /// Saves after an epoch: the best model, then the checkpoint that refers to it,
+    /// then what is drawn from that. Epochs of less than a second are not all saved.
     pub(super) fn save_epoch(&mut self, trainer: &Trainer, fitting: &Fitting, metadata: &Metadata) -> Result<()> {
         if fitting.epochs().last().is_some_and(|epoch| epoch.better) {
             let tensors = trainer.weights()?.to_tensors(trainer.model())?;
-            let written = formats::write_with(&best(&self.path), trainer.model(), tensors, Precision::F32, metadata);
+            let written = formats::write_with(best(&self.path), trainer.model(), tensors, Precision::F32, metadata);
             written.map_err(|e| self.unsaved(e))?;
         }
         self.is_behind = true;
@@ -178,7 +179,8 @@ impl Folder {
         self.draw(fitting)
     }
 
-    /// A file that cannot be written, as where a disk is full: what the folder holds is from before, and whole.
+    /// Adds a hint to the error of a file that cannot be written, as
+    /// on a full disk: the files in the folder are older, and whole.
     fn unsaved(&self, error: Error) -> Error {
         match (error.kind(), self.saved) {
             (ErrorKind::Io, Some(_)) => {
@@ -200,13 +202,13 @@ impl Folder {
         curve::write(&self.path, fitting.epochs())
     }
 
-    /// The best model, from its file.
+    /// Reads the best model from its file.
     pub(super) fn best(&self) -> Result<(Model, Weights)> {
-        formats::open(&best(&self.path), None)
+        formats::open(best(&self.path))
     }
 }
 
-/// Locks the arguments of a run, so that no two train in one folder.
+/// Locks the arguments of a run, so that no two trainings share a folder.
 fn lock(args: &Path) -> Result<File> {
     let file = File::open(args).map_err(|e| io(e.to_string()).because(e).at(args.display()))?;
     match file.try_lock() {
@@ -215,7 +217,7 @@ fn lock(args: &Path) -> Result<File> {
             let text = "expected a run that rests, got one that trains now; end it first, or give another folder";
             Err(io(text).at(args.display()))
         }
-        // A file system without locks: whoever trains twice in one folder is not told.
+        // On a file system without locks, two trainings in one folder are not noticed.
         Err(fs::TryLockError::Error(_)) => Ok(file),
     }
 }

@@ -1,16 +1,17 @@
-//! What became of each epoch, as rows of comma-separated values and as JSON.
+//! The results of each epoch, as rows of comma-separated values and as JSON.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use gatewave::weights::Replacement;
-use gatewave::{Epoch, Metric, Result};
+use gatewave::Result;
+use gatewave::inspect::Replacement;
+use gatewave::train::{Epoch, Metric};
 use serde_json::{Map, Value};
 
-use crate::args::fill;
+use crate::files::fill;
 
-/// Writes `epoch`, from 1, `loss`, `val_loss` and the metrics where they are there, `learning_rate` and `seconds`.
+/// Writes `epoch`, from 1, `loss`, `learning_rate` and `seconds`, and `val_loss` and the metrics if they exist.
 pub(super) fn write(path: &Path, epochs: &[Epoch]) -> Result<()> {
     fill(Replacement::open(path)?, path, text(epochs).as_bytes())
 }
@@ -25,7 +26,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    /// Those that at least one epoch has.
+    /// Returns the columns that at least one epoch has.
     pub(super) fn all(epochs: &[Epoch]) -> Vec<Self> {
         let of = |epoch: &Epoch| {
             let trained = epoch.metrics.iter().map(|(metric, _)| Self::Metric(*metric));
@@ -36,7 +37,7 @@ impl Column {
         epochs.iter().flat_map(of).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Its name, as Keras has it.
+    /// Returns its name, as in Keras.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Loss => "loss".to_owned(),
@@ -46,7 +47,7 @@ impl Column {
         }
     }
 
-    /// What an epoch has there.
+    /// Returns an epoch's value in this column.
     pub(super) fn of(&self, epoch: &Epoch) -> Option<f64> {
         let find = |all: &[(Metric, f64)], metric| all.iter().find(|(own, _)| *own == metric).map(|(_, value)| *value);
         match self {
@@ -58,7 +59,7 @@ impl Column {
     }
 }
 
-/// An epoch as a JSON object, with the names of the columns.
+/// Returns an epoch as a JSON object, with the names of the columns.
 pub(super) fn json(epoch: &Epoch) -> Value {
     let mut object = Map::from_iter([("epoch".to_owned(), epoch.number.into())]);
     for column in Column::all(std::slice::from_ref(epoch)) {

@@ -1,12 +1,13 @@
-//! What kind of data `--data` names, and which flags go with it.
+//! The kind of data that `--data` names, and the flags that fit it.
 
 use gatewave::data::{is_corpus, is_labelled_text};
-use gatewave::{Error, ErrorKind, Metric, Result};
+use gatewave::train::Metric;
+use gatewave::{Error, ErrorKind, Result};
 
 use super::Args;
 use crate::tensors::can_hold_series;
 
-/// What examples are made of.
+/// The kind of examples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Tensors,
@@ -18,17 +19,18 @@ pub(super) enum Kind {
 /// Windows of a series or of a text.
 #[derive(clap::Args)]
 pub(super) struct WindowArgs {
-    /// The steps of a window: DATA is a series of numbers (.csv, .npy, .npz, .safetensors), or a text whose next character or word is foreseen (.txt)
+    /// The steps of a window: DATA is a series of numbers (.csv, .npy, .npz,
+    /// .safetensors), or a text whose next character or word is predicted (.txt)
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(super) window: Option<usize>,
 }
 
 impl Kind {
-    /// That of the data of `args`.
+    /// Returns the kind of the data of `args`.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a flag is of another kind.
+    /// Returns an error of kind `Training` if a flag is for another kind.
     pub(super) fn of(args: &Args) -> Result<Self> {
         let data = args.data();
         let kind = match args.window.window {
@@ -79,7 +81,7 @@ impl Kind {
         }
     }
 
-    /// What is told of what validates, where nothing is said. A perplexity is that of targets as they are.
+    /// Returns the default metrics of the validation. A perplexity needs targets that are not smoothed.
     pub(super) fn usual_metrics(self, is_smoothed: bool) -> &'static [Metric] {
         match self {
             Self::Labelled => &[Metric::Accuracy],

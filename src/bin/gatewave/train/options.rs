@@ -1,15 +1,16 @@
-//! The flags of an update: words → `Update`, and what does not go together.
+//! The flags of an update: words → `Update`, and which flags do not fit together.
 
 use clap::ValueEnum;
-use gatewave::{Adam, AdamW, Clip, Error, ErrorKind, Like, Optimizer, Result, RmsProp, Sgd, Update};
+use gatewave::train::{Adam, AdamW, Clip, Convention, Optimizer, RmsProp, Sgd, Update};
+use gatewave::{Error, ErrorKind, Result};
 
 /// How gradients become new weights.
 #[derive(clap::Args)]
 pub(super) struct UpdateArgs {
-    /// What moves the weights
+    /// The optimizer
     #[arg(long, value_enum, default_value = "adam")]
     optimizer: Method,
-    /// Whose formulas, defaults and initial weights
+    /// The framework whose formulas, defaults and initial weights are used
     #[arg(long, value_enum, default_value = "torch")]
     like: Framework,
     /// The learning rate [default: the optimizer's]
@@ -18,28 +19,28 @@ pub(super) struct UpdateArgs {
     /// sgd, rmsprop: the share of the last step that is kept
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
     momentum: Option<f64>,
-    /// sgd: looks ahead along the momentum
+    /// sgd: look ahead along the momentum
     #[arg(long)]
     nesterov: bool,
-    /// What pulls weights towards zero
+    /// The weight decay, which pulls weights towards zero
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// rmsprop: the share of the running means that is kept (Keras' rho)
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     alpha: Option<f64>,
-    /// rmsprop: takes the variance in place of the mean square
+    /// rmsprop: use the variance in place of the mean square
     #[arg(long)]
     centered: bool,
     /// adam, adamw: the shares of both running means that are kept
     #[arg(long, value_name = "A,B", value_parser = betas, allow_hyphen_values = true)]
     betas: Option<[f64; 2]>,
-    /// rmsprop, adam, adamw: what keeps quotients finite
+    /// rmsprop, adam, adamw: the term that keeps quotients finite
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: Option<f64>,
-    /// Bounds the norm of all gradients together
+    /// Bound the norm of all gradients together
     #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "clip_value")]
     clip_norm: Option<f32>,
-    /// Bounds each element of the gradients
+    /// Bound each element of the gradients
     #[arg(long, value_name = "V", allow_negative_numbers = true)]
     clip_value: Option<f32>,
 }
@@ -67,19 +68,19 @@ enum Framework {
 }
 
 impl UpdateArgs {
-    /// Whose formulas and initial weights.
-    pub(super) fn like(&self) -> Like {
+    /// Returns whose formulas and initial weights are used.
+    pub(super) fn like(&self) -> Convention {
         match self.like {
-            Framework::Torch => Like::Torch,
-            Framework::Keras => Like::Keras,
+            Framework::Torch => Convention::Torch,
+            Framework::Keras => Convention::Keras,
         }
     }
 
-    /// The update.
+    /// Returns the update.
     ///
     /// # Errors
     ///
-    /// Kind `Training`, where a flag is of another optimizer, or a number is out of range.
+    /// Returns an error of kind `Training` if a flag is for another optimizer, or a number is out of range.
     pub(super) fn update(&self) -> Result<Update> {
         use Method::{Adam as A, Adamw as W, Rmsprop as R, Sgd as S};
         for (flag, is_given, takers) in [
@@ -142,20 +143,20 @@ impl UpdateArgs {
 }
 
 impl Method {
-    /// The word that flags name it by.
+    /// Returns its word on the command line.
     fn word(self) -> String {
         self.to_possible_value().expect("no optimizer is skipped").get_name().to_owned()
     }
 }
 
-/// Sets what was said.
+/// Sets a setting, if a value was given.
 fn set<T>(setting: &mut T, said: Option<T>) {
     if let Some(said) = said {
         *setting = said;
     }
 }
 
-/// `A,B`.
+/// Parses `A,B`.
 fn betas(text: &str) -> std::result::Result<[f64; 2], String> {
     let expected = || format!("expected A,B, two shares, got {text:?}");
     let (first, second) = text.split_once(',').ok_or_else(expected)?;

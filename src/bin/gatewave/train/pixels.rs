@@ -1,4 +1,4 @@
-//! A picture of pixels, for a chart whose words need no font of the system.
+//! A bitmap for a chart whose words need no font of the system.
 
 use std::convert::Infallible;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{BackendColor, BackendCoord, BackendTextStyle, DrawingBackend, DrawingErrorKind, FontTransform};
 
-/// The edge of a letter.
+/// The width and the height of a letter.
 const LETTER: u32 = 8;
 
 /// Red, green and blue, row by row.
@@ -16,14 +16,14 @@ pub(super) struct Pixels<'a> {
 }
 
 impl<'a> Pixels<'a> {
-    /// A picture of that many columns and rows, drawn into `bytes`.
+    /// Makes a picture of `size` columns and rows, drawn into `bytes`.
     pub(super) fn new(size: (u32, u32), bytes: &'a mut Vec<u8>) -> Self {
         *bytes = vec![u8::MAX; 3 * size.0 as usize * size.1 as usize];
         Self { size, bytes }
     }
 }
 
-/// The picture as a PNG file.
+/// Returns the picture as a PNG file.
 pub(super) fn encoded((width, height): (u32, u32), bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
@@ -111,13 +111,13 @@ impl DrawingBackend for Pixels<'_> {
     }
 }
 
-/// The dots of a letter, row by row, its left edge in the lowest bit.
+/// Returns the dots of a letter, row by row, its left edge in the lowest bit.
 fn glyph(letter: char) -> [u8; 8] {
     let plain = u8::try_from(letter).ok().and_then(|byte| font8x8::legacy::BASIC_LEGACY.get(usize::from(byte)));
     plain.copied().unwrap_or([u8::MAX; 8])
 }
 
-/// How many pixels a dot of a letter has each way.
+/// Returns how many pixels wide and high a dot of a letter is.
 fn scale(size: f64) -> u32 {
     if size < 20.0 { 1 } else { 2 }
 }

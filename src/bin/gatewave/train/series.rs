@@ -1,36 +1,38 @@
-//! `gatewave train --data series.csv --window N`: a series of numbers → windows, with the scales that the model will keep.
+//! `gatewave train --data series.csv --window N`: a series of
+//! numbers → windows, with the scales that the model will keep.
 
 use std::ops::Range;
 
 use gatewave::data::{Series, SeriesOptions, SeriesSpec};
 use gatewave::formats::Metadata;
-use gatewave::{Dataset, Error, ErrorKind, Model, Result, Trainer};
+use gatewave::train::Dataset;
+use gatewave::{Error, ErrorKind, Model, Result, Trainer};
 
 use super::{Args, examples::Examples};
-use crate::note;
+use crate::messages::note;
 use crate::tensors::read_series;
 use crate::text::own_units;
 
 /// How a series becomes windows.
 #[derive(clap::Args)]
 pub(super) struct SeriesArgs {
-    /// Series: the steps that are foreseen behind a window; for a model with an output for each step, how far ahead each is
-    /// [default: 1]
+    /// Series: how many steps are predicted behind a window; for a model
+    /// with an output for each step, how far ahead each is [default: 1]
     #[arg(long, value_name = "N", requires = "window", allow_negative_numbers = true)]
     horizon: Option<usize>,
-    /// Series: how many rows a window begins behind the one before it [default: 1]
+    /// Series: how many rows each window begins after the one before it [default: 1]
     #[arg(long, value_name = "N", requires = "window", allow_negative_numbers = true)]
     stride: Option<usize>,
-    /// Series: the columns that are foreseen, set apart by commas [default: the first one that the model takes]
+    /// Series: the columns to predict, separated by commas [default: the first one that the model reads]
     #[arg(long = "target", value_name = "COL", requires = "window", value_delimiter = ',')]
     targets: Vec<String>,
-    /// Series: the columns that the model takes, set apart by commas [default: all columns of numbers]
+    /// Series: the columns that the model reads, separated by commas [default: all columns of numbers]
     #[arg(long, value_name = "A,B", requires = "window", value_delimiter = ',')]
     columns: Vec<String>,
 }
 
 impl SeriesArgs {
-    /// The first flag that was given.
+    /// Returns the first flag that was given.
     pub(super) fn given(&self) -> Option<&'static str> {
         let given = [
             ("--horizon", self.horizon.is_some()),
@@ -49,7 +51,7 @@ impl SeriesArgs {
         options
     }
 
-    /// Refuses flags that say otherwise than the model that is trained further.
+    /// Refuses flags that differ from the model that is trained further.
     fn agrees(&self, window: usize, kept: &SeriesSpec) -> Result<()> {
         let names = |of: Vec<&str>| of.join(",");
         let said = |names: &[String]| (!names.is_empty()).then(|| names.join(","));
@@ -72,7 +74,7 @@ impl SeriesArgs {
     }
 }
 
-/// What validates, to tell how far a model is off in the columns' own units.
+/// The validation data, to report a model's errors in the columns' own units.
 pub(super) struct Validation {
     spec: SeriesSpec,
     series: Series,
@@ -80,7 +82,7 @@ pub(super) struct Validation {
 }
 
 impl Validation {
-    /// A line on how far the model of `trainer` is off, and how far the last values are.
+    /// Returns a line with the errors of the model of `trainer`, and those of repeating the last values.
     pub(super) fn line(&self, trainer: &Trainer) -> Result<String> {
         let model = trainer.model();
         let errors = self.spec.errors(model, &self.series, self.targets.clone(), |input| trainer.run(input))?;
@@ -88,8 +90,8 @@ impl Validation {
     }
 }
 
-/// The examples of a series. `metadata` is what the model's file says: a model that was trained on a series goes on with its columns
-/// and scales.
+/// Reads the examples of a series. `metadata` are those of the model's file:
+/// a model that was trained on a series goes on with its columns and scales.
 pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: Metadata) -> Result<Examples> {
     let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path().display()) } else { e };
     let max_bytes = args.text.columns().max_bytes;

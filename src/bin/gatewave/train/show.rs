@@ -1,69 +1,70 @@
-//! What a training tells while it goes: a line that moves on a terminal, a line for each epoch, JSON for programs.
+//! The progress of a training: a line that moves on a terminal, a line for each epoch, JSON for programs.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use gatewave::{Epoch, FitEnd, Fitting, Trained};
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use gatewave::train::{Epoch, FitEnd, Fitting, Trained};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::history::{self, Column};
-use crate::{Outcome, note};
+use crate::Outcome;
+use crate::messages::{is_watched, note, progress_target};
 
-/// Tells of a fit.
+/// Reports on a fit.
 pub(super) struct Show {
     /// Whether each epoch is a JSON object on standard output.
     json: bool,
-    /// All epochs.
+    /// The number of epochs.
     of: u64,
-    /// The tokens of a row, of a text as a whole.
+    /// The tokens of a row, for a whole text.
     window: Option<usize>,
     /// Whether there is a terminal for a line that moves.
     moves: bool,
     bar: ProgressBar,
-    /// When the epoch began that the bar shows, and the batches that were done by then.
+    /// When the timing of the current epoch began, and the batches that were done by then.
     since: Option<(Instant, usize)>,
 }
 
 impl Show {
-    /// Of a fit of so many epochs, whose rows are so many tokens each where it is of a text as a whole.
+    /// Makes a report on a fit of `of` epochs. For a whole text, rows have `window` tokens.
     pub(super) fn new(json: bool, of: u64, window: Option<usize>) -> Self {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}").expect("a fixed template");
-        // Hidden until it has something to tell.
+        // Hidden until there is something to show.
         let bar = ProgressBar::hidden().with_style(style);
-        Self { json, of, window, moves: io::stderr().is_terminal(), bar, since: None }
+        Self { json, of, window, moves: is_watched(), bar, since: None }
     }
 
-    /// A batch was trained on.
+    /// Reports a batch that was trained on.
     pub(super) fn batch(&mut self, fitting: &Fitting, trained: Trained) {
         if !self.moves {
             return;
         }
-        let standing = fitting.standing();
-        let (since, before) = *self.since.get_or_insert_with(|| (Instant::now(), standing.batches));
-        let (done, seconds) = (standing.batches - before, since.elapsed().as_secs_f64());
-        self.bar.set_prefix(format!("epoch {}/{}", standing.epoch, self.of));
-        self.bar.set_length(standing.of as u64);
-        self.bar.set_position(standing.batches as u64);
-        let mut message = format!("loss {}  norm {}", value(standing.loss), value(trained.norm));
+        let position = fitting.position();
+        let (since, before) = *self.since.get_or_insert_with(|| (Instant::now(), position.batches));
+        let (done, seconds) = (position.batches - before, since.elapsed().as_secs_f64());
+        self.bar.set_prefix(format!("epoch {}/{}", position.epoch, self.of));
+        self.bar.set_length(position.of as u64);
+        self.bar.set_position(position.batches as u64);
+        let mut message = format!("loss {}  norm {}", value(position.loss), value(trained.norm));
         if done > 0 && seconds > 0.0 {
             #[expect(clippy::cast_precision_loss, reason = "counts of batches")]
-            let [done, left, of] = [done, standing.of - standing.batches, standing.of].map(|count| count as f64);
+            let [done, left, of] = [done, position.of - position.batches, position.of].map(|count| count as f64);
             #[expect(clippy::cast_precision_loss, reason = "counts of rows and epochs")]
-            let (rows, epochs) = (fitting.settings().batch_size as f64, self.of.saturating_sub(standing.epoch) as f64);
+            let (rows, epochs) = (fitting.settings().batch_size as f64, self.of.saturating_sub(position.epoch) as f64);
             let each = seconds / done;
-            // Of an epoch that is over it is known how long its validation took.
+            // A completed epoch shows how long the validation takes.
             let epoch = fitting.epochs().last().map_or(of * each, |epoch| epoch.time.as_secs_f64());
             let left = Duration::try_from_secs_f64(left * each + epochs * epoch).unwrap_or(Duration::MAX);
             message += &format!("  {}  {:#} left", speed(rows / each, self.window), HumanDuration(left));
         }
         self.bar.set_message(message);
         if self.bar.is_hidden() {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.bar.set_draw_target(progress_target());
         }
     }
 
-    /// An epoch ended.
+    /// Reports the end of an epoch.
     pub(super) fn epoch(&mut self, epoch: &Epoch, number: u64, out: &mut impl Write) -> Outcome<()> {
         self.since = None;
         let line = line(epoch, number, self.of);
@@ -75,7 +76,7 @@ impl Show {
         Ok(())
     }
 
-    /// All is over: which epoch was the best, and what to change.
+    /// Reports the end of the fit: which epoch was the best, and what to change.
     pub(super) fn end(&self, fitting: &Fitting, end: Option<FitEnd>, out: &mut impl Write) -> Outcome<()> {
         self.bar.finish_and_clear();
         let (epochs, best) = (fitting.epochs(), fitting.best());
@@ -108,7 +109,7 @@ impl Show {
     }
 }
 
-/// So many rows a second; of a text as a whole, whose windows may have any length, the tokens of them.
+/// Returns rows per second, or tokens per second for a whole text, whose windows may have any length.
 fn speed(rows: f64, window: Option<usize>) -> String {
     match window {
         #[expect(clippy::cast_precision_loss, reason = "the steps of a window")]
@@ -117,7 +118,7 @@ fn speed(rows: f64, window: Option<usize>) -> String {
     }
 }
 
-/// What would make the best epoch better, by how losses went.
+/// Advises how to make the best epoch better, from the course of the losses.
 fn advice(epochs: &[Epoch]) -> Option<&'static str> {
     let best = epochs.iter().rposition(|epoch| epoch.better)?;
     let after = &epochs[best + 1..];
@@ -130,7 +131,7 @@ fn advice(epochs: &[Epoch]) -> Option<&'static str> {
     falls.then_some("the training loss went on falling, so the model learns its rows by heart: try dropout, fewer units or more rows")
 }
 
-/// What is told of an epoch.
+/// Describes an epoch in a line.
 fn line(epoch: &Epoch, number: u64, of: u64) -> String {
     let told = |column: Column| Some(format!("  {} {}", column.name(), value(column.of(epoch)?)));
     let told: String = Column::all(std::slice::from_ref(epoch)).into_iter().filter_map(told).collect();

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the training under way ends behind its batch, and is saved. A second one ends at once.
+//! Ctrl-C and SIGTERM: the first ends the training after its batch and saves it; a second one ends it at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,14 +7,14 @@ use gatewave::{Error, ErrorKind, Result};
 /// Whether a signal came.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// The status of a shell for what Ctrl-C ended.
+/// The exit status of shells for programs that Ctrl-C ended.
 pub(crate) const STATUS: u8 = 130;
 
-/// From here on a signal is taken note of.
+/// Watches for signals from here on.
 ///
 /// # Errors
 ///
-/// Kind `Io`, where the system refuses.
+/// Returns an error of kind `Io` if the system refuses.
 pub(super) fn watch() -> Result<()> {
     let handler = || {
         if ASKED.swap(true, Ordering::Relaxed) {
@@ -24,7 +24,7 @@ pub(super) fn watch() -> Result<()> {
     ctrlc::set_handler(handler).map_err(|e| Error::new(ErrorKind::Io, format!("signals: {e}")).because(e))
 }
 
-/// Whether one came.
+/// Returns whether a signal came.
 pub(super) fn came() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

@@ -1,14 +1,16 @@
-//! `gatewave train --data reviews.tsv`: labelled text → examples, with the tokenizer and the labels that the model will keep.
+//! `gatewave train --data reviews.tsv`: labelled text → examples,
+//! with the tokenizer and the labels that the model will keep.
 
 use std::mem;
 use std::str::FromStr;
 
 use gatewave::data::{Labelled, TextOptions, TextSpec, Unit};
 use gatewave::formats::Metadata;
-use gatewave::{Error, ErrorKind, Loss, Model, Objective, Result};
+use gatewave::train::{Loss, Objective};
+use gatewave::{Error, ErrorKind, Model, Result};
 
 use super::{Args, examples::Examples};
-use crate::note;
+use crate::messages::note;
 use crate::text::{ColumnArgs, End, Tokens};
 
 /// How text becomes tokens.
@@ -16,26 +18,27 @@ use crate::text::{ColumnArgs, End, Tokens};
 pub(super) struct TextArgs {
     #[command(flatten)]
     columns: ColumnArgs,
-    /// Text: what a token stands for [default: words of labelled text, chars of a text as a whole]
+    /// Text: what a token represents [default: words of labelled text, chars of a whole text]
     #[arg(long, value_enum)]
     tokenizer: Option<Tokens>,
-    /// Text: the most tokens of the vocabulary, with padding, start and unknown [default: as many as the model has]
+    /// Text: the most tokens of the vocabulary, including padding,
+    /// start and unknown [default: as many as the model has]
     #[arg(long, value_name = "N")]
     num_tokens: Option<usize>,
-    /// Labelled text: the most tokens of a text, with the start token [default: no bound]
+    /// Labelled text: the most tokens of a text, including the start token [default: no bound]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
     /// Labelled text: which part of a longer text is cut off [default: end]
     #[arg(long, value_enum, value_name = "start|end")]
     truncate: Option<End>,
-    /// Labelled text: at which end a shorter text is padded [default: end]
+    /// Labelled text: the end at which a shorter text is padded [default: end]
     #[arg(long, value_enum, value_name = "start|end")]
     pad: Option<End>,
-    /// Labelled text: a text begins with its first word, without a start token
+    /// Labelled text: begin a text with its first word, without a start token
     #[arg(long)]
     no_start: bool,
-    /// Labelled text: how much rows of each label count. `balanced` lets all labels count alike, however many rows they have; a label
-    /// that is not named counts 1
+    /// Labelled text: how much rows of each label count. `balanced` lets all labels
+    /// count alike, however many rows they have; a label that is not named counts 1
     #[arg(long, value_name = "balanced|LABEL=W,...")]
     class_weights: Option<ClassWeights>,
 }
@@ -59,7 +62,7 @@ impl FromStr for ClassWeights {
         let (mut all, mut label) = (Vec::<(String, f32)>::new(), String::new());
         for part in text.split(',') {
             let Some((end, weight)) = part.rsplit_once('=') else {
-                // The comma is one of the label.
+                // The comma is part of the label.
                 label += &format!("{part},");
                 continue;
             };
@@ -82,7 +85,7 @@ impl FromStr for ClassWeights {
 }
 
 impl ClassWeights {
-    /// The weight of each class of `spec`, which is trained on `rows`.
+    /// Returns the weight of each class of `spec`, which is trained on `rows`.
     fn weights(&self, spec: &TextSpec, rows: &Labelled) -> Result<Vec<f32>> {
         match self {
             Self::Balanced => spec.classes().balanced(rows),
@@ -95,7 +98,7 @@ impl ClassWeights {
 }
 
 impl TextArgs {
-    /// The flags of a vocabulary, and whether each was given.
+    /// Returns the flags of a vocabulary, and whether each was given.
     fn vocabulary(&self) -> [(&'static str, bool); 6] {
         [
             ("--tokenizer", self.tokenizer.is_some()),
@@ -107,29 +110,29 @@ impl TextArgs {
         ]
     }
 
-    /// The first flag of a vocabulary that was given.
+    /// Returns the first flag of a vocabulary that was given.
     pub(super) fn of_vocabulary(&self) -> Option<&'static str> {
         self.vocabulary().into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
     }
 
-    /// The first flag that was given and is not among `allowed`.
+    /// Returns the first flag that was given and is not among `allowed`.
     pub(super) fn given(&self, allowed: &[&str]) -> Option<&'static str> {
         let class_weights = ("--class-weights", self.class_weights.is_some());
         let given = self.columns.given().into_iter().chain([class_weights]).chain(self.vocabulary());
         given.filter(|(flag, _)| !allowed.contains(flag)).find_map(|(flag, is_given)| is_given.then_some(flag))
     }
 
-    /// What a token stands for, where that is said.
+    /// Returns what a token represents, if a flag sets it.
     pub(super) fn unit(&self) -> Option<Unit> {
         self.tokenizer.map(Into::into)
     }
 
-    /// The most tokens of the vocabulary, where that is said.
+    /// Returns the most tokens of the vocabulary, if a flag sets it.
     pub(super) fn num_tokens(&self) -> Option<usize> {
         self.num_tokens
     }
 
-    /// How files are read.
+    /// Returns how files are read.
     pub(super) fn columns(&self) -> &ColumnArgs {
         &self.columns
     }
@@ -145,8 +148,8 @@ impl TextArgs {
     }
 }
 
-/// The examples of labelled text. `metadata` is what the model's file says: a model that was trained on text goes on with its
-/// own words and labels.
+/// Reads the examples of labelled text. `metadata` are those of the model's
+/// file: a model that was trained on text goes on with its own words and labels.
 pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Result<Examples> {
     let own = &args.text;
     let kept = TextSpec::of_metadata(&metadata).map_err(|e| e.at(args.path().display()))?;
@@ -192,12 +195,12 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
     Ok(Examples { objective, training: trained, validation: validated, metadata, series: None })
 }
 
-/// The same loss where rows count as the class of their label does.
+/// Returns the same loss with class weights: rows count as the class of their label does.
 fn weighted(objective: &Objective, weights: &[f32]) -> Objective {
     match (&objective.terms()[0].loss, weights) {
         (Loss::CrossEntropy(loss), _) => loss.clone().class_weights(weights).into(),
         (Loss::BinaryCrossEntropy(loss), &[no, yes]) => loss.clone().class_weights([no, yes]).into(),
-        // There is no other loss of text.
+        // Text has no other loss.
         _ => objective.clone(),
     }
 }

@@ -1,17 +1,18 @@
-//! What `verify` compares of gradients: each case on each way that a plan may go back, against the oracle.
+//! The gradients that `verify` compares: each case with each way to plan the backward pass, against the oracle.
 //!
-//! Which cases a way leaves out is `walk`'s.
+//! `table_run` decides which cases a way leaves out.
 
 use std::sync::Arc;
 
 use gatewave::conformance::{self, Case, CaseResult, InitialStates, MaskKind, Part, PlanBug, TrainingCase};
-use gatewave::plan::{Limits, Plan, Shape};
-use gatewave::{Activation, Device, ErrorKind, Options, Planner, Result, Strategy};
+use gatewave::inspect::Planner;
+use gatewave::inspect::plan::{Limits, Plan, Shape};
+use gatewave::{Activation, Device, Engine, EngineBuilder, ErrorKind, Result, Strategy};
 
 use super::report::{Expected, Row};
 use super::{Executor, Subject};
 
-/// A way to find gradients on a device.
+/// A way to compute gradients on a device.
 pub(super) struct Way {
     name: String,
     device: Device,
@@ -23,16 +24,16 @@ pub(super) struct Way {
 enum Kind {
     /// As the device chooses.
     Own,
-    /// By a strategy, where it can be.
+    /// By a strategy, if the plan can use it.
     By(Strategy),
-    /// Time in chunks of four steps; steps keep nothing, and are computed twice.
+    /// In chunks of four timesteps; steps keep nothing, and are computed twice.
     Twice,
     /// The batch in tiles.
     Tiles,
 }
 
 impl Way {
-    /// Those of a device.
+    /// Returns the ways of a device.
     pub(super) fn all(executor: &Executor) -> Vec<Self> {
         let way = |kind, text: &str| Self {
             name: format!("{} gradients{text}", executor.name),
@@ -49,17 +50,17 @@ impl Way {
         ]
     }
 
-    /// Whether a driver compiles kernels for it.
+    /// Returns whether a driver compiles kernels for it.
     pub(super) fn compiles(&self) -> bool {
         self.device != Device::Cpu
     }
 
-    /// Whether it is as the device chooses.
+    /// Returns whether it is as the device chooses.
     pub(super) fn is_own(&self) -> bool {
         self.kind == Kind::Own
     }
 
-    /// What a subject is trained by, and its plan by this way; none where the way does not take it.
+    /// Returns how a subject is trained, and its plan by this way; none if the way does not take it.
     pub(super) fn plan(&self, subject: &Subject) -> Result<Option<(TrainingCase, Plan)>> {
         let (case, shape) = (subject.case.training(&subject.weights)?, subject.shape());
         let Some(options) = self.options(&case, shape) else { return Ok(None) };
@@ -67,22 +68,22 @@ impl Way {
         Ok(Some((case, plan)))
     }
 
-    /// How a trainer of the case goes this way; `None` where it shows nothing that another way does not.
-    fn options(&self, case: &TrainingCase, shape: Shape) -> Option<Options> {
-        let own = Options::default().device(self.device.clone());
+    /// Returns the options of a trainer that takes this way; `None` if it shows nothing that another way does not.
+    fn options(&self, case: &TrainingCase, shape: Shape) -> Option<EngineBuilder> {
+        let own = Engine::builder().device(self.device.clone());
         match self.kind {
             Kind::Own => Some(own),
             Kind::By(strategy) => (shape.time > 1).then(|| own.strategy(strategy)),
-            Kind::Twice => (shape.time > 1).then(|| Options { chunk_bytes: Some(0), ..own.keep_bytes(0) }),
-            Kind::Tiles => self.tiles(case, shape).map(|limits| Options { limits: Some(limits), ..own }),
+            Kind::Twice => (shape.time > 1).then(|| own.keep_bytes(0).chunk_bytes(0)),
+            Kind::Tiles => self.tiles(case, shape).map(|limits| own.limits(limits)),
         }
     }
 
-    /// Limits that the whole batch does not fit, but a part of it does.
+    /// Returns limits that the whole batch does not fit, but a part of it does.
     fn tiles(&self, case: &TrainingCase, shape: Shape) -> Option<Limits> {
         let plan = |buffer_bytes: u64| {
             let limits = Limits { buffer_bytes, ..Limits::HOST };
-            let options = Options { limits: Some(limits), ..Options::default().device(self.device.clone()) };
+            let options = Engine::builder().device(self.device.clone()).limits(limits);
             let planner = Planner::for_training(case.model.clone(), &options).ok()?;
             let plan = planner.plan_gradients(&case.objective, shape).ok()?;
             Some((limits, plan))
@@ -92,7 +93,7 @@ impl Way {
         sizes.sort_unstable();
         sizes.dedup();
         let smaller = sizes.into_iter().rev().map_while(|bytes| plan(bytes - 1));
-        // A trainer asks for gradients of inputs and states as well: room for as many dispatches again.
+        // A trainer asks for gradients of inputs and states as well: this leaves room for as many dispatches again.
         let is_cut = |(limits, plan): &(Limits, Plan)| {
             plan.shape.batch < shape.batch && 2 * plan.params_bytes() <= limits.buffer_bytes
         };
@@ -100,7 +101,7 @@ impl Way {
     }
 }
 
-/// The gradients of a subject by some ways against the oracle's.
+/// Compares the gradients of a subject by some ways with the oracle's.
 pub(super) fn rows<'a>(subject: &Subject, ways: impl Iterator<Item = &'a Way>) -> Vec<Row> {
     let known = subject.case.training(&subject.weights).and_then(|case| Ok((case.truth()?, case)));
     let (truth, case) = match known {
@@ -120,7 +121,7 @@ pub(super) fn rows<'a>(subject: &Subject, ways: impl Iterator<Item = &'a Way>) -
             case.compare(&got, &truth)
         };
         let outcome = outcome();
-        // A user's model may have what nobody trains yet, and says so.
+        // A user's model may have parts that cannot be trained yet, with an error that says so.
         if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Training) {
             continue;
         }
@@ -137,7 +138,7 @@ fn row(subject: &Subject, pair: String, (kernels, outcome): (Vec<String>, Result
     Row { pair, groups, result, expected: Expected::Same }
 }
 
-/// The gradients of a case with each bug planted in the plan, on each device: they must differ.
+/// Compares the gradients of a case with each bug planted in the plan, on each device: they must differ.
 pub(super) fn controls(subjects: &[Subject], ways: &[Way]) -> Vec<Row> {
     let mut rows = Vec::new();
     for bug in PlanBug::ALL {
@@ -169,9 +170,9 @@ pub(super) fn controls(subjects: &[Subject], ways: &[Way]) -> Vec<Row> {
     rows
 }
 
-/// Whether a bug must show in a case: where all else is there, and no unit of a relu is idle.
+/// Returns whether a bug must show in a case: all that it needs is there, and no unit of a relu is idle.
 fn shows(bug: PlanBug, case: &Case) -> bool {
-    // A value that several take is one of a graph: those are small, and most have masks.
+    // A value with several consumers is in a graph: graphs are small, and most have masks.
     let shows_by_mask = match bug {
         PlanBug::MaskForgotten => case.mask == MaskKind::Holes,
         PlanBug::SetNotAdded => true,
@@ -186,8 +187,8 @@ fn shows(bug: PlanBug, case: &Case) -> bool {
         && case.model.stacks().all(|stack| stack.functions[0].f != Activation::Relu)
 }
 
-/// What the plan of a case gives with a bug in it.
-fn planted(bug: PlanBug, case: &TrainingCase, options: Options) -> Result<Vec<Part>> {
+/// Returns the results of a case whose plan has a bug.
+fn planted(bug: PlanBug, case: &TrainingCase, options: EngineBuilder) -> Result<Vec<Part>> {
     let trainer = case.trainer(options)?;
     let with_bug = &mut |plan: &Arc<Plan>| bug.plant(plan).map_or_else(|| Arc::clone(plan), Arc::new);
     conformance::compare_gradients(&trainer.gradients_by(&case.batch, with_bug)?, &case.truth()?)

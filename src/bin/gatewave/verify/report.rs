@@ -1,4 +1,4 @@
-//! What `verify` says: rows, their maxima by what was compared, and the counts.
+//! The output of `verify`: rows, their maxima by what was compared, and the counts.
 //!
 //! Knows no model, no case and no device.
 
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
-use gatewave::SelfCheck;
 use gatewave::conformance::CaseResult;
+use gatewave::device::SelfCheck;
 use serde::Serialize;
 
 use crate::{Outcome, Verdict};
@@ -17,9 +17,9 @@ const CONTROL_MARGIN: f64 = 10.0;
 
 /// One comparison.
 pub(super) struct Row {
-    /// Who is compared with whom: `cpu / oracle`.
+    /// What is compared with what: `cpu / oracle`.
     pub(super) pair: String,
-    /// What the maximum is kept for: the cell, and each kernel that ran.
+    /// The groups whose maximum counts this row: the cell, and each kernel that ran.
     pub(super) groups: Vec<String>,
     pub(super) result: CaseResult,
     pub(super) expected: Expected,
@@ -43,7 +43,7 @@ impl Row {
         }
     }
 
-    /// The row in full.
+    /// Returns the row in full.
     fn text(&self) -> String {
         match self.expected {
             Expected::Same => format!("{}: {}", self.pair, self.result),
@@ -68,7 +68,7 @@ impl Row {
                 Expected::Bug => "different",
             },
             passed: self.passed(),
-            // JSON has no infinity: null where nothing could be compared.
+            // JSON has no infinity: null if nothing could be compared.
             percent_of_tolerance: Some(100.0 * self.result.used()).filter(|used| used.is_finite()),
             worst: worst.map(|part| format!("{} {}", part.name, part.comparison)),
             error: self.result.outcome.as_ref().err().map(ToString::to_string),
@@ -108,20 +108,20 @@ struct Counts {
     failed: usize,
 }
 
-/// What has been compared so far.
+/// The comparisons so far.
 #[derive(Default)]
 pub(super) struct Report {
     json: bool,
     passed: usize,
     failed: usize,
-    /// By pair and group: comparisons, and the most of a tolerance that one used.
+    /// By pair and group: the number of comparisons, and the largest share of a tolerance that one used.
     most: BTreeMap<(String, String), (usize, f64)>,
-    /// What is said after the table: self-checks and controls.
+    /// Lines for after the table: self-checks and controls.
     notes: Vec<String>,
 }
 
 impl Report {
-    /// Nothing yet; as `json` or as a table.
+    /// Makes an empty report; `json` chooses JSON instead of a table.
     pub(super) fn new(json: bool) -> Self {
         Self { json, ..Self::default() }
     }
@@ -142,7 +142,7 @@ impl Report {
         Ok(())
     }
 
-    /// Counts a row; prints it where it failed, and always as JSON.
+    /// Counts a row. Prints it if it failed, and always as JSON.
     pub(super) fn add(&mut self, row: Row, out: &mut impl Write) -> Outcome<()> {
         if row.passed() {
             self.passed += 1;
@@ -189,17 +189,15 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use gatewave::{Checked, Strategy};
+    use gatewave::Strategy;
+    use gatewave::device::Checked;
 
     use super::*;
 
     #[test]
     fn a_failed_self_check_is_a_failure_of_the_whole() {
-        let check = |fault: Option<&str>| SelfCheck {
-            adapter: "Voodoo".to_owned(),
-            checked: Checked::Running(Strategy::Step),
-            fault: fault.map(str::to_owned),
-        };
+        let check =
+            |fault: Option<&str>| SelfCheck::new("Voodoo", Checked::Running(Strategy::Step), fault.map(str::to_owned));
         for json in [false, true] {
             let (mut report, mut out) = (Report { json, ..Report::default() }, Vec::new());
             assert!(report.self_check(&check(None), &mut out).is_ok());

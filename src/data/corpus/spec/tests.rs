@@ -1,17 +1,18 @@
-//! Tokens and windows of a text, held against what can be worked out by hand.
+//! Tokens and windows of a text, compared with values worked out by hand.
 
 use std::path::Path;
 
 use super::super::windows::Cut;
 use super::*;
-use crate::data::Place;
+use crate::OneHot;
+use crate::data::SourceLocation;
 use crate::data::scratch::Scratch;
 use crate::model::{Axes, Embedding, Gru, Linear, Select};
-use crate::named::Values;
-use crate::{Dataset, Examples, OneHot};
+use crate::named::{Examples, Values};
+use crate::trainer::Dataset;
 
 fn corpus(text: &str) -> Corpus {
-    Corpus::new(text, Place::of_file(Path::new("text.txt"))).unwrap()
+    Corpus::new(text, SourceLocation::of_file(Path::new("text.txt"))).unwrap()
 }
 
 fn model(tokens: usize) -> Model {
@@ -19,11 +20,11 @@ fn model(tokens: usize) -> Model {
 }
 
 fn whole(values: &Values) -> Vec<i64> {
-    let Values::Whole(array) = values else { panic!("expected whole numbers, got {values:?}") };
+    let Values::I64(array) = values else { panic!("expected whole numbers, got {values:?}") };
     array.iter().copied().collect()
 }
 
-/// A description of the digits.
+/// Makes a model and a spec whose vocabulary is the digits.
 fn digits() -> (Model, CorpusSpec) {
     let mut model = Model::new().layer(OneHot::new(10)).layer(Gru::new(10, 4)).layer(Linear::new(4, 10));
     model.vocabulary = Some(('0'..='9').collect());
@@ -149,10 +150,10 @@ fn what_does_not_fit_is_refused_with_its_numbers() {
 #[test]
 fn windows_of_a_text_that_stays_in_its_file_are_the_same() {
     let scratch = Scratch::new("windows");
-    // Longer than a piece, with characters of one byte, two and three, and words that are none.
+    // Longer than a piece, with characters of one, two and three bytes, and words outside the vocabulary.
     let text: String =
         (0..9000).map(|n| format!("{} é–{n}{}", n % 13, if n % 5 == 0 { "\n" } else { " - " })).collect();
-    let stored = Corpus::open(&scratch.write("text.txt", format!("\u{feff}{text}"))).unwrap();
+    let stored = Corpus::open(scratch.write("text.txt", format!("\u{feff}{text}"))).unwrap();
     let held = corpus(&text);
     for unit in [Unit::Characters, Unit::Words] {
         let options = CorpusOptions { unit, num_tokens: None };

@@ -1,4 +1,4 @@
-//! Windows, scales and forecasts, held against what can be worked out by hand.
+//! Windows, scales and forecasts, compared with values worked out by hand.
 
 use std::path::Path;
 
@@ -6,35 +6,38 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::*;
 use crate::call::Output;
-use crate::data::{Place, Series, TargetError};
+use crate::data::{Series, SourceLocation, TargetError};
+use crate::loss::Loss;
 use crate::model::{Axes, Gru, Linear, Select};
 use crate::named::Values;
-use crate::{Dataset, Device, Embedding, Engine, Like, Loss, Weights};
+use crate::recipe::Convention;
+use crate::trainer::Dataset;
+use crate::{Device, Embedding, Engine, Weights};
 
-/// Row t has `t` and `100 + 10 t` in its columns.
+/// Makes a series whose row t holds `t` and `100 + 10 t`.
 fn ramp(rows: usize) -> Series {
     #[expect(clippy::cast_precision_loss, reason = "a few rows")]
     let numbers = |scale: f64, offset: f64| (0..rows).map(|row| scale * row as f64 + offset).collect();
     let columns = [("a", numbers(1.0, 0.0)), ("b", numbers(10.0, 100.0))];
-    Series::new(columns, Place::of_file(Path::new("ramp.csv"))).unwrap()
+    Series::new(columns, SourceLocation::of_file(Path::new("ramp.csv"))).unwrap()
 }
 
-/// A model with a row for each window.
+/// Makes a model with a row for each window.
 fn of_rows(features: usize, outputs: usize) -> Model {
     Model::new().layer(Gru::new(features, 4)).layer(Select::FinalHidden).layer(Linear::new(4, outputs))
 }
 
-/// A model with an output for each step.
+/// Makes a model with an output for each step.
 fn of_steps(features: usize, outputs: usize) -> Model {
     Model::new().layer(Gru::new(features, 4)).layer(Linear::new(4, outputs))
 }
 
 fn real(values: &Values) -> &ArrayD<f32> {
-    let Values::Real(array) = values else { panic!("expected reals, got {values:?}") };
+    let Values::F32(array) = values else { panic!("expected reals, got {values:?}") };
     array
 }
 
-/// Numbers of column `a` as row numbers, of a spec that knows them by these scales.
+/// Turns scaled numbers of column `a` back into row numbers.
 fn rows_of(scale: &Scale, seen: &ArrayD<f32>) -> Vec<f64> {
     seen.iter().map(|seen| scale.own(*seen).round()).collect()
 }
@@ -63,7 +66,7 @@ fn targets_are_the_steps_behind_each_window() {
         assert_eq!((at(0), at(2)), (wanted(window + 3), wanted(window + 4)), "step-major");
         assert_eq!(a.own(x[[window, 2, 0]]).round(), wanted(window + 2).0);
     }
-    // It is what a data set takes.
+    // A data set takes the tensors.
     assert_eq!(Dataset::new(&model, Loss::MeanSquared, tensors).unwrap().rows(), 4);
 }
 
@@ -113,17 +116,17 @@ fn the_last_value_is_off_by_what_a_ramp_climbs() {
     let (model, series) = (of_rows(2, 4), ramp(12));
     let options = SeriesOptions::window(3).horizon(2).targets(["a", "b"]);
     let spec = SeriesSpec::learn(&model, &series, 8, &options).unwrap();
-    // One step behind the window it is off by one step, then by two.
+    // The first step behind the window is off by one step of the ramp, the second by two.
     assert_eq!(spec.last_value(&model, &series, 8..12).unwrap(), [1.5, 15.0]);
     let steps = of_steps(2, 2);
     assert_eq!(spec.last_value(&steps, &series, 8..12).unwrap(), [2.0, 20.0]);
-    // A model that knows the mean alone says the mean.
+    // A model whose scaled outputs are 0 predicts the mean.
     let run = |input: &crate::Input| {
         let rows = input.check(&model)?.form.batch;
         Ok(Output { output: ArrayD::zeros(IxDyn(&[rows, 4])), states: Vec::new(), others: Vec::new() })
     };
     let errors = spec.errors(&model, &series, 8..12, run).unwrap();
-    // Targets of rows 8 to 11 by windows of two: 8 9, 9 10, 10 11, and a mean of 3.5.
+    // The targets are rows 8 to 11, in windows of two: 8 9, 9 10, 10 11. The mean is 3.5.
     let wanted = [("a", 6.0, 1.5), ("b", 60.0, 15.0)];
     for (TargetError { column, model, last_value }, wanted) in errors.iter().zip(wanted) {
         assert_eq!((column.as_str(), *model, *last_value), wanted);
@@ -149,7 +152,7 @@ fn forecasts_are_of_the_steps_behind_the_last_row_in_own_units() {
         forecasts.into_iter().map(|forecast| (forecast.step, forecast.values)).collect::<Vec<_>>()
     };
     assert_eq!(told(&of_rows(2, 4), &[1, 4]), [(1, own(0.0)), (2, own(2.0))]);
-    // Of three steps the last two foresee what is behind the window.
+    // Of three steps the last two predict rows behind the window.
     assert_eq!(told(&of_steps(2, 2), &[1, 3, 2]), [(1, own(2.0)), (2, own(4.0))]);
     assert_eq!(told(&of_steps(2, 2).axes(Axes::TimeMajor), &[3, 1, 2]), [(1, own(2.0)), (2, own(4.0))]);
     let far = SeriesSpec::learn(&of_steps(2, 2), &series, 12, &options.clone().horizon(5)).unwrap();
@@ -164,8 +167,8 @@ fn the_last_window_goes_through_a_model() {
     for model in [of_rows(2, 2), of_steps(2, 1)] {
         let options = SeriesOptions::window(3).horizon(2);
         let spec = SeriesSpec::learn(&model, &ramp(12), 9, &options).unwrap();
-        let weights = Weights::initial(&model, Like::Torch, 0).unwrap();
-        let engine = Engine::new(model.clone(), &weights, Device::Cpu).unwrap();
+        let weights = Weights::initial(&model, Convention::Torch, 0).unwrap();
+        let engine = Engine::new(&model, &weights, Device::Cpu).unwrap();
         let output = engine.run(&spec.input(&model, &ramp(12)).unwrap()).unwrap();
         let forecasts = spec.forecasts(&model, &output).unwrap();
         assert_eq!(forecasts.iter().map(|forecast| forecast.step).collect::<Vec<_>>(), [1, 2]);

@@ -4,30 +4,30 @@ use super::{Bias, Direction, Initial, Recurrent};
 use crate::cell::{Cell, Coupling, Peepholes};
 use crate::model::layer::param::{Init, Law, Param, Role};
 
-/// The name of the hidden states that a stack begins at.
+/// The name of the learned initial hidden states.
 pub(crate) const INITIAL_HIDDEN: &str = "h_0";
 
-/// The name of the cell states that an LSTM begins at.
+/// The name of the learned initial cell states.
 pub(crate) const INITIAL_CELL: &str = "c_0";
 
 /// A tensor of a cell, by its canonical name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The input product.
+    /// The matrix of the input product.
     WX,
-    /// The recurrent product.
+    /// The matrix of the recurrent product.
     WH,
     /// The input product's bias.
     BX,
     /// The recurrent product's bias.
     BH,
-    /// The projection.
+    /// The matrix of the projection.
     WR,
     /// The peepholes.
     Peepholes,
 }
 
-/// The way a cell goes through a sequence.
+/// The order in which a cell computes a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// First step to last.
@@ -36,7 +36,7 @@ pub(crate) enum Way {
     Reverse,
 }
 
-/// PyTorch's name of `part` of layer `stacked` of a stack: `weight_hh_l0_reverse`.
+/// Returns PyTorch's name of `part` of layer `stacked` of a stack: `weight_hh_l0_reverse`.
 pub(crate) fn cell_tensor(part: Part, stacked: usize, way: Way) -> String {
     let word = match part {
         Part::WX => "weight_ih",
@@ -54,7 +54,7 @@ pub(crate) fn cell_tensor(part: Part, stacked: usize, way: Way) -> String {
 }
 
 impl Direction {
-    /// The ways of the directions of a stack, in the order in which its weights hold them.
+    /// Returns the ways of the directions of a stack, in the order of its weights.
     pub(crate) fn ways(self) -> &'static [Way] {
         match self {
             Self::Forward => &[Way::Forward],
@@ -65,27 +65,27 @@ impl Direction {
 }
 
 impl Recurrent {
-    /// The cells: layer-major, forward before reverse.
+    /// Returns the cells: layer-major, forward before reverse.
     pub(crate) fn cells(&self) -> impl Iterator<Item = (usize, Way)> + use<> {
         let ways = self.direction.ways();
         (0..self.num_layers).flat_map(move |stacked| ways.iter().map(move |&way| (stacked, way)))
     }
 
-    /// The parameters of the cell of layer `stacked` that goes `way`.
+    /// Returns the parameters of the cell of layer `stacked` in way `way`.
     pub(crate) fn of_cell(&self, stacked: usize, way: Way) -> impl Iterator<Item = Param> + use<> {
         let (units, inputs) = (self.hidden_size, self.layer_input(stacked).len());
         let rows = self.cell.gates().saturating_mul(units);
-        // Whether it is there, and what it is in Keras before any training. PyTorch draws all of them alike.
+        // Gives the part if it is there, with its law in Keras. PyTorch draws all parts by the same law.
         let there = |is: bool, part, role, shape, keras| is.then_some((part, role, shape, keras));
         let parts = [
-            // The fans of all gates as one matrix.
+            // The fans are those of all gates as one matrix.
             there(true, Part::WX, Role::Matrix, vec![rows, inputs], Law::glorot(inputs, rows)),
             there(true, Part::WH, Role::Recurrent, vec![rows, self.state_size()], Law::Orthogonal),
             there(self.bias != Bias::None, Part::BX, Role::Bias, vec![rows], self.keras_bias()),
             there(self.bias == Bias::Two, Part::BH, Role::Bias, vec![rows], Law::Zero),
-            // Keras has no projection: its law for a dense layer's kernel.
+            // Keras has no projection: this is its law for a dense layer's kernel.
             self.proj_size.map(|size| (Part::WR, Role::Projection, vec![size, units], Law::glorot(units, size))),
-            // As tf.keras.experimental.PeepholeLSTMCell: by the kernel's law, three vectors whose fans are H and H.
+            // As tf.keras.experimental.PeepholeLSTMCell: the kernel's law, for three vectors whose fans are H and H.
             there(
                 self.peepholes != Peepholes::None,
                 Part::Peepholes,
@@ -103,8 +103,8 @@ impl Recurrent {
         parts.into_iter().flatten().map(param)
     }
 
-    /// The bias in Keras before any training: one for an LSTM's forget gate (`unit_forget_bias`), zero elsewhere. A forget
-    /// gate that is 1 − i has no use for its bias.
+    /// Returns the bias in Keras before any training: one for an LSTM's forget gate
+    /// (`unit_forget_bias`), zero elsewhere. A forget gate that is 1 − i does not use its bias.
     fn keras_bias(&self) -> Law {
         match (self.cell, self.coupling) {
             (Cell::Lstm, Coupling::Apart) => Law::OneAt { first: self.hidden_size, count: self.hidden_size },
@@ -112,7 +112,7 @@ impl Recurrent {
         }
     }
 
-    /// The learned states, hidden and cell, each `[L · D, size]`.
+    /// Returns the learned states, hidden and cell, each `[L · D, size]`.
     pub(crate) fn learned(&self) -> impl Iterator<Item = Param> + use<> {
         let rows = self.num_layers.saturating_mul(self.directions());
         let is = self.initial == Initial::Learned;
@@ -120,7 +120,7 @@ impl Recurrent {
             is.then_some((INITIAL_HIDDEN, self.state_size())),
             (is && self.cell.states() > 1).then_some((INITIAL_CELL, self.hidden_size)),
         ];
-        // Neither PyTorch nor Keras has them: a training begins where a stack without them does, at zero.
+        // Neither PyTorch nor Keras has them. A training begins at zero, as a stack without them does.
         let init = Init { torch: Law::Zero, ..Init::of_terms(self.hidden_size, Law::Zero) };
         let param = move |(name, size): (&str, _)| Param {
             name: name.into(),

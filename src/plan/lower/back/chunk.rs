@@ -1,5 +1,5 @@
-//! The gradients that a chunk of a recurrent layer's steps gives out of the loop: those of its matrices and peepholes, and that
-//! of its input. Each is a product over all rows of the chunk.
+//! The gradients that a chunk of a recurrent layer gives outside of its loop: those of its
+//! matrices and peepholes, and that of its input. Each is a product over all rows of the chunk.
 
 use super::Back;
 use super::recurrent::Way;
@@ -16,13 +16,13 @@ use crate::plan::lower::stage::Taken;
 use crate::plan::lower::walk::Walk;
 
 impl Back<'_, '_> {
-    /// The gradients of a direction's matrices by the steps of a chunk.
+    /// Adds the gradients of a direction's matrices from the steps of a chunk.
     pub(super) fn gradients_of_chunk(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
         let (r, states, batch) = (way.r, way.states, self.low.shape.batch);
         let (rows, block) = (chunk.len * batch, direction * chunk.len * batch);
         let gates = self.low.whole(way.gates);
-        if let Taken::Features { matrix, sources, apart } = states.taken {
-            let (source, copies) = (sources[direction], if apart { r.cell.gates() } else { 1 });
+        if let Taken::Features { matrix, sources, per_gate } = states.taken {
+            let (source, copies) = (sources[direction], if per_gate { r.cell.gates() } else { 1 });
             let row = self.low.row_of(source, self.steps_of(way, chunk, direction), 0);
             let (window, base) = self.low.rows(source, row, chunk.len);
             self.outer(
@@ -36,7 +36,7 @@ impl Back<'_, '_> {
                     column: 0,
                     delta: gates,
                     first_delta: block,
-                    apart,
+                    per_gate,
                 },
             )?;
         }
@@ -49,7 +49,7 @@ impl Back<'_, '_> {
             column,
             delta: self.low.whole(way.recurrent.unwrap_or(way.gates)),
             first_delta: block,
-            apart: states.copies.is_some(),
+            per_gate: states.copies.is_some(),
         };
         self.outer(r.hidden[0], direction, &outside)?;
         let by_itself = |source: SlotId, width: usize, delta: SlotId, back: &Self| Outside {
@@ -60,7 +60,7 @@ impl Back<'_, '_> {
             column: 0,
             delta: back.low.whole(delta),
             first_delta: block,
-            apart: false,
+            per_gate: false,
         };
         if let Some([new, reset, _]) = way.new {
             let outside = by_itself(reset, r.units(), new, self);
@@ -76,20 +76,20 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// The steps of a direction in a chunk of the walk, as a chunk of time.
+    /// Returns the steps of a direction in a chunk of the walk, as a chunk of time.
     fn steps_of(&self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Chunk {
         let time = self.low.shape.steps(way.r.clock).time;
         Chunk { start: way.r.walks[direction].first_step(chunk.start, chunk.len, time), ..chunk }
     }
 
-    /// The gradient of a direction's peepholes by the steps of a chunk.
+    /// Adds the gradient of a direction's peepholes from the steps of a chunk.
     fn peepholes(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
         let (r, batch) = (way.r, self.low.shape.batch);
         let place = r.hidden[0];
         let shaped = self.shaped(place.buffer)?;
         let matrix = place.first + direction;
         let (slot, first) = self.peepholes_of(place.buffer, matrix);
-        // The step of the walk at the first step in time, and which way rows of the memory go from there.
+        // The walk's index of the first step in time, and the way in which rows of the cell states advance from there.
         let forward = r.walks[direction] == Walk::Forward;
         let index = chunk.start + if forward { 0 } else { chunk.len - 1 };
         let most = (self.low.limits.loop_iterations as usize / batch).saturating_sub(1).max(1);
@@ -105,13 +105,13 @@ impl Back<'_, '_> {
                 count: word(r.hidden_size),
                 weight_panel: word(matrix * shaped.panels),
                 target_0: word((direction * chunk.len + start) * batch),
-                memory_in: word(self.low.cell_row(r, index)),
-                memory_out: word(self.low.cell_row(r, index + 1)),
+                cell_in: word(self.low.cell_row(r, index)),
+                cell_out: word(self.low.cell_row(r, index + 1)),
                 hidden_step_0: if forward { 1 } else { u32::MAX },
                 ..Params::default()
             };
             let windows = [
-                (Role::Memory, way.states.memory.map(|slot| self.low.whole(slot))),
+                (Role::CellState, way.states.cell_state.map(|slot| self.low.whole(slot))),
                 (Role::Gates, Some(self.low.whole(way.gates))),
                 (Role::Result, Some(self.low.whole(slot))),
             ];
@@ -121,7 +121,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// The gradient of the layer's input by the steps of a chunk of one direction.
+    /// Emits the gradient of the layer's input from the steps of a chunk of one direction.
     pub(super) fn input_of_chunk(
         &mut self,
         way: &Way<'_>,
@@ -129,10 +129,10 @@ impl Back<'_, '_> {
         direction: usize,
         (target, first): (Sequence, bool),
     ) -> Result<()> {
-        let Taken::Features { matrix, apart, .. } = way.states.taken else { return Ok(()) };
+        let Taken::Features { matrix, per_gate, .. } = way.states.taken else { return Ok(()) };
         let batch = self.low.shape.batch;
         let gates = (self.low.whole(way.gates), direction * chunk.len * batch);
         let steps = self.steps_of(way, chunk, direction);
-        self.times_turned((matrix, apart, direction), gates, chunk.len * batch, (target, steps, first))
+        self.times_transposed((matrix, per_gate, direction), gates, chunk.len * batch, (target, steps, first))
     }
 }

@@ -1,17 +1,18 @@
-//! The way back where products multiply copies of rows, one for each gate, of which elements were dropped.
+//! The backward pass of products of copies of rows: one copy for each gate, with elements dropped.
 //!
-//! δ of each gate times that gate's matrix turned is the gradient of its copy; what of a copy was kept comes down to the rows that
-//! were copied. So a step back takes no product: what comes of the step after stands beside what goes past the products.
+//! δ of each gate, times that gate's matrix transposed, is the gradient of its copy. The kept
+//! elements of a copy's gradient are added to that of the copied rows. So a step back has no product
+//! of its own. The gradient from the next timestep is beside the one that bypasses the products.
 
 use super::recurrent::Way;
 use super::steps::{exchanged, past};
-use super::{Back, Given};
+use super::{Back, GradientOf};
 use crate::error::Result;
 use crate::kernel::{LANES, PAST_HIDDEN};
 use crate::layout::depth;
 use crate::plan::lower::Chunk;
 use crate::plan::lower::copies::{Copies, Copying, Rows};
-use crate::plan::lower::dispatch::HoistedProduct;
+use crate::plan::lower::dispatch::InputGemm;
 use crate::plan::lower::ops::{Drop, Sequence};
 use crate::plan::lower::walk::Side;
 use crate::plan::lower::windows::Panels;
@@ -19,15 +20,22 @@ use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
 
 impl Back<'_, '_> {
-    /// What layers take as copies: the gradients of all copies.
-    pub(super) fn each_copy(&mut self, given: Given, drop: (Drop, SlotId), delta: Sequence, time: usize) -> Result<()> {
+    /// Emits the backward pass of copies that a layer takes as its input: adds up the gradients of all copies.
+    pub(super) fn each_copy(
+        &mut self,
+        given: GradientOf,
+        drop: (Drop, SlotId),
+        delta: Sequence,
+        time: usize,
+    ) -> Result<()> {
         let (target, first) = self.begin(given, true)?;
         let chunks = self.chunks(time);
         chunks.into_iter().try_for_each(|chunk| self.low.copy_rows_back(drop, delta, (target, first), chunk))
     }
 
-    /// The rows that the first recurrent product multiplied in a chunk, ascending in time: their window and the first of them, the
-    /// elements of a row, and the first that is taken. Of copies both count in one of them.
+    /// Returns the rows that the first recurrent product multiplied in a chunk,
+    /// ascending in time. They are a window and its first row, the elements of a row,
+    /// and the first element that is taken. Elements of copies count within one copy.
     pub(super) fn multiplied(
         &mut self,
         way: &Way<'_>,
@@ -45,7 +53,8 @@ impl Back<'_, '_> {
         Ok(((window, 0), units, 0))
     }
 
-    /// Drops of r ∘ h, in the rows of a chunk of a GRU that resets before the product, what its second product has not seen.
+    /// Drops elements of r ∘ h in the rows of a chunk: those that the second product did not see. The cell is a GRU
+    /// with the reset before the product.
     pub(super) fn copy_reset_rows(
         &mut self,
         way: &Way<'_>,
@@ -59,7 +68,7 @@ impl Back<'_, '_> {
         self.low.spread(&copying, from, to)
     }
 
-    /// A slot for r ∘ h before anything of it is dropped, `[D][C][B][H]`.
+    /// Returns a slot for r ∘ h before dropout, `[D][C][B][H]`.
     pub(super) fn reset_slot(&mut self, way: &Way<'_>) -> SlotId {
         let dims = [way.r.directions * self.low.chunk, self.low.shape.batch, way.r.units()];
         self.handed(&format!("reset_whole.{}.{}", dims[0], dims[2]), &dims)
@@ -71,8 +80,8 @@ impl Back<'_, '_> {
         Copying { drop, draws, gates, features: way.hidden.features, side, rows: steps * self.low.shape.batch }
     }
 
-    /// The gradient of what product `product` of a step multiplied copies of, by δ of its gates in `source`, `[D][C][B]`: added to
-    /// `target`, or set where it is the `first`.
+    /// Sets `target` to the gradient of the rows whose copies product `product` of a step multiplied,
+    /// or adds to it unless it is the `first`. δ of the product's gates is in `source`, `[D][C][B]`.
     pub(super) fn copies_back(
         &mut self,
         (way, copies, product): (&Way<'_>, Copies, usize),
@@ -87,20 +96,20 @@ impl Back<'_, '_> {
         let block = |d: usize| d * chunk.len + r.walks[d].step(step, chunk.len);
         let (source, result) = (self.low.whole(source), self.low.whole(slot));
         let sources = [0, 1].map(|d| block(d) * batch);
-        let plain = HoistedProduct::plain(batch, (source, sources), (result, [0, batch]), width);
-        self.project_turned((r.hidden[product], side.first, side.count), &HoistedProduct { apart: true, ..plain })?;
+        let plain = InputGemm::plain(batch, (source, sources), (result, [0, batch]), width);
+        self.gemm_transposed((r.hidden[product], side.first, side.count), &InputGemm { per_gate: true, ..plain })?;
         let gradients = Rows { window: result, first: [side.first, side.first + 1].map(|d| d * batch), parts: 1 };
         self.low.spread_back(&copying, gradients, target, first)
     }
 
-    /// What a step back of one product hands to the step before it, added to what goes past the product.
+    /// Adds what a step back of one product hands to the timestep before to what bypasses the product.
     pub(super) fn hand_copies(&mut self, way: &Way<'_>, copies: Copies, place: (Chunk, usize, Side)) -> Result<()> {
         let first = [PAST_HIDDEN * self.low.shape.batch; 2];
         let target = Rows { window: self.low.whole(past(way)?), first, parts: way.r.directions };
         self.copies_back((way, copies, 0), place, exchanged(way), (target, false))
     }
 
-    /// Panels of a matrix of no depth, in the place of one that is turned: a step back then adds no product.
+    /// Returns panels of a matrix without depth, instead of a transposed one: a step back then adds no product.
     pub(super) fn nothing_panels(&mut self, way: &Way<'_>, side: Side) -> Result<(SlotId, Vec<Panels>, Product)> {
         let panels = way.r.units() / LANES;
         let size = Product { rows: 0, depth: 0, panels: panels * side.count, gates: 1 };
@@ -108,7 +117,7 @@ impl Back<'_, '_> {
         Ok((slot, self.low.panels_of((slot, panels, None), way.r.hidden[0].first, side.first, side.count), size))
     }
 
-    /// Zeros in its slot.
+    /// Writes zeros to that matrix' slot.
     pub(super) fn zero_nothing(&mut self, way: &Way<'_>) -> Result<()> {
         let slot = self.nothing(way)?;
         let dims = self.low.plan.slots[slot].dims.clone();

@@ -1,6 +1,6 @@
-//! The way back through joins: each value takes the gradient of what it went into.
+//! The backward pass of joins: each value takes its share of the result's gradient.
 
-use super::{Back, Given};
+use super::{Back, GradientOf};
 use crate::error::{Error, Result};
 use crate::kernel::{JoinOp, Params, Program, Role, Training};
 use crate::layout::depth;
@@ -12,7 +12,7 @@ use crate::plan::lower::ops::{Axis, Sequence};
 use crate::plan::lower::stage::{Joined, Stage};
 
 impl Back<'_, '_> {
-    /// The way back through a join.
+    /// Emits the backward pass of a join.
     pub(super) fn join(
         &mut self,
         stage: &Stage<'_>,
@@ -45,7 +45,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// What value `index` of a join takes of the gradient at each step.
+    /// Emits what value `index` of a join takes of the gradient at each step.
     fn share(
         &mut self,
         join: Join,
@@ -76,14 +76,14 @@ impl Back<'_, '_> {
                 Ok(())
             }
             Join::Maximum => {
-                // Both by rows: what meets every step is written out for each.
+                // Both by rows: a value that joins every step is written out for each step.
                 let mut sides = [own(index)?, own(1 - index)?];
                 for (side, name) in sides.iter_mut().zip(["compared", "other"]) {
                     let copy = self.scratch(name, delta.axis, delta.features);
                     self.low.join_part(&set([0, size], 1.0), true, *side, copy, chunk)?;
                     *side = copy;
                 }
-                // Rows are compared feature by feature, as the join has them: its values may have theirs in other parts.
+                // Rows are compared feature by feature, as the join has them: its values may be in other parts.
                 let share = self.scratch("share", delta.axis, delta.features);
                 let x = lanes(depth(share.features));
                 self.by_rows(Training::MaximumBack, x, (sides[0], Some(sides[1])), delta, share, chunk)?;
@@ -93,10 +93,11 @@ impl Back<'_, '_> {
         }
     }
 
-    /// Lets `make` write what a row that meets every step takes at each, chunk by chunk, and adds that up to its gradient.
+    /// Calls `make` for each chunk of steps, to write what a row that joins
+    /// every step takes at each. Adds the sums to the row's gradient.
     fn each_sum(
         &mut self,
-        given: Given,
+        given: GradientOf,
         like: Sequence,
         time: usize,
         make: impl Fn(&mut Self, Sequence, Chunk) -> Result<()>,

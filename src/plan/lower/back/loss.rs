@@ -1,18 +1,18 @@
-//! Where gradients begin: what each row of an output loses, and how it is to change.
+//! The begin of gradients: the loss of each row of an output, and its gradient.
 
-use super::{Back, Given};
+use super::{Back, GradientOf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Params, Program, Role, RowTargets, Training, WORKGROUP};
 use crate::layout::depth;
 use crate::plan::lower::dispatch::word;
 use crate::plan::lower::ops::{Op, OpKind, Ops, Source};
-use crate::plan::{Ends, Feed, Fetch, LossTerm, SlotId, SlotKind, kept};
+use crate::plan::{Feed, Fetch, GradientSink, LossTerm, SlotId, SlotKind, train_state};
 
-/// What the loss `term` is of: an output, or what goes into its last function.
+/// Returns the value that the loss `term` compares: an output, or the input of its last function.
 ///
 /// # Errors
 ///
-/// Kind `Model`, where there is no such output.
+/// Returns an error of kind `Model` if there is no such output.
 pub(in crate::plan::lower) fn loss_source(all: &mut Ops, term: LossTerm) -> Result<Source> {
     let output = all.outputs.get(term.output).copied().ok_or_else(|| {
         let text = format!("a loss: expected one of {} outputs, got output {}", all.outputs.len(), term.output);
@@ -21,7 +21,7 @@ pub(in crate::plan::lower) fn loss_source(all: &mut Ops, term: LossTerm) -> Resu
     Ok(if term.logits { logits(all, output) } else { output })
 }
 
-/// What goes into the function that ends in `source`, seen through the choice of the last step.
+/// Returns the input of the function that gives `source`, seen through a selection of the last step.
 fn logits(all: &mut Ops, source: Source) -> Source {
     let Source::Op(index) = source else { return source };
     let op = all.ops[index].clone();
@@ -40,7 +40,7 @@ fn logits(all: &mut Ops, source: Source) -> Source {
 }
 
 impl Back<'_, '_> {
-    /// The loss of term `index`, which is of `source`, and the gradient that it begins.
+    /// Emits the loss of term `index`, which compares `source`, and the gradient that it begins.
     pub(super) fn loss(&mut self, index: usize, source: Source) -> Result<()> {
         let LossTerm { loss, .. } = self.wants.losses[index];
         let value = self.low.features(source, self.stages)?;
@@ -66,10 +66,10 @@ impl Back<'_, '_> {
         if let Some(slot) = class_weights {
             self.low.write(Feed::ClassWeights(index), slot, 0, width);
         }
-        // Another loss may be of the same output: it goes into scratch, and is added.
+        // Another loss may compare the same output: its gradient goes into scratch first, and is then added.
         let given = match source {
-            Source::Op(op) => Given::Op(op),
-            Source::Input(input) => Given::Input(input),
+            Source::Op(op) => GradientOf::Op(op),
+            Source::Input(input) => GradientOf::Input(input),
         };
         let by_values = loss.targets() == RowTargets::Values;
         self.each_row(given, value, time, |back, target, chunk| {
@@ -107,23 +107,25 @@ impl Back<'_, '_> {
             Ok(())
         })?;
         self.low.read(Fetch::Losses(index), losses, 0, time);
-        if let Ends::Kept { first } = self.wants.ends {
+        if let GradientSink::Accumulate { first } = self.wants.sink {
             self.finite(losses, time * batch, first && index == 0)?;
         }
         Ok(())
     }
 
-    /// Whether all `count` losses are finite, for whoever updates: nothing is added to what says so, or NaN.
+    /// Reports whether all `count` losses are finite: adds 0 or NaN to the sum that an update reads.
     fn finite(&mut self, losses: SlotId, count: usize, first: bool) -> Result<()> {
         let low = &mut *self.low;
-        let sums = *self.sums.get_or_insert_with(|| low.slot("sums", SlotKind::Kept(kept::SUMS), &[kept::OF_LOSS + 1]));
-        // What a device's loops are trusted with.
+        let sums = *self.sums.get_or_insert_with(|| {
+            low.slot("sums", SlotKind::TrainState(train_state::SUMS), &[train_state::OF_LOSS + 1])
+        });
+        // The device's limit of loop iterations.
         let most = (self.low.limits.loop_iterations as usize).saturating_sub(2 * WORKGROUP as usize).max(1);
         for at in (0..count).step_by(most) {
             let params = Params {
                 source_0: word(at),
                 count: word(most.min(count - at)),
-                target_0: word(kept::OF_LOSS),
+                target_0: word(train_state::OF_LOSS),
                 scale: 0.0_f32.to_bits(),
                 ..Params::default()
             };

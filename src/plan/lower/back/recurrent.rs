@@ -1,12 +1,12 @@
-//! The way back through a recurrent layer, chunk by chunk of its walk, the last step first.
+//! The backward pass of a recurrent layer, chunk by chunk of its walk, the last step first.
 //!
-//! A step back leaves δ of its gates, and hands gradients of its states to the step before. `steps` has the layers whose step
-//! back is one dispatch, `apart` the others. When a chunk is done its gradients of the matrices, and that of the layer's input,
-//! are products over all of its rows: `chunk` has them.
+//! A step back leaves δ of its gates, and hands gradients of its states to the timestep before. `steps` has
+//! the layers whose step back is one dispatch, and `separate` the others. When a chunk is done, its gradients
+//! of matrices and of the layer's input are products over all of its rows. `chunk` has these products.
 
 use std::ops::Range;
 
-use super::{Back, Given};
+use super::{Back, GradientOf};
 use crate::error::Result;
 use crate::kernel::JoinOp;
 use crate::layout::depth;
@@ -20,50 +20,52 @@ use crate::plan::lower::stage::States;
 use crate::plan::lower::walk::{Side, Walk};
 use crate::plan::{Fetch, SlotId, SlotKind, Window};
 
-/// A recurrent layer, and the slots of its way back.
+/// A recurrent layer, and the slots of its backward pass.
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
     pub(super) r: &'a Recurrence,
     pub(super) states: &'a States,
     pub(super) hidden: Sequence,
-    /// The gradient of what it gives.
+    /// The gradient of the layer's outputs.
     pub(super) delta: Sequence,
     /// δ of the gates, `[D][C][B][P][G][16]`.
     pub(super) gates: SlotId,
-    /// δ of a GRU's recurrent product, likewise; where the reset comes before the product of two gates.
+    /// δ of a GRU's recurrent product in the same form, with two gates if the reset comes before the product.
     pub(super) recurrent: Option<SlotId>,
-    /// What goes from a step to the one before it.
+    /// What each step hands to the timestep before.
     pub(super) handed: Handed,
-    /// Of a GRU with the reset before the product: what goes into the new gate besides, `r ∘ h`, and its gradient.
+    /// For a GRU with the reset before the product: the other input of the new gate, `r ∘ h`, and its gradient.
     pub(super) new: Option<[SlotId; 3]>,
-    /// Of a projection: the gradient of its result, and what went into it, by step; and the gradient of that at the step.
+    /// For a projection: the gradient of its result by step, its input by step, and the input's gradient at the current
+    /// step.
     pub(super) projected: Option<[SlotId; 3]>,
 }
 
-/// The gradients that go from a step to the one before it.
+/// The gradients that each step hands to the timestep before.
 #[derive(Clone, Copy)]
 pub(super) enum Handed {
-    /// Those of the hidden and of the cell state in two rows of one slot, `[2][B][D · H]`: steps multiply δ themselves.
+    /// Gradients of the hidden and the cell state, in two rows of
+    /// one slot, `[2][B][D · H]`. The steps multiply δ themselves.
     Past(SlotId),
-    /// Each in a slot of its own, `[D][B][units]`.
-    Apart(Apart),
+    /// Each in its own slot, `[D][B][units]`.
+    Separate(Separate),
 }
 
-/// What comes through the product, what goes past it, and the gradient of the cell state.
+/// The gradient through the product, the one that bypasses it, and that of the cell state.
 #[derive(Clone, Copy)]
-pub(super) struct Apart {
+pub(super) struct Separate {
     pub(super) product: SlotId,
     pub(super) direct: SlotId,
     pub(super) carry: Option<SlotId>,
 }
 
 impl Way<'_> {
-    /// Padded units of a direction's state.
+    /// Returns the padded units of a direction's state.
     pub(super) fn state_units(&self) -> usize {
         depth(self.hidden.features) / self.r.directions
     }
 
-    /// Where the gradients of a direction's state of `size` features are, and the first of them there.
+    /// Returns where the gradients of a direction's state of `size` features are, with the first feature in each.
     fn handed(&self, of: State, direction: usize, size: usize) -> Vec<(Sequence, usize)> {
         match (self.handed, of) {
             (Handed::Past(slot), _) => {
@@ -71,10 +73,10 @@ impl Way<'_> {
                 let first = usize::from(of == State::Cell);
                 vec![(Sequence { slot, first, features, axis: Axis::Rows, span: Span::Whole }, direction * size)]
             }
-            (Handed::Apart(Apart { product, direct, .. }), State::Hidden) => {
+            (Handed::Separate(Separate { product, direct, .. }), State::Hidden) => {
                 [product, direct].map(|slot| (handed_row(slot, direction, size), 0)).to_vec()
             }
-            (Handed::Apart(Apart { carry, .. }), State::Cell) => {
+            (Handed::Separate(Separate { carry, .. }), State::Cell) => {
                 carry.map(|slot| (handed_row(slot, direction, size), 0)).into_iter().collect()
             }
         }
@@ -82,8 +84,8 @@ impl Way<'_> {
 }
 
 impl Walk {
-    /// The row of the hidden state before the first, in time, of the steps `start .. start + len` of the walk, where `first`
-    /// is the row of the first output.
+    /// Returns the row of the hidden state before the first, in time, of steps
+    /// `start .. start + len` of the walk. `first` is the row of the first output.
     fn first_before(self, start: usize, len: usize, first: usize, time: usize) -> usize {
         match self {
             Self::Forward | Self::Backwards => first + start - 1,
@@ -93,23 +95,25 @@ impl Walk {
 }
 
 impl Back<'_, '_> {
-    /// The way back through the layer that operation `index` is.
+    /// Emits the backward pass of the layer with operation index `index`.
     pub(super) fn recurrent(
         &mut self,
         index: usize,
         (r, states, hidden): (&Recurrence, &States, Sequence),
         begin: &[Option<Sequence>; 2],
     ) -> Result<()> {
-        let of_cells = self.come(Given::FinalCell(index));
-        if self.come(Given::Op(index)).is_none() && of_cells.is_none() {
+        let of_cells = self.come(GradientOf::FinalCell(index));
+        if self.come(GradientOf::Op(index)).is_none() && of_cells.is_none() {
             return Ok(());
         }
-        // Where nothing takes the outputs, their gradients are zeros.
-        let (delta, _) = self.begin(Given::Op(index), false)?;
+        // If no consumer takes the outputs, their gradients are zeros.
+        let (delta, _) = self.begin(GradientOf::Op(index), false)?;
         let way = self.way(r, states, hidden, delta);
         let slots = match way.handed {
             Handed::Past(slot) => vec![slot],
-            Handed::Apart(Apart { product, direct, carry }) => [product, direct].into_iter().chain(carry).collect(),
+            Handed::Separate(Separate { product, direct, carry }) => {
+                [product, direct].into_iter().chain(carry).collect()
+            }
         };
         for slot in slots {
             let dims = self.low.plan.slots[slot].dims.clone();
@@ -129,8 +133,8 @@ impl Back<'_, '_> {
         let sources = [from.first(), from.get(1)].map(|source| source.and_then(|&source| self.given(source)));
         let of_each = from.len() > 1;
         let chunks = self.chunks(self.low.shape.steps(r.clock).time);
-        // The directions of a chunk are at other steps, unless it is the only one: then the first sets what the other adds to. Where
-        // each has a value of its own nothing is added.
+        // The directions of a chunk are at different steps, unless it is the only chunk. Then the first direction
+        // sets the gradient, and the other adds to it. If each direction has its own value, nothing is added.
         let at_once = chunks.len() == 1 || r.directions == 1 || of_each;
         let mut targets = [None; 2];
         for (target, given) in targets.iter_mut().zip(sources) {
@@ -143,7 +147,7 @@ impl Back<'_, '_> {
             } else {
                 self.gates_again(&way, chunk)?;
                 for step in (0..chunk.len).rev() {
-                    self.step_apart(&way, chunk, step)?;
+                    self.step_separate(&way, chunk, step)?;
                 }
             }
             for direction in 0..r.directions {
@@ -161,11 +165,11 @@ impl Back<'_, '_> {
         if r.steps_back() {
             self.way_by_steps(r, states, hidden, delta)
         } else {
-            self.way_apart(r, states, hidden, delta)
+            self.way_separate(r, states, hidden, delta)
         }
     }
 
-    /// The gradient of the final cell states, handed to the last step.
+    /// Hands the gradient of the final cell states to the last step.
     fn hand_cells(&mut self, way: &Way<'_>, cells: Sequence) -> Result<()> {
         let size = way.r.hidden_size;
         for direction in 0..way.r.directions {
@@ -177,16 +181,17 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// The sides that the steps back of a layer go by: both directions at once where one binding reaches the rows of both, and one
-    /// program computes both.
+    /// Returns the sides of a layer's steps back. Both directions go at once
+    /// if one binding reaches the rows of both, and one program computes both.
     pub(super) fn sides(&self, way: &Way<'_>) -> &'static [Side] {
         let Way { r, states, hidden, delta, .. } = *way;
-        let bound: Vec<SlotId> = [hidden.slot, delta.slot].into_iter().chain(states.memory).collect();
+        let bound: Vec<SlotId> =
+            [hidden.slot, delta.slot].into_iter().chain(states.cell_state).chain(states.scratch).collect();
         Side::of(r.directions, self.low.fit_whole(&bound) && r.variants[0] == r.variants[1])
     }
 
-    /// The gradient of the outputs at steps `indices` of the walk, which stand at their steps: its window, and the row in it that
-    /// each direction has for the last of them.
+    /// Returns the gradient of the outputs at steps `indices` of the walk, each at its own
+    /// step in time. It is a window, and each direction's row of the last of these steps.
     pub(super) fn above(&self, way: &Way<'_>, indices: Range<usize>, side: Side) -> (Window, (u32, u32)) {
         let Way { r, delta, .. } = *way;
         let time = self.low.shape.steps(r.clock).time;
@@ -198,7 +203,8 @@ impl Back<'_, '_> {
         (window, pair(side.first, side.count, |d| r.walks[d].step(indices.end - 1, time) - base))
     }
 
-    /// The rows of the hidden state before each step of a chunk, ascending in time: their window, and the first row in it.
+    /// Returns the rows of the hidden state before each step of a
+    /// chunk, ascending in time: their window, and the first row in it.
     pub(super) fn before(&self, way: &Way<'_>, chunk: Chunk, direction: usize) -> (Window, usize) {
         let time = self.low.shape.steps(way.r.clock).time;
         let row = way.r.walks[direction].first_before(chunk.start, chunk.len, way.hidden.first, time);
@@ -206,7 +212,7 @@ impl Back<'_, '_> {
         (window, (row - base) * self.low.shape.batch)
     }
 
-    /// What the first step hands back: the gradients of the initial states.
+    /// Emits what the first step hands back: the gradients of the initial states.
     fn initial(&mut self, way: &Way<'_>, begin: &[Option<Sequence>; 2]) -> Result<()> {
         let Way { r, .. } = *way;
         let (state, stacked) = (r.stack, r.stacked);
@@ -218,7 +224,7 @@ impl Back<'_, '_> {
             let index = usize::from(which == State::Cell);
             let fetch = match which {
                 State::Hidden => Fetch::InitialHidden { stack: state, layer: stacked },
-                State::Cell => Fetch::InitialMemory { stack: state, layer: stacked },
+                State::Cell => Fetch::InitialCell { stack: state, layer: stacked },
             };
             match (r.begin[index], begin[index]) {
                 (Some(Begin::Row(source)), _) => {
@@ -230,13 +236,13 @@ impl Back<'_, '_> {
                     }
                 }
                 (Some(Begin::Final(op, State::Cell)), _) => {
-                    let (target, _) = self.begin(Given::FinalCell(op), false)?;
+                    let (target, _) = self.begin(GradientOf::FinalCell(op), false)?;
                     for direction in 0..r.directions {
                         self.add_handed(way, which, (direction, size), target, direction * size)?;
                     }
                 }
                 (Some(Begin::Final(op, State::Hidden)), _) => {
-                    let (target, _) = self.begin(Given::Op(op), false)?;
+                    let (target, _) = self.begin(GradientOf::Op(op), false)?;
                     let from = self.stages[op].op.recurrence();
                     let from = needed(from, "a layer whose final state begins another")?;
                     let time = self.low.shape.steps(from.clock).time;
@@ -264,7 +270,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// Adds the gradients of a direction's state to the features from `offset` on of a row.
+    /// Adds the gradients of a direction's state to the features of a row from `offset` on.
     fn add_handed(
         &mut self,
         way: &Way<'_>,
@@ -281,10 +287,10 @@ impl Back<'_, '_> {
     }
 }
 
-/// The one row of what has no time axis.
+/// The single row of a value without a time axis.
 const ONE: Chunk = Chunk { index: 0, at: 0, start: 0, len: 1 };
 
-/// A direction's row of a slot `[D][B][units]`.
+/// Returns a direction's row of a slot `[D][B][units]`.
 fn handed_row(slot: SlotId, direction: usize, size: usize) -> Sequence {
     let features = Features { parts: 1, size };
     Sequence { slot, first: direction, features, axis: Axis::Rows, span: Span::Whole }

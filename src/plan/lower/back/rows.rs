@@ -1,31 +1,32 @@
-//! The way back through what makes rows of rows: products, functions, masks, merges, slices, tables.
+//! The backward pass of operations that make rows of rows: products, functions, masks, merges, slices, tables.
 
 use super::Back;
 use super::weights::Outside;
 use crate::cell::Activation;
 use crate::error::{Error, Result};
 use crate::kernel::{Combine, JoinOp, Params, Program, Role, Training};
-use crate::layout::{Place, depth};
+use crate::layout::{MatrixRef, depth};
 use crate::model::Slice;
 use crate::plan::SlotId;
 use crate::plan::lower::Chunk;
 use crate::plan::lower::dispatch::{lanes, word};
 use crate::plan::lower::join::{Part, Rows};
-use crate::plan::lower::ops::{Axis, Drop, Sequence, Shows, Source};
+use crate::plan::lower::ops::{Axis, Drop, Sequence, Source, VisibleSteps};
 use crate::plan::lower::stage::Stage;
 
 impl Back<'_, '_> {
-    /// What an operation of one value takes.
+    /// Returns the source of an operation of one value.
     fn only(&self, stage: &Stage<'_>) -> Result<Source> {
         let first = stage.op.from.first().copied();
         first.ok_or_else(|| Error::internal(format!("layer {}: expected what it takes", stage.op.layer)))
     }
 
-    /// A linear layer: the gradients of its matrix and its bias, and `delta` times the matrix turned.
+    /// Emits the backward pass of a linear layer: the gradients of
+    /// its matrix and bias, and `delta` times the matrix transposed.
     pub(super) fn linear(
         &mut self,
         stage: &Stage<'_>,
-        (matrix, source): (Place, Sequence),
+        (matrix, source): (MatrixRef, Sequence),
         delta: Sequence,
         time: usize,
     ) -> Result<()> {
@@ -48,18 +49,18 @@ impl Back<'_, '_> {
                     column: 0,
                     delta: delta_window,
                     first_delta,
-                    apart: false,
+                    per_gate: false,
                 },
             )?;
             if let Some((target, first)) = target {
                 let from = (delta_window, first_delta);
-                self.times_turned((matrix, false, 0), from, chunk.len * batch, (target, chunk, first))?;
+                self.times_transposed((matrix, false, 0), from, chunk.len * batch, (target, chunk, first))?;
             }
         }
         Ok(())
     }
 
-    /// A function: of softmax by what it gave, of any other by what went into it.
+    /// Emits the backward pass of a function. Softmax takes its result, and any other function its input.
     pub(super) fn rowwise(
         &mut self,
         stage: &Stage<'_>,
@@ -79,11 +80,11 @@ impl Back<'_, '_> {
         })
     }
 
-    /// Lets `make` write what is added to the gradient of `given`, chunk by chunk: there where it is the first, else into
-    /// scratch.
+    /// Calls `make` for each chunk, to write an addend of the gradient of
+    /// `given`. The first addend is written in place, and others into scratch.
     pub(super) fn each_row(
         &mut self,
-        given: super::Given,
+        given: super::GradientOf,
         like: Sequence,
         time: usize,
         make: impl Fn(&mut Self, Sequence, Chunk) -> Result<()>,
@@ -101,7 +102,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// A kernel that makes rows of a gradient of rows of another, and of values.
+    /// Emits a kernel that makes rows of a gradient from rows of another, and from values.
     pub(super) fn by_rows(
         &mut self,
         program: Training,
@@ -148,13 +149,20 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// Zeros where the padding showed: nothing goes back from there.
-    pub(super) fn blank(&mut self, stage: &Stage<'_>, shows: Shows, delta: Sequence, time: usize) -> Result<()> {
+    /// Emits the backward pass of a mask: zeros at the steps that it hides.
+    pub(super) fn mask_outputs(
+        &mut self,
+        stage: &Stage<'_>,
+        visible: VisibleSteps,
+        delta: Sequence,
+        time: usize,
+    ) -> Result<()> {
         let Some(given) = self.given(self.only(stage)?) else { return Ok(()) };
-        self.each_row(given, delta, time, |back, target, chunk| back.low.blank(shows, delta, target, chunk))
+        self.each_row(given, delta, time, |back, target, chunk| back.low.mask_outputs(visible, delta, target, chunk))
     }
 
-    /// What was dropped: the same is drawn again, and dropped of the gradient.
+    /// Emits the backward pass of dropout: the same words are
+    /// drawn again, and the same elements dropped of the gradient.
     pub(super) fn dropped(
         &mut self,
         stage: &Stage<'_>,
@@ -169,7 +177,8 @@ impl Back<'_, '_> {
         self.each_row(given, delta, time, |back, target, chunk| back.low.drop(drop, delta, target, chunk))
     }
 
-    /// Two directions as one: each takes the gradient, times the other where they were multiplied.
+    /// Emits the backward pass of a merge. Each direction takes the
+    /// gradient, times the other direction if they were multiplied.
     pub(super) fn merge(
         &mut self,
         stage: &Stage<'_>,
@@ -197,7 +206,7 @@ impl Back<'_, '_> {
         })
     }
 
-    /// Some of the features.
+    /// Emits the backward pass of a slice of features.
     pub(super) fn slice(&mut self, stage: &Stage<'_>, slice: Slice, delta: Sequence, time: usize) -> Result<()> {
         let Some(given) = self.given(self.only(stage)?) else { return Ok(()) };
         let (target, _) = self.begin(given, false)?;
@@ -208,7 +217,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// Steps of several values: each takes back its own.
+    /// Emits the backward pass of pieces of time: each value takes back its own steps.
     pub(super) fn pieces(
         &mut self,
         stage: &Stage<'_>,
@@ -221,16 +230,16 @@ impl Back<'_, '_> {
                 let (target, _) = self.begin(given, false)?;
                 let part = Part { combine: JoinOp::Add, taken: [0, delta.features.len()], offset: 0, scale: 1.0 };
                 let rows = Rows { read: begin, steps: count, written: first, len: count };
-                // Rows of their own: no chunk of a sequence that is cut is one of what is cut of it.
-                let apart = |sequence: Sequence| Sequence { axis: Axis::Rows, ..sequence };
-                self.low.join_rows(&part, false, (apart(delta), apart(target)), rows, false)?;
+                // These are plain rows: no chunk of a sequence that is cut is one of its pieces.
+                let rows_of = |sequence: Sequence| Sequence { axis: Axis::Rows, ..sequence };
+                self.low.join_rows(&part, false, (rows_of(delta), rows_of(target)), rows, false)?;
             }
             begin += count;
         }
         Ok(())
     }
 
-    /// A table: each row takes what came to the rows of its token.
+    /// Emits the backward pass of a table: each row takes the gradients of the rows with its token.
     pub(super) fn gather(&mut self, stage: &Stage<'_>, buffer: usize, delta: Sequence) -> Result<()> {
         let Source::Input(input) = self.only(stage)? else {
             return Err(Error::internal(format!("layer {}: expected tokens", stage.op.layer)));
@@ -246,7 +255,7 @@ impl Back<'_, '_> {
         for chunk in self.chunks(time) {
             let at = self.low.row_of(delta, chunk, 0);
             let (window, base) = self.low.rows(delta, at, chunk.len);
-            // What a window holds is all rows from its base on.
+            // A window holds all rows from its base on.
             let (from, rows) = (base * batch, (at - base + chunk.len) * batch);
             let whole = base == 0 && rows >= all;
             for offset in (0..all).step_by(most) {

@@ -1,8 +1,8 @@
-//! Steps back of one dispatch: the product of δ of the step after with the recurrent matrix turned, and the cell's way back.
-//! Where forward scans, a dispatch has all steps of a chunk.
+//! Steps back of one dispatch: the product of the next timestep's δ with the recurrent matrix transposed,
+//! and the cell's backward pass. If the forward pass scans, a dispatch has all steps of a chunk.
 //!
-//! What a step needs of its way forward it has kept. Where there is no room for what all steps keep, those of a chunk are
-//! computed once more, by the same programs, so that the gradients are the same bits.
+//! A step has kept what its backward pass needs. If there is no room for what all steps keep, those
+//! of a chunk are computed once more. The programs are the same, so the gradients are the same bits.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{LANES, Matrix, Params, Program, Role, StepBack, Tile, Training};
 use crate::layout::depth;
 use crate::plan::lower::Chunk;
-use crate::plan::lower::dispatch::{HoistedProduct, pair, word};
+use crate::plan::lower::dispatch::{InputGemm, pair, word};
 use crate::plan::lower::needed;
 use crate::plan::lower::ops::{Recurrence, Sequence};
 use crate::plan::lower::recurrent::Layer;
@@ -24,7 +24,7 @@ use crate::plan::lower::windows::Panels;
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
 
-/// What a dispatch of steps back is made of, but for its tile.
+/// The parts of a dispatch of steps back, without its tile.
 struct Parts {
     panels: Panels,
     size: Product,
@@ -42,7 +42,7 @@ impl Back<'_, '_> {
         delta: Sequence,
     ) -> Way<'a> {
         let (batch, d, width) = (self.low.shape.batch, r.directions, r.gates_width());
-        // Behind the steps of a chunk is a row of zeros: what comes after its last step.
+        // Behind the steps of a chunk is a row of zeros: δ after its last step.
         let rows = d * self.low.chunk + 1;
         let mut handed = |name: &str, dims: [usize; 3]| self.handed(&format!("{name}.{}.{}", dims[0], dims[2]), &dims);
         let gates = handed("delta", [rows, batch, width]);
@@ -51,13 +51,13 @@ impl Back<'_, '_> {
         Way { r, states, hidden, delta, gates, recurrent, handed: Handed::Past(past), new: None, projected: None }
     }
 
-    /// Zeros in the row behind the steps of a chunk, which nothing else writes.
+    /// Writes zeros to the row behind the steps of a chunk, which nothing else writes.
     pub(super) fn zero_behind(&mut self, way: &Way<'_>) -> Result<()> {
         let (batch, behind) = (self.low.shape.batch, way.r.directions * self.low.chunk);
         self.zero_rows(self.low.whole(exchanged(way)), behind * batch..(behind + 1) * batch, way.r.gates_width())
     }
 
-    /// The steps of `chunk` back, the last one first; and what they hand to the chunk before it, where that is `wanted`.
+    /// Emits the steps of `chunk` back, the last one first, and what they hand to the chunk before, if it is `wanted`.
     pub(super) fn steps_of_chunk(&mut self, way: &Way<'_>, chunk: Chunk, wanted: bool) -> Result<()> {
         let Way { r, hidden, .. } = *way;
         let batch = self.low.shape.batch;
@@ -95,7 +95,7 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// One of the steps back, each of them a dispatch.
+    /// Emits one of the steps back as one dispatch.
     fn step_back(&mut self, way: &Way<'_>, chunk: Chunk, step: usize, side: Side) -> Result<()> {
         let Parts { panels, size, matrix, params, windows } = self.parts(way, chunk, step..step + 1, side)?;
         let alone = std::slice::from_ref(&panels);
@@ -109,7 +109,7 @@ impl Back<'_, '_> {
         self.low.dispatch(Program::Training(Training::StepBack(back)), params, grid, &windows)
     }
 
-    /// The steps of `chunk` back in a dispatch, or in some where loops are not trusted with all of them.
+    /// Emits the steps of `chunk` back in one dispatch, or in several if loops are not trusted with all of them.
     fn scan_back(&mut self, way: &Way<'_>, chunk: Chunk, side: Side, tile: Tile) -> Result<()> {
         let walks = &way.r.walks;
         let [hidden_step_0, hidden_step_1] = of_each(side, |d| walks[d].hidden_step().wrapping_neg());
@@ -127,14 +127,14 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// The tile of a scan back, where forward scans and a workgroup of the device has room for it.
+    /// Returns the tile of a scan back, if the forward pass scans and a workgroup of the device has room for it.
     fn scanned(&mut self, way: &Way<'_>) -> Result<Option<Tile>> {
         let Way { r, .. } = *way;
-        if self.low.at_once(r)?.is_none() {
+        if self.low.fused_walk(r)?.is_none() {
             return Ok(None);
         }
-        let (turned, _, size) = self.turned_panels((r.hidden[0], false), 0, 1)?;
-        let is_bound = self.low.fit_whole(&[turned]);
+        let (transposed, _, size) = self.transposed_panels((r.hidden[0], false), 0, 1)?;
+        let is_bound = self.low.fit_whole(&[transposed]);
         let size = Product { rows: self.low.shape.batch, ..size };
         Ok(self.low.tuning.scan(size, self.low.limits).filter(|_| is_bound))
     }
@@ -145,7 +145,7 @@ impl Back<'_, '_> {
         StepBack { cell: r.cell, variant: r.variants[side.first], mask, matrix, tile }
     }
 
-    /// What a dispatch of `steps` of `chunk` is made of, which begins with the last of them.
+    /// Returns the parts of a dispatch of `steps` of `chunk`. It begins with the last of them.
     fn parts(&mut self, way: &Way<'_>, chunk: Chunk, steps: Range<usize>, side: Side) -> Result<Parts> {
         let Way { r, states, hidden, .. } = *way;
         let (batch, step) = (self.low.shape.batch, steps.end - 1);
@@ -159,13 +159,13 @@ impl Back<'_, '_> {
             after => row(d, after),
         });
         let (gates_0, gates_1) = pair(side.first, side.count, |d| row(d, step));
-        // Where copies were multiplied, their gradients have come down to those of the state before.
-        let (turned, mut panels, size) = match states.copies {
+        // If copies were multiplied, their gradients have already been added to those of the state before.
+        let (transposed, mut panels, size) = match states.copies {
             Some(_) => self.nothing_panels(way, side)?,
-            None => self.turned_panels((r.hidden[0], false), side.first, side.count)?,
+            None => self.transposed_panels((r.hidden[0], false), side.first, side.count)?,
         };
         let (Some(panels), true) = (panels.pop(), panels.is_empty()) else {
-            return Err(Error::internal("a turned matrix: expected it in one binding"));
+            return Err(Error::internal("a transposed matrix: expected it in one binding"));
         };
         let size = Product { rows: batch, ..size };
         let params = Params {
@@ -187,8 +187,8 @@ impl Back<'_, '_> {
             live_1: forward.live_1,
             kept_0: forward.kept_0,
             kept_1: forward.kept_1,
-            memory_in: forward.memory_in,
-            memory_out: forward.memory_out,
+            cell_in: forward.cell_in,
+            cell_out: forward.cell_out,
             ..panels.params()
         };
         let whole = |slot: SlotId| Some(self.low.whole(slot));
@@ -203,38 +203,40 @@ impl Back<'_, '_> {
         ];
         match r.cell {
             Cell::Rnn => {}
-            Cell::Lstm => windows.push((Role::Memory, states.memory.and_then(whole))),
+            Cell::Lstm => windows.push((Role::CellState, states.cell_state.and_then(whole))),
             Cell::Gru(_) => windows.push((Role::Hidden, Some(window))),
         }
         if r.variants[side.first].peepholes == Peepholes::Diagonal {
             windows.push((Role::Peepholes, Some(self.peepholes_at(way, side, &params)?)));
         }
-        Ok(Parts { panels, size, matrix: self.low.matrix_in(turned), params, windows })
+        Ok(Parts { panels, size, matrix: self.low.matrix_in(transposed), params, windows })
     }
 
-    /// The recurrent matrices with their peepholes: their panels stand as those of the turned ones do.
+    /// Returns the recurrent matrices with their peepholes. Their panels have the places of the transposed ones.
     fn peepholes_at(&mut self, way: &Way<'_>, side: Side, params: &Params) -> Result<Window> {
         let panels = self.low.packed_panels(way.r.hidden[0], side.first, side.count)?;
         match &panels[..] {
             [panels] if panels.params().weight_panel == params.weight_panel => Ok(panels.window),
-            _ => Err(Error::internal("peepholes: expected the panels of a matrix where those of the turned one are")),
+            _ => {
+                Err(Error::internal("peepholes: expected the panels of a matrix where those of the transposed one are"))
+            }
         }
     }
 
-    /// Adds the product of δ of a chunk's first step to what goes past the products.
+    /// Adds the product of δ of a chunk's first step to what bypasses the products.
     fn hand_on(&mut self, way: &Way<'_>, chunk: Chunk, direction: usize) -> Result<()> {
         let Way { r, .. } = *way;
         let batch = self.low.shape.batch;
         let row = direction * chunk.len + r.walks[direction].step(0, chunk.len);
         let source = (self.low.whole(exchanged(way)), [row * batch; 2]);
         let result = (self.low.whole(past(way)?), [0; 2]);
-        let plain = HoistedProduct::plain(batch, source, result, depth(way.hidden.features));
-        let product = HoistedProduct { panel: direction * r.units() / LANES, add: true, ..plain };
-        self.project_turned((r.hidden[0], direction, 1), &product)
+        let plain = InputGemm::plain(batch, source, result, depth(way.hidden.features));
+        let product = InputGemm { panel: direction * r.units() / LANES, add: true, ..plain };
+        self.gemm_transposed((r.hidden[0], direction, 1), &product)
     }
 }
 
-/// δ that a step multiplies of the step after it.
+/// Returns the slot of the δ that a step multiplies, which the next timestep left.
 pub(super) fn exchanged(way: &Way<'_>) -> SlotId {
     way.recurrent.unwrap_or(way.gates)
 }
@@ -242,6 +244,6 @@ pub(super) fn exchanged(way: &Way<'_>) -> SlotId {
 pub(super) fn past(way: &Way<'_>) -> Result<SlotId> {
     match way.handed {
         Handed::Past(slot) => Ok(slot),
-        Handed::Apart(_) => Err(Error::internal("a step back: expected gradients of states in one slot")),
+        Handed::Separate(_) => Err(Error::internal("a step back: expected gradients of states in one slot")),
     }
 }

@@ -1,22 +1,22 @@
-//! Where gradients end: in matrices, their biases and tables, laid out as the packed weights are; and the turned matrices
-//! that gradients go back through.
+//! The end of gradients: in matrices, their biases and tables, laid out as the packed
+//! weights are. Also the transposed matrices that gradients are multiplied with.
 
 use super::Back;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Loads, Medium, Outer, Params, Program, Role, Training};
-use crate::layout::{Form, Place, depth};
+use crate::layout::{Form, MatrixRef, depth};
 use crate::model::Features;
-use crate::plan::lower::dispatch::{HoistedProduct, lanes, word};
+use crate::plan::lower::dispatch::{InputGemm, lanes, word};
 use crate::plan::lower::needed;
 use crate::plan::lower::ops::Sequence;
 use crate::plan::lower::windows::{Panels, Table};
 use crate::plan::lower::{Chunk, HostInput, Lowering};
 use crate::plan::tune::Product;
-use crate::plan::{Ends, Feed, Fetch, SlotId, SlotKind, Window, kept};
+use crate::plan::{Feed, Fetch, GradientSink, SlotId, SlotKind, Window, train_state};
 
-/// Rows of a value and of a gradient whose products are a matrix's gradient.
+/// Rows of a value and of a gradient, whose products are the gradient of a matrix.
 pub(super) struct Outside {
-    /// How many.
+    /// The number of rows.
     pub(super) rows: usize,
     pub(super) source: Window,
     pub(super) first_source: usize,
@@ -25,8 +25,9 @@ pub(super) struct Outside {
     pub(super) column: usize,
     pub(super) delta: Window,
     pub(super) first_delta: usize,
-    /// Whether each gate takes rows of the source of its own, which are copies: then a row's elements count in one of them.
-    pub(super) apart: bool,
+    /// Whether each gate takes its own rows of the source, which
+    /// are copies. A row's elements then count within one copy.
+    pub(super) per_gate: bool,
 }
 
 /// The form of a matrix.
@@ -42,24 +43,24 @@ pub(super) struct Shaped {
 }
 
 impl Shaped {
-    /// Elements of a row of what its product gives.
+    /// Returns the elements of a row of the product's result.
     pub(super) fn width(self) -> usize {
         self.panels * self.gates * LANES
     }
 
-    /// Bytes of a panel.
+    /// Returns the bytes of a panel.
     fn panel_bytes(self) -> u64 {
         4 * ((depth(self.source) + self.after) * self.gates * LANES) as u64
     }
 
-    /// Rows of a panel of the matrix turned, and their gates: one of all, or each by itself.
-    fn turned(self, apart: bool) -> [usize; 2] {
-        if apart { [self.panels * LANES + 1, self.gates] } else { [self.width() + 1, 1] }
+    /// Returns the rows of a panel of the transposed matrix, and their gates: one for all, or each by itself.
+    fn transposed(self, per_gate: bool) -> [usize; 2] {
+        if per_gate { [self.panels * LANES + 1, self.gates] } else { [self.width() + 1, 1] }
     }
 }
 
 impl Back<'_, '_> {
-    /// The form of the matrices in packed buffer `buffer`.
+    /// Returns the form of the matrices in packed buffer `buffer`.
     pub(super) fn shaped(&self, buffer: usize) -> Result<Shaped> {
         let packed = &self.low.layout.buffers[buffer];
         match packed.form {
@@ -70,15 +71,16 @@ impl Back<'_, '_> {
         }
     }
 
-    /// The slot of the gradient of packed buffer `buffer`, and whether its matrix `matrix` is begun here.
+    /// Returns the slot of the gradient of packed buffer `buffer`,
+    /// and whether this is the first write to its matrix `matrix`.
     pub(super) fn gradient_of(&mut self, buffer: usize, matrix: usize) -> (SlotId, bool) {
-        let (low, ends) = (&mut *self.low, self.wants.ends);
+        let (low, sink) = (&mut *self.low, self.wants.sink);
         let (slot, begun) = self.weights.entry(buffer).or_insert_with(|| {
             let like = low.weights_slot(buffer);
             let matrices = like.dims[0];
-            let (kind, begun) = match ends {
-                Ends::Read | Ends::Left => (SlotKind::Scratch, false),
-                Ends::Kept { first } => (SlotKind::Kept(kept::gradient(buffer)), !first),
+            let (kind, begun) = match sink {
+                GradientSink::Read | GradientSink::Discard => (SlotKind::Scratch, false),
+                GradientSink::Accumulate { first } => (SlotKind::TrainState(train_state::gradient(buffer)), !first),
             };
             let slot = low.slot(format!("{}.gradient", like.name), kind, &like.dims);
             (slot, vec![begun; matrices])
@@ -86,20 +88,22 @@ impl Back<'_, '_> {
         (*slot, !std::mem::replace(&mut begun[matrix], true))
     }
 
-    /// The slot of the gradient of packed buffer `buffer`, and whether the peepholes of its matrix `matrix` are begun here.
+    /// Returns the slot of the gradient of packed buffer `buffer`, and whether
+    /// this is the first write to the peepholes of its matrix `matrix`.
     pub(super) fn peepholes_of(&mut self, buffer: usize, matrix: usize) -> (SlotId, bool) {
         let (slot, _) = self.gradient_of(buffer, matrix);
         let first = self.peepholes.insert((buffer, matrix));
-        (slot, first && self.wants.ends != Ends::Kept { first: false })
+        (slot, first && self.wants.sink != GradientSink::Accumulate { first: false })
     }
 
-    /// Zeros in what no operation has added to, and the read of the gradient of packed buffer `buffer`.
+    /// Writes zeros to matrices that no operation has added to, and
+    /// adds the read of the gradient of packed buffer `buffer`.
     pub(super) fn finish_weights(&mut self, buffer: usize) -> Result<()> {
         let dims = self.low.weights_slot(buffer).dims;
         for matrix in 0..dims[0] {
             let (slot, untouched) = self.gradient_of(buffer, matrix);
             if untouched {
-                // A panel may be wider than a grid: its rows are zeroed, each as wide as its gates.
+                // A panel may be wider than a grid. So its rows are zeroed, each as wide as its gates.
                 let (rows, width) = (dims[1], dims[dims.len().saturating_sub(2).max(2)..].iter().product::<usize>());
                 let each = dims[2..].iter().product::<usize>() / width.max(1);
                 let bytes = 4 * (each * width) as u64;
@@ -109,26 +113,27 @@ impl Back<'_, '_> {
                 }
             }
         }
-        if self.wants.ends == Ends::Read {
+        if self.wants.sink == GradientSink::Read {
             let (slot, _) = self.gradient_of(buffer, 0);
             self.low.read(Fetch::Weights(buffer), slot, 0, dims[0]);
         }
         Ok(())
     }
 
-    /// The size of what windows of `slot` are cut by, where it cannot be bound whole.
+    /// Returns the size that windows of `slot` are cut by, if it cannot be bound whole.
     fn cut_by(&self, slot: SlotId, bytes: u64) -> Option<u64> {
         (!self.low.fit_whole(&[slot])).then_some(bytes)
     }
 
-    /// Adds the products of `outside` to the gradient of matrix `place.first + direction` of a packed buffer, bias and all.
-    pub(super) fn outer(&mut self, place: Place, direction: usize, outside: &Outside) -> Result<()> {
+    /// Adds the products of `outside` to the gradient of matrix
+    /// `place.first + direction` of a packed buffer, including its bias.
+    pub(super) fn outer(&mut self, place: MatrixRef, direction: usize, outside: &Outside) -> Result<()> {
         let shaped = self.shaped(place.buffer)?;
         let (slot, first) = self.gradient_of(place.buffer, place.first + direction);
         let cut = self.cut_by(slot, shaped.panel_bytes());
         let (depth, gates) = (depth(shaped.source), shaped.gates);
-        // Copies stand side by side in a row.
-        let source_width = outside.width * if outside.apart { gates } else { 1 };
+        // Copies are side by side in a row.
+        let source_width = outside.width * if outside.per_gate { gates } else { 1 };
         let numbers = |width: usize| outside.rows * width;
         let bytes = 4 * numbers(source_width.max(shaped.width())) as u64;
         let medium = self.low.medium_for(bytes);
@@ -145,15 +150,15 @@ impl Back<'_, '_> {
                 ]
             }
         };
-        let loads = if outside.apart { Loads::Lane } else { self.low.tuning.loads(self.low.limits) };
-        // What a device's loops are trusted with.
+        let loads = if outside.per_gate { Loads::Lane } else { self.low.tuning.loads(self.low.limits) };
+        // The device's limit of loop iterations.
         let most = (self.low.limits.loop_iterations as usize).saturating_sub(64).max(1);
         for (index, start) in (0..outside.rows).step_by(most).enumerate() {
             let outer = Outer {
                 gates: word(gates),
                 after: word(shaped.after),
                 first: first && index == 0,
-                apart: outside.apart,
+                per_gate: outside.per_gate,
                 loads,
                 medium,
             };
@@ -180,23 +185,23 @@ impl Back<'_, '_> {
         Ok(())
     }
 
-    /// Where products take the matrices of packed buffer `buffer`, turned: `[matrices][K / 16][P · G · 16 + 1][1][16]`, or each
-    /// gate by itself: `[matrices][K / 16][P · 16 + 1][G][16]`.
-    fn turned(&mut self, buffer: usize, apart: bool) -> Result<SlotId> {
-        if let Some(&slot) = self.turned.get(&(buffer, apart)) {
+    /// Returns the slot where products read the transposed matrices of packed buffer `buffer`:
+    /// `[matrices][K / 16][P · G · 16 + 1][1][16]`, or each gate by itself: `[matrices][K / 16][P · 16 + 1][G][16]`.
+    fn transposed(&mut self, buffer: usize, per_gate: bool) -> Result<SlotId> {
+        if let Some(&slot) = self.transposed.get(&(buffer, per_gate)) {
             return Ok(slot);
         }
         let shaped = self.shaped(buffer)?;
-        let (depth, [rows, turned_gates]) = (depth(shaped.source), shaped.turned(apart));
-        let name = format!("{}.turned", self.low.layout.buffers[buffer].name);
-        let dims = [shaped.matrices, depth / LANES, rows, turned_gates, LANES];
+        let (depth, [rows, transposed_gates]) = (depth(shaped.source), shaped.transposed(per_gate));
+        let name = format!("{}.transposed", self.low.layout.buffers[buffer].name);
+        let dims = [shaped.matrices, depth / LANES, rows, transposed_gates, LANES];
         let slot = self.low.slot(name, SlotKind::Scratch, &dims);
         let (gates, after) = (word(shaped.gates), word(shaped.after));
-        let program = Program::Training(Training::Transpose { gates, after, apart });
-        let panel = rows * turned_gates * LANES;
+        let program = Program::Training(Training::Transpose { gates, after, per_gate });
+        let panel = rows * transposed_gates * LANES;
         let whole = self.cut_by(slot, 4 * panel as u64).is_none();
         for matrix in 0..shaped.matrices {
-            let panels = self.low.packed_panels(Place { buffer, first: matrix }, 0, 1)?;
+            let panels = self.low.packed_panels(MatrixRef { buffer, first: matrix }, 0, 1)?;
             let [from] = &panels[..] else { return Err(self.too_large(buffer)) };
             if !whole {
                 return Err(self.too_large(buffer));
@@ -210,11 +215,11 @@ impl Back<'_, '_> {
             Medium::Buffer => slot,
             Medium::Texture => self.low.all_in_texture(slot)?,
         };
-        self.turned.insert((buffer, apart), slot);
+        self.transposed.insert((buffer, per_gate), slot);
         Ok(slot)
     }
 
-    /// Why a matrix is not trained that no binding holds.
+    /// Returns the error for a matrix that no binding holds, and that cannot be trained.
     fn too_large(&self, buffer: usize) -> Error {
         let (packed, most) = (&self.low.layout.buffers[buffer], self.low.limits.binding_bytes);
         let bytes = self.low.layout.bytes_of(packed);
@@ -225,38 +230,38 @@ impl Back<'_, '_> {
         Error::new(ErrorKind::Limits, text)
     }
 
-    /// The slot of matrix `place.first + direction` turned, each gate by itself or all as one, and its panels for `directions`
-    /// directions.
-    pub(super) fn turned_panels(
+    /// Returns the slot of matrix `place.first + direction` transposed, each
+    /// gate by itself or all as one, and its panels for `directions` directions.
+    pub(super) fn transposed_panels(
         &mut self,
-        (place, apart): (Place, bool),
+        (place, per_gate): (MatrixRef, bool),
         direction: usize,
         directions: usize,
     ) -> Result<(SlotId, Vec<Panels>, Product)> {
-        let slot = self.turned(place.buffer, apart)?;
+        let slot = self.transposed(place.buffer, per_gate)?;
         let shaped = self.shaped(place.buffer)?;
-        let (panels, [rows, gates]) = (depth(shaped.source) / LANES, shaped.turned(apart));
+        let (panels, [rows, gates]) = (depth(shaped.source) / LANES, shaped.transposed(per_gate));
         let size = Product { rows: 0, depth: rows - 1, panels: panels * directions, gates };
         Ok((slot, self.low.panels_of((slot, panels, None), place.first, direction, directions), size))
     }
 
-    /// `product` with matrix `place.first + direction` turned, for `directions` directions: each gate by itself, where `product` is
-    /// of rows that each gate has of its own.
-    pub(super) fn project_turned(
+    /// Emits `product` with matrix `place.first + direction` transposed, for `directions`
+    /// directions. Each gate is transposed by itself if each multiplies its own rows.
+    pub(super) fn gemm_transposed(
         &mut self,
-        (place, direction, directions): (Place, usize, usize),
-        product: &HoistedProduct,
+        (place, direction, directions): (MatrixRef, usize, usize),
+        product: &InputGemm,
     ) -> Result<()> {
-        let (turned, panels, size) = self.turned_panels((place, product.apart), direction, directions)?;
-        let matrix = self.low.matrix_in(turned);
+        let (transposed, panels, size) = self.transposed_panels((place, product.per_gate), direction, directions)?;
+        let matrix = self.low.matrix_in(transposed);
         self.low.project_panels(matrix, &panels, product, Product { rows: product.rows, ..size })
     }
 
-    /// `rows` rows of a gradient from row `first` of a window on, times matrix `place.first + direction` turned: into the
-    /// rows of `chunk` of `target`, or added to them.
-    pub(super) fn times_turned(
+    /// Emits `rows` rows of a gradient, from row `first` of a window on, times matrix `place.first + direction`
+    /// transposed. The result goes into the rows of `chunk` of `target`, or is added to them.
+    pub(super) fn times_transposed(
         &mut self,
-        (place, apart, direction): (Place, bool, usize),
+        (place, per_gate, direction): (MatrixRef, bool, usize),
         (source, first_source): (Window, usize),
         rows: usize,
         (target, chunk, first): (Sequence, Chunk, bool),
@@ -264,12 +269,12 @@ impl Back<'_, '_> {
         let written = self.low.row_of(target, chunk, 0);
         let (result, base) = self.low.rows(target, written, chunk.len);
         let result = (result, [(written - base) * self.low.shape.batch; 2]);
-        let plain = HoistedProduct::plain(rows, (source, [first_source; 2]), result, depth(target.features));
-        let product = HoistedProduct { add: !first, apart, ..plain };
-        self.project_turned((place, direction, 1), &product)
+        let plain = InputGemm::plain(rows, (source, [first_source; 2]), result, depth(target.features));
+        let product = InputGemm { add: !first, per_gate, ..plain };
+        self.gemm_transposed((place, direction, 1), &product)
     }
 
-    /// The rows of a table's gradient, in as few windows as the binding limit allows.
+    /// Returns the rows of a table's gradient, in as few windows as the binding limit allows.
     pub(super) fn tables(&self, slot: SlotId, rows: usize, width: usize) -> Vec<Table> {
         let panels = self.low.panels_of((slot, rows, self.cut_by(slot, 4 * width as u64)), 0, 0, 1);
         let table = |panels: Panels| Table {
@@ -284,7 +289,8 @@ impl Back<'_, '_> {
         panels.into_iter().map(table).collect()
     }
 
-    /// The slots of the rows of what layer `layer` takes of input `input` by token, and of where each token's start.
+    /// Returns two slots for what layer `layer` takes of input `input`:
+    /// rows ordered by token, and where each token's rows start.
     pub(super) fn sorted(&mut self, layer: usize, input: usize) -> Result<[SlotId; 2]> {
         let tokens = match self.low.inputs.get(input) {
             Some(Some(HostInput::Tokens(slot))) => *slot,

@@ -1,11 +1,13 @@
-//! Rows that are read from a file are those of the same file in memory, and what is wrong with files and with tensors in them.
+//! Rows read from a file are those of the same file in memory; and errors of files and of their tensors.
 
 use std::fs::{self, File};
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use gatewave::{Axes, CrossEntropy, Embedding, Gru, Linear, Loss, Lstm, Select};
+use gatewave::interface::Axes;
+use gatewave::train::{CrossEntropy, Loss};
+use gatewave::{Embedding, Gru, Linear, Lstm, Select};
 use half::f16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +18,7 @@ use zip::{CompressionMethod, ZipWriter};
 use super::*;
 use crate::tensors::read;
 
-/// A folder of its own for a test, removed with it.
+/// A folder of its own for a test, removed after it.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -32,7 +34,7 @@ impl Scratch {
         path
     }
 
-    /// What is wrong with a file of these bytes, behind its name.
+    /// Returns the error of a file of these bytes, after its name.
     fn refused(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         let path = self.write(name, bytes);
         let error = TensorFile::open(&path).unwrap_err();
@@ -53,7 +55,7 @@ fn behind(error: &Error, path: &Path) -> String {
     rest.unwrap_or_else(|| panic!("{text}: names no file")).to_owned()
 }
 
-/// A tensor as files have it.
+/// A tensor as in a file.
 struct Made {
     name: String,
     kind: usize,
@@ -61,7 +63,7 @@ struct Made {
     bytes: Vec<u8>,
 }
 
-/// Types of both formats; those behind them are NumPy's alone.
+/// Types of both formats; the last ones are NumPy's alone.
 const KINDS: [(Dtype, &str); 8] = [
     (Dtype::F32, "<f4"),
     (Dtype::F64, "<f8"),
@@ -74,7 +76,7 @@ const KINDS: [(Dtype, &str); 8] = [
 ];
 const SHARED: usize = 6;
 
-/// A number in bytes of a kind.
+/// Returns a number in the bytes of a kind.
 fn encode(kind: usize, number: i8) -> Vec<u8> {
     match KINDS[kind].1 {
         "<f4" => (f32::from(number) / 4.0).to_le_bytes().to_vec(),
@@ -102,7 +104,7 @@ fn safetensors_of(all: &[Made]) -> Vec<u8> {
     safetensors::serialize(views, None).unwrap()
 }
 
-/// A `.safetensors` file of this header.
+/// Makes a `.safetensors` file with this header.
 fn headed(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
@@ -143,7 +145,7 @@ fn rows_along_any_axis_are_those_of_the_whole_file() {
         let (name, kinds) = if case % 2 == 0 { ("a.safetensors", SHARED) } else { ("a.npz", KINDS.len()) };
         let mut all = Vec::new();
         for tensor in 0..1 + below(&mut rng, 4) {
-            // Axes of no length are among them.
+            // Some axes have length 0.
             let shape: Vec<_> = (0..1 + below(&mut rng, 4)).map(|_| (below(&mut rng, 24) + 2) / 4).collect();
             let kind = below(&mut rng, kinds);
             let number = || i8::from_le_bytes([rng.next_u32().to_le_bytes()[0]]);
@@ -159,8 +161,8 @@ fn rows_along_any_axis_are_those_of_the_whole_file() {
                 let count = if length == 0 { 0 } else { below(&mut rng, 9) };
                 let rows: Vec<_> = (0..count).map(|_| below(&mut rng, length)).collect();
                 let wanted = match select(&whole[name], Axis(axis), &rows) {
-                    // No number at all has no type.
-                    Values::Whole(none) if none.is_empty() => Values::Real(none.mapv(|_| 0.0)),
+                    // Without any number there is no type.
+                    Values::I64(none) if none.is_empty() => Values::F32(none.mapv(|_| 0.0)),
                     wanted => wanted,
                 };
                 assert_eq!(
@@ -181,20 +183,20 @@ fn rows_that_stand_side_by_side_are_read_together() {
     assert!(runs(&[]).is_empty());
 }
 
-/// A model of steps that are told apart, and the loss of such.
+/// Makes a model that tags steps, and its loss.
 fn tagger() -> (Model, Objective) {
     let model = Model::new().layer(Embedding::new(7, 4)).layer(Lstm::new(4, 5)).layer(Linear::new(5, 3));
     (model, CrossEntropy::default().into())
 }
 
-/// A model of a number a row, which takes steps first.
+/// Makes a model with a number for each row, which takes steps first.
 fn counter() -> (Model, Objective) {
     let mut model = Model::new().layer(Gru::new(3, 4)).layer(Select::LastStep).layer(Linear::new(4, 1));
     model.axes = Axes::TimeMajor;
     (model, Loss::MeanSquared.into())
 }
 
-/// Ten numbers, over and over.
+/// Yields ten numbers, over and over.
 fn digits() -> impl FnMut() -> i8 {
     let mut last = 0;
     move || {
@@ -238,7 +240,7 @@ fn examples_are_those_of_the_tensors_in_memory() {
     }
 }
 
-/// What is wrong with these tensors as examples of a model.
+/// Returns the error of these tensors as examples of a model.
 fn unfit(scratch: &Scratch, (model, objective): (Model, Objective), all: &[Made]) -> String {
     let file = TensorFile::open(&scratch.write("unfit.npz", npz_of(all))).unwrap();
     let data = StoredTensors::of(file, &model, &objective).and_then(|stored| Dataset::of(&model, objective, stored));
@@ -306,7 +308,7 @@ fn headers_that_claim_what_is_not_there_are_refused() {
 fn a_member_that_the_archive_cannot_hold_is_refused() {
     let scratch = Scratch::new("member");
     let mut bytes = npz_of(&[made("x", 0, &[3, 2], || 1)]);
-    // Both sizes of the member in the directory of the archive, behind its mark.
+    // Both sizes of the member in the directory of the archive, after its mark.
     let directory = bytes.windows(4).position(|mark| mark == b"PK\x01\x02").unwrap();
     bytes[directory + 20..directory + 28].fill(0x7f);
     let error = scratch.refused("a.npz", &bytes);
@@ -366,7 +368,7 @@ fn a_file_that_changes_is_an_error_with_its_row() {
     assert!(stored.tensors(&[0]).is_ok());
     file.set_modified(SystemTime::now() + Duration::from_secs(9)).unwrap();
     assert!(said(&stored, &[0]).contains("got one that was written to since"));
-    // One that was put in its place is another file.
+    // A file that replaced it is another file.
     let stored = open();
     fs::rename(scratch.write("b.safetensors", "other"), &path).unwrap();
     assert!(stored.tensors(&[0]).is_ok());

@@ -1,0 +1,1 @@
+//! Switches the command line of gatewave on: see Cargo.toml beside this file.

@@ -1,0 +1,216 @@
+//! Schedules: the learning rate of each update. A rate is data of an update, so no rate needs a new plan.
+
+use std::f64::consts::PI;
+
+use super::plateau::{Plateau, PlateauState};
+use super::settings::{at_least_one, not_negative, positive, wrong};
+use crate::error::Result;
+
+/// How the learning rate changes in the course of a training.
+///
+/// It counts epochs, as PyTorch's schedulers mostly do, or updates, as Keras' schedules do. Each begins
+/// as in its framework; [`per_update`](Self::per_update) and [`per_epoch`](Self::per_epoch) change that.
+///
+/// ```
+/// use gatewave::train::Schedule;
+///
+/// let schedule = Schedule::step(30, 0.1);
+/// assert_eq!(schedule.rate(0.5, 12_000, 29), 0.5);
+/// assert_eq!(schedule.rate(0.5, 12_400, 30), 0.05);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    shape: Shape,
+    counts: Counts,
+}
+
+/// What a schedule counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counts {
+    Updates,
+    Epochs,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Shape {
+    Constant,
+    Exponential { factor: f64, steps: u64, by_stairs: bool },
+    MultiStep { milestones: Vec<u64>, factor: f64 },
+    Cosine { steps: u64, share: f64, warm_up: Option<(u64, f64)> },
+    Annealing { steps: u64, least: f64 },
+    Linear { from: f64, to: f64, steps: u64 },
+    Plateau(Plateau),
+}
+
+impl Schedule {
+    /// Makes a schedule with a constant rate.
+    pub fn constant() -> Self {
+        Self { shape: Shape::Constant, counts: Counts::Updates }
+    }
+
+    /// Multiplies the rate by `factor` after every `steps` epochs (PyTorch's
+    /// `StepLR`). Per update it is Keras' `ExponentialDecay` with `staircase`.
+    pub fn step(steps: u64, factor: f64) -> Self {
+        Self { shape: Shape::Exponential { factor, steps, by_stairs: true }, counts: Counts::Epochs }
+    }
+
+    /// Multiplies the rate by `factor` at each epoch of `milestones` (PyTorch's `MultiStepLR`).
+    pub fn multi_step(milestones: impl Into<Vec<u64>>, factor: f64) -> Self {
+        Self { shape: Shape::MultiStep { milestones: milestones.into(), factor }, counts: Counts::Epochs }
+    }
+
+    /// Multiplies the rate by `factor` over every `steps` updates, a little at each (Keras'
+    /// `ExponentialDecay`). With one step per epoch it is PyTorch's `ExponentialLR`.
+    pub fn exponential(steps: u64, factor: f64) -> Self {
+        Self { shape: Shape::Exponential { factor, steps, by_stairs: false }, counts: Counts::Updates }
+    }
+
+    /// Lowers the rate by half a cosine over `steps` updates, down
+    /// to `share` of it (Keras' `CosineDecay` and its `alpha`).
+    pub fn cosine(steps: u64, share: f64) -> Self {
+        Self { shape: Shape::Cosine { steps, share, warm_up: None }, counts: Counts::Updates }
+    }
+
+    /// Moves the rate in a line to `target` over `warm_up` updates. Then half a cosine over `steps`
+    /// updates lowers it to `share` of `target` (Keras' `CosineDecay` with `warmup_target`).
+    pub fn cosine_after_warm_up(warm_up: u64, target: f64, steps: u64, share: f64) -> Self {
+        Self { shape: Shape::Cosine { steps, share, warm_up: Some((warm_up, target)) }, counts: Counts::Updates }
+    }
+
+    /// Lowers the rate by half a cosine to `least` over `steps` epochs,
+    /// and raises it again after them (PyTorch's `CosineAnnealingLR`).
+    pub fn cosine_annealing(steps: u64, least: f64) -> Self {
+        Self { shape: Shape::Annealing { steps, least }, counts: Counts::Epochs }
+    }
+
+    /// Moves the rate in a line from `from` times the rate to `to` times the rate over `steps`
+    /// epochs, and keeps it then (PyTorch's `LinearLR`). It serves as a linear warm-up.
+    pub fn linear(from: f64, to: f64, steps: u64) -> Self {
+        Self { shape: Shape::Linear { from, to, steps }, counts: Counts::Epochs }
+    }
+
+    /// Lowers the rate if a measure no longer gets better (`ReduceLROnPlateau`).
+    /// Pass the measure of each epoch to [`observe`](Self::observe).
+    pub fn plateau(plateau: Plateau) -> Self {
+        Self { shape: Shape::Plateau(plateau), counts: Counts::Epochs }
+    }
+
+    /// Sets that the schedule counts updates.
+    #[must_use]
+    pub fn per_update(mut self) -> Self {
+        self.counts = Counts::Updates;
+        self
+    }
+
+    /// Sets that the schedule counts epochs.
+    #[must_use]
+    pub fn per_epoch(mut self) -> Self {
+        self.counts = Counts::Epochs;
+        self
+    }
+
+    /// Returns the rate of an update of a training that began at the
+    /// rate `base`. `update` updates and `epoch` epochs went before it.
+    pub fn rate(&self, base: f64, update: u64, epoch: u64) -> f64 {
+        let done = match self.counts {
+            Counts::Updates => update,
+            Counts::Epochs => epoch,
+        };
+        match &self.shape {
+            Shape::Constant => base,
+            // P StepLR: η γ^⌊e/S⌋. K ExponentialDecay: η r^(s/S), with staircase η r^⌊s/S⌋.
+            &Shape::Exponential { factor, steps, by_stairs: true } => {
+                base * libm::pow(factor, float(done / steps.max(1)))
+            }
+            &Shape::Exponential { factor, steps, .. } => base * libm::pow(factor, float(done) / float(steps)),
+            // P MultiStepLR: η γ^(milestones up to e).
+            Shape::MultiStep { milestones, factor } => {
+                let passed = milestones.iter().filter(|&&at| at <= done).count();
+                base * libm::pow(*factor, float(passed as u64))
+            }
+            // K CosineDecay.
+            &Shape::Cosine { steps, share, warm_up: None } => falling(base, done, steps, share),
+            &Shape::Cosine { warm_up: Some((steps, target)), .. } if done < steps => {
+                base + (target - base) * float(done) / float(steps)
+            }
+            &Shape::Cosine { steps, share, warm_up: Some((before, target)) } => {
+                falling(target, done - before, steps, share)
+            }
+            // P CosineAnnealingLR: η_min + ½ (η − η_min)(1 + cos πe/T).
+            &Shape::Annealing { steps, least } => {
+                least + (base - least) * (1.0 + libm::cos(PI * float(done) / float(steps))) / 2.0
+            }
+            // P LinearLR.
+            &Shape::Linear { from, to, steps } => base * (from + (to - from) * float(done.min(steps)) / float(steps)),
+            Shape::Plateau(plateau) => plateau.rate(base),
+        }
+    }
+
+    /// Passes the measure of an epoch to the schedule, after the epoch. Only a plateau uses it.
+    pub fn observe(&mut self, base: f64, value: f64) {
+        if let Shape::Plateau(plateau) = &mut self.shape {
+            plateau.observe(base, value);
+        }
+    }
+
+    /// Returns what a plateau has observed, for a checkpoint. All other schedules have no state.
+    pub fn state(&self) -> Option<PlateauState> {
+        match &self.shape {
+            Shape::Plateau(plateau) => Some(plateau.state),
+            _ => None,
+        }
+    }
+
+    /// Sets what a plateau has observed, from a checkpoint.
+    #[must_use]
+    pub fn resumed(mut self, state: PlateauState) -> Self {
+        if let Shape::Plateau(plateau) = &mut self.shape {
+            plateau.state = state;
+        }
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if a setting is invalid.
+    pub fn check(&self) -> Result<()> {
+        let (name, checked) = match &self.shape {
+            Shape::Constant => return Ok(()),
+            Shape::Exponential { factor, steps, by_stairs } => {
+                let name = if *by_stairs { "step" } else { "exponential" };
+                (name, at_least_one("steps", *steps).and_then(|()| positive("factor", *factor)))
+            }
+            Shape::MultiStep { factor, .. } => ("multi_step", positive("factor", *factor)),
+            Shape::Cosine { steps, share, warm_up } => {
+                let target = warm_up.map_or(Ok(()), |(_, target)| not_negative("target", target));
+                let all = target.and_then(|()| at_least_one("steps", *steps));
+                ("cosine", all.and_then(|()| not_negative("share", *share)))
+            }
+            Shape::Annealing { steps, least } => {
+                ("cosine_annealing", at_least_one("steps", *steps).and_then(|()| not_negative("least", *least)))
+            }
+            Shape::Linear { from, to, steps } => {
+                let factors = not_negative("from", *from).and_then(|()| not_negative("to", *to));
+                ("linear", factors.and_then(|()| at_least_one("steps", *steps)))
+            }
+            Shape::Plateau(_) if self.counts == Counts::Updates => {
+                ("plateau", Err(wrong("expected epochs, got updates; leave out per_update")))
+            }
+            Shape::Plateau(plateau) => ("plateau", plateau.check()),
+        };
+        checked.map_err(|e| e.at(format!("schedule {name}")))
+    }
+}
+
+/// Returns half a cosine from `rate` to `share` of it over `steps`, and a constant after that.
+fn falling(rate: f64, done: u64, steps: u64, share: f64) -> f64 {
+    let half = (1.0 + libm::cos(PI * float(done.min(steps)) / float(steps))) / 2.0;
+    rate * ((1.0 - share) * half + share)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no training has 2⁵³ updates")]
+fn float(n: u64) -> f64 {
+    n as f64
+}
