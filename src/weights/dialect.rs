@@ -2,7 +2,7 @@
 //!
 //! PyTorch's gate order is ours (`cell.rs`); ONNX has another. Knows stacks; knows no file.
 
-use super::tensors::Tensor;
+use super::tensor::Tensor;
 use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Recurrent, WeightPart};

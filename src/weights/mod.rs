@@ -11,6 +11,7 @@ mod random;
 pub(crate) mod replace;
 mod source;
 pub(crate) mod spelling;
+mod tensor;
 pub(crate) mod tensors;
 mod ties;
 
@@ -31,7 +32,8 @@ pub(crate) use named::OF_TRAINING;
 pub use random::draw_supplied;
 pub(crate) use replace::Replacement;
 pub(crate) use source::{Array, EachPart, Source};
-pub use tensors::{Tensor, Tensors, non_finite};
+pub use tensor::Tensor;
+pub use tensors::{Tensors, non_finite};
 
 /// The weights of a model, layer by layer.
 #[derive(Clone, Debug)]

@@ -9,7 +9,8 @@ use ndarray::{Array1, Array2};
 
 use super::dialect::from_onnx;
 use super::spelling::spelled;
-use super::tensors::{Entry, Tensor, Tensors, non_finite_warning};
+use super::tensor::Tensor;
+use super::tensors::{Entry, Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, LearnedStates, Weights};
 use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};

@@ -8,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Weights;
 use super::named::supplied;
-use super::tensors::{Tensor, Tensors};
+use super::tensor::Tensor;
+use super::tensors::Tensors;
 use crate::error::{Result, SMALLER_MODEL, zeros};
 use crate::model::{Model, Param};
 use crate::platform::affordable;
