@@ -69,7 +69,6 @@ pub trait IntoNumbers<'a, A: Clone> {
 /// - for masks, a `bool`.
 ///
 /// This trait cannot be implemented elsewhere.
-/// It cannot be implemented elsewhere.
 #[diagnostic::on_unimplemented(message = "a number of type `{Self}` cannot be given as `{A}`")]
 pub trait Element<A: Clone>: Copy {
     /// Converts the number.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::buffers::Buffers;
 use super::states::States;
-use super::{Cpu, keeps, write_feeds};
+use super::{Compute, Cpu, keeps, write_feeds};
 use crate::error::Result;
 use crate::plan::{HostIo, Plan, Read, Results};
 use crate::platform::{Aside, Threads, begin_aside, waits};
@@ -22,16 +22,6 @@ struct Job {
 
 /// A run on another thread. It goes on if this is dropped.
 pub(crate) struct Computing(Aside<Result<Job>>);
-
-/// What a plan writes besides its own slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Writes {
-    Nothing,
-    /// What a training keeps.
-    Kept,
-    /// Weights, and what a training keeps.
-    Weights,
-}
 
 /// Keeps the executor unsettled until this is dropped.
 struct Unsettled(Arc<Cpu>);
@@ -68,16 +58,12 @@ impl Job {
         Ok(job)
     }
 
-    /// Starts to compute.
-    fn begin(mut self, writes: Writes) -> Result<Computing> {
+    /// Starts to compute. What writes weights writes what a training keeps as well.
+    fn begin(mut self, compute: Compute) -> Result<Computing> {
         let threads = Threads::of_caller();
-        let unsettled = (writes != Writes::Nothing).then(|| Unsettled::begin(&self.cpu));
+        let unsettled = keeps(&self.plan).then(|| Unsettled::begin(&self.cpu));
         let work = move || {
-            let pool = threads.pool()?;
-            match writes {
-                Writes::Nothing | Writes::Kept => self.cpu.compute(&self.plan, &mut self.buffers, &pool),
-                Writes::Weights => self.cpu.compute_update(&self.plan, &mut self.buffers, &pool),
-            }
+            compute(&self.cpu, &self.plan, &mut self.buffers, &threads.pool()?);
             drop(unsettled);
             Ok(self)
         };
@@ -122,14 +108,13 @@ impl Cpu {
 impl Cpu {
     /// If the future is dropped, the run goes on. Its results are lost, but its changes to what a training keeps stay.
     pub(crate) async fn run_aside(self: &Arc<Self>, plan: &Arc<Plan>, io: &mut dyn HostIo) -> Result<()> {
-        let job = Job::given(self, plan, io)?;
-        let mut begun = job.begin(if keeps(plan) { Writes::Kept } else { Writes::Nothing })?;
+        let mut begun = Job::given(self, plan, io)?.begin(Self::compute)?;
         begun.wait_for(|read, data| io.read(read, data)).await
     }
 
     /// Begins an update, which cannot be cancelled.
     pub(crate) fn begin_update(self: &Arc<Self>, plan: &Arc<Plan>, io: &mut dyn HostIo) -> Result<Computing> {
-        Job::given(self, plan, io)?.begin(Writes::Weights)
+        Job::given(self, plan, io)?.begin(Self::compute_update)
     }
 
     /// If the future is dropped before it is ready, the states stay as they were.
@@ -143,7 +128,7 @@ impl Cpu {
         let mut job = Job::of(self, plan)?;
         write_feeds(plan, io, &mut job.buffers, |feed| !feed.is_state())?;
         states.load(plan, first, &mut job.buffers);
-        let Computing(mut computing) = job.begin(Writes::Nothing)?;
+        let Computing(mut computing) = job.begin(Self::compute)?;
         let mut job = computing.ended().await?;
         states.store(plan, first, &mut job.buffers);
         self.read_outputs(plan, &job.buffers, io, results);

@@ -48,6 +48,9 @@ use team::TeamMemory;
 pub(crate) use aside::Computing;
 pub(crate) use states::States;
 
+/// [`Cpu::compute`] or [`Cpu::compute_update`].
+type Compute = fn(&Cpu, &Plan, &mut Buffers, &Pool);
+
 /// The executor, with a model's weights.
 pub(crate) struct Cpu {
     arch: Arch,
@@ -151,14 +154,7 @@ impl Cpu {
     ///
     /// Returns the errors of `io`, or an error of kind `Limits` if there is no memory for the plan.
     pub(crate) fn run(&self, plan: &Plan, io: &mut dyn HostIo) -> Result<()> {
-        let mut buffers = self.take(plan)?;
-        let ran = self.lay_out(plan, &mut buffers, io);
-        if ran.is_ok() {
-            self.compute(plan, &mut buffers, &Pool::OfCaller);
-            self.read(plan, &mut buffers, |read, data| io.read(read, data));
-        }
-        self.put(plan, buffers);
-        ran
+        self.run_by(Self::compute, plan, io)
     }
 
     /// Runs a plan that writes weights, as [`run`](Self::run) runs others.
@@ -167,10 +163,14 @@ impl Cpu {
     ///
     /// Returns the errors of [`run`](Self::run).
     pub(crate) fn update(&self, plan: &Plan, io: &mut dyn HostIo) -> Result<()> {
+        self.run_by(Self::compute_update, plan, io)
+    }
+
+    fn run_by(&self, compute: Compute, plan: &Plan, io: &mut dyn HostIo) -> Result<()> {
         let mut buffers = self.take(plan)?;
         let ran = self.lay_out(plan, &mut buffers, io);
         if ran.is_ok() {
-            self.compute_update(plan, &mut buffers, &Pool::OfCaller);
+            compute(self, plan, &mut buffers, &Pool::OfCaller);
             self.read(plan, &mut buffers, |read, data| io.read(read, data));
         }
         self.put(plan, buffers);

@@ -113,11 +113,14 @@ impl Planner {
                 format!("plan: expected at least one step and one row, got T = {}, B = {}", shape.time, shape.batch),
             ));
         }
-        if let Some(plan) = self.known(goal, shape) {
+        // Once, since a call that stalls meanwhile changes the tuning of later plans.
+        let key = self.key(goal, shape);
+        let known = self.plans().get(&key);
+        if let Some(plan) = known {
             return Ok(plan);
         }
         let plan = Arc::new(self.lower_tile(goal, shape)?);
-        self.plans().put(self.key(goal, shape), Arc::clone(&plan));
+        self.plans().put(key, Arc::clone(&plan));
         Ok(plan)
     }
 

@@ -268,15 +268,16 @@ impl Trainer {
         self.end_dropped().await;
         self.check_none_waits("fit")?;
         self.waiting.are_of_future();
-        let mut ended = Ok(());
-        while ended.is_ok() {
-            match fitting.go_on(self, data, validation).await {
-                Ok(FitEvent::Batch(_)) => {}
-                Ok(FitEvent::Epoch) => fitting.epochs().last().into_iter().for_each(&mut each),
-                Ok(FitEvent::Ended(_)) => break,
-                Err(error) => ended = Err(error),
+        let ended: Result<()> = async {
+            loop {
+                match fitting.go_on(self, data, validation).await? {
+                    FitEvent::Batch(_) => {}
+                    FitEvent::Epoch => fitting.epochs().last().into_iter().for_each(&mut each),
+                    FitEvent::Ended(_) => return Ok(()),
+                }
             }
         }
+        .await;
         self.waiting.are_received();
         ended?;
         fitting.restore_best_async(self).await?;

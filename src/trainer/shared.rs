@@ -18,12 +18,10 @@ use crate::weights::Named;
 /// A step of this kind whose update has begun.
 pub(super) struct Shared {
     update: u64,
-    loss: f64,
     /// The numbers of the update of a state.
     scalars: Scalars,
-    /// The gradients of initial states, and the sum of squares of each.
-    states: BTreeMap<String, Named>,
-    squared: BTreeMap<String, f64>,
+    /// The gradients of initial states, each with its sum of squares.
+    states: BTreeMap<String, (Named, f64)>,
     /// The final states of each stack; none if no states are carried.
     pub(super) finals: Option<Vec<Option<Batched>>>,
     pub(super) sent: Sent,
@@ -40,29 +38,29 @@ impl Trainer {
     ) -> Result<Trained> {
         let of_roles = self.scalars()?;
         let scalars = of_roles[Role::State as usize];
-        let squared: BTreeMap<String, f64> = states
-            .iter()
-            .map(|(name, gradient)| (name.clone(), squares(&scalars, &self.states[name].named.data, &gradient.data)))
-            .collect();
+        let squared = |(name, gradient): (String, Named)| {
+            let squared = squares(&scalars, &self.states[&name].named.data, &gradient.data);
+            (name, (gradient, squared))
+        };
+        let states: BTreeMap<_, _> = states.into_iter().map(squared).collect();
         let mut sent = Sent::default();
-        self.runner.update(&of_roles, squared.values().sum(), &mut sent).await?;
+        sent.loss = loss;
+        self.runner.update(&of_roles, states.values().map(|(_, squared)| squared).sum(), &mut sent).await?;
         // From here on it is a step, whether anybody waits for it or not.
-        let shared = Shared { update: self.updates + 1, loss, scalars, states, squared, finals, sent };
+        let shared = Shared { update: self.updates + 1, scalars, states, finals, sent };
         self.waiting.of_nobody(Submitted::Shared(Box::new(shared)));
         self.end_last().await
     }
 
     /// Does the host's part of a step whose numbers have been received.
     pub(super) fn end(&mut self, shared: Shared) -> Result<Trained> {
-        let Shared { update: t, loss, scalars, states, squared, finals, sent } = shared;
-        let norm = f64::from(sent.norm).sqrt();
-        if !loss.is_finite() || !norm.is_finite() {
-            return Err(self.not_finite(t, loss, norm));
-        }
+        let Shared { update: t, scalars, states, finals, sent } = shared;
+        let trained = self.trained(t, &sent)?;
+        let norm = trained.norm;
         let rule = self.update.rule();
-        for (name, gradient) in &states {
+        for (name, (gradient, squared)) in &states {
             let Some(Trainable { named, moments }) = self.states.get_mut(name) else { continue };
-            let own = if let Clip::TensorNorm(_) = self.update.clip { squared[name] } else { norm * norm };
+            let own = if let Clip::TensorNorm(_) = self.update.clip { *squared } else { norm * norm };
             let mut moments: Vec<&mut [f32]> = moments.iter_mut().map(Vec::as_mut_slice).collect();
             #[expect(clippy::cast_possible_truncation, reason = "rounded once")]
             let factor = clip_factor(&scalars, own as f32);
@@ -75,6 +73,6 @@ impl Trainer {
         if let Some(finals) = finals {
             self.keep(finals);
         }
-        Ok(Trained { loss, norm, update: t })
+        Ok(trained)
     }
 }

@@ -93,10 +93,11 @@ impl Trainer {
         self.end_dropped().await;
         self.check_none_waits("step")?;
         self.waiting.are_of_future();
-        let trained = match self.put(batch).await {
-            Ok(()) => self.take().await,
-            Err(error) => Err(error),
+        let trained = async {
+            self.put(batch).await?;
+            self.take().await
         };
+        let trained = trained.await;
         self.waiting.are_received();
         trained
     }
@@ -119,9 +120,7 @@ impl Trainer {
     /// Ends the last waiting step, which nobody receives.
     pub(super) async fn end_last(&mut self) -> Result<Trained> {
         let ended = self.end_nth(self.waiting.steps.len() - 1).await;
-        if self.waiting.of_nobody != usize::MAX {
-            self.waiting.of_nobody -= 1;
-        }
+        self.waiting.of_nobody -= 1;
         ended
     }
 
@@ -268,16 +267,22 @@ impl Trainer {
             Some(Submitted::Done(trained)) => return Ok(trained),
             None => unreachable!("it is there"),
         };
-        let (loss, norm) = (sent.loss, f64::from(sent.norm).sqrt());
+        let trained = self.trained(update, &sent);
         self.waiting.spare.push(sent);
-        if loss.is_finite() && norm.is_finite() {
-            return Ok(Trained { loss, norm, update });
-        }
         // Later steps were counted by the number of this one.
-        if self.updates == update {
+        if trained.is_err() && self.updates == update {
             self.updates -= 1;
         }
-        Err(self.not_finite(update, loss, norm))
+        trained
+    }
+
+    /// Returns the numbers of update `update`, or the error of one that changed nothing since they are not finite.
+    pub(super) fn trained(&self, update: u64, sent: &Sent) -> Result<Trained> {
+        let (loss, norm) = (sent.loss, f64::from(sent.norm).sqrt());
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(self.not_finite(update, loss, norm));
+        }
+        Ok(Trained { loss, norm, update })
     }
 
     async fn send(&mut self, batch: &Batch, sent: &mut Sent) -> Result<()> {
