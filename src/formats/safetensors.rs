@@ -88,7 +88,7 @@ fn read_at(path: &Path) -> Result<Contents> {
 /// A tensor in the list of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ListedIo {
+pub struct ListedTensor {
     /// The tensor's name.
     pub name: String,
     /// The type of its elements, as the format writes it: `F32`.
@@ -102,14 +102,15 @@ pub struct ListedIo {
 /// # Errors
 ///
 /// As [`read`].
-pub fn list(path: &Path) -> Result<Vec<ListedIo>> {
+pub fn list(path: impl AsRef<Path>) -> Result<Vec<ListedTensor>> {
+    let path = path.as_ref();
     let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
-    let open = || -> Result<Vec<ListedIo>> {
+    let open = || -> Result<Vec<ListedTensor>> {
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let header = read_header(BufReader::new(&file), length)?;
         let listed =
-            |(name, declared): (String, Declared)| ListedIo { name, dtype: declared.dtype, shape: declared.shape };
+            |(name, declared): (String, Declared)| ListedTensor { name, dtype: declared.dtype, shape: declared.shape };
         let mut listed: Vec<_> = header.tensors.into_iter().map(listed).collect();
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)

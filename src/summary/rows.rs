@@ -12,7 +12,7 @@ use crate::model::{Flow, InputKind, Layer, LayerKind, Model, ModelInput, Pin, Re
 pub(super) fn of(model: &Model) -> Vec<Row> {
     let table = Table::of(model);
     let flows = model.flows().ok();
-    let steps = flows.as_ref().map(|_| steps(model)).unwrap_or_default();
+    let steps = flows.as_ref().map(|flows| steps(model, flows)).unwrap_or_default();
     let mut rows = table.input_rows();
     let inputs = rows.len();
     let parameters = model.own_parameters();
@@ -310,18 +310,15 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Returns the steps of what each layer of `model` gives, if they are fixed.
-fn steps(model: &Model) -> Vec<Option<usize>> {
+/// Returns the steps of what each layer of `model` gives, if they are fixed; `flows` is what it gives.
+fn steps(model: &Model, flows: &[Flow]) -> Vec<Option<usize>> {
     let mut steps: Vec<Option<usize>> = Vec::with_capacity(model.layers.len());
-    let has_time: Vec<bool> = match model.flows() {
-        Ok(flows) => flows.into_iter().map(|flow| !matches!(flow, Flow::Rows(_))).collect(),
-        Err(_) => return vec![None; model.layers.len()],
-    };
+    let has_time: Vec<bool> = flows.iter().map(|&flow| has_steps(flow)).collect();
     for (index, layer) in model.layers.iter().enumerate() {
         // Whether a value has steps, and how many if they are fixed.
         let of = |value: &Value| match *value {
             Value::Input(input) => {
-                let has = model.inputs.get(input).is_none_or(|input| input.kind.flow().is_some_and(has_steps));
+                let has = model.inputs.get(input).is_none_or(|input| input.kind.has_time());
                 (has, model.steps.get(input).copied().flatten())
             }
             Value::Layer(layer, Pin::Output) => (has_time[layer], steps[layer]),

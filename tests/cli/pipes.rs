@@ -116,6 +116,16 @@ fn data_comes_from_a_pipe_and_its_first_line_shows_what_it_is() {
 }
 
 #[test]
+fn a_fault_in_piped_data_is_told_of_the_stream() {
+    let folder = Folder::new("pipes-fault");
+    let file = folder.path("reviews.tsv");
+    fs::write(&file, "1\tgood\n0 no tab\n").unwrap();
+    let wanted = gatewave(["data", &file]).refused().replace(&file, "standard input");
+    assert!(wanted.starts_with("standard input"), "{wanted}");
+    assert_eq!(piped(&file, &["data", "-"]).refused(), wanted);
+}
+
+#[test]
 fn a_stream_is_read_once_and_says_what_it_is() {
     let twice = piped(MODEL, &["run", "-", "--input", "-"]).refused();
     assert_eq!(twice, "standard input: expected it for one of the files that are read, got it for two");

@@ -11,7 +11,7 @@ use std::slice;
 use gatewave::formats::{self, safetensors::TRAINING_KEY};
 use gatewave::{Error, ErrorKind, Precision, Result};
 
-use crate::args::{ModelArgs, precision};
+use crate::args::{ModelArgs, has_extension, precision};
 use crate::files::{is_standard_output, spare, temporary_folder, unused};
 use crate::messages::{counted, note};
 use crate::{Outcome, Verdict};
@@ -39,7 +39,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let path = args.out.as_path();
     let is_standard = is_standard_output(path);
-    if !is_standard && !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+    if !is_standard && !has_extension(path, "safetensors") {
         return Err(io_error(path, "expected a name that ends in .safetensors").into());
     }
     spare("OUT", args.model.files(), slice::from_ref(&args.out))?;

@@ -59,6 +59,13 @@ pub(crate) fn name(path: &Path) -> String {
     if is_one_of(path, STANDARD_INPUT) { "standard input".to_owned() } else { path.display().to_string() }
 }
 
+/// Returns `text` with the names of streams in the place of the temporary files that hold their copies.
+pub(crate) fn renamed(text: &str) -> String {
+    let copied = COPIED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let names = copied.iter().map(|(_, file)| (file.display().to_string(), name(file)));
+    names.fold(text.to_owned(), |text, (file, name)| text.replace(&file, &name))
+}
+
 /// Returns the same name for all names of the standard input.
 fn key(path: &Path) -> &Path {
     if is_one_of(path, STANDARD_INPUT) { Path::new("-") } else { path }
@@ -113,11 +120,15 @@ pub(crate) fn once<'a>(read: impl Iterator<Item = &'a Path>) -> Result<()> {
     let mut seen: HashSet<_> = copied.iter().map(|(stream, _)| stream.as_path()).collect();
     for path in read.filter(|path| is_stream(path)) {
         if !seen.insert(key(path)) {
-            let text = format!("{}: expected it for one of the files that are read, got it for two", name(path));
-            return Err(Error::new(ErrorKind::Io, text));
+            return Err(given_twice(path));
         }
     }
     Ok(())
+}
+
+fn given_twice(path: &Path) -> Error {
+    let text = format!("{}: expected it for one of the files that are read, got it for two", name(path));
+    Error::new(ErrorKind::Io, text)
 }
 
 /// Refuses a stream if a file is needed, because of `why`.
@@ -140,8 +151,7 @@ fn copied(path: PathBuf) -> Result<PathBuf> {
     let Some(bytes) = streamed(&path)? else { return Ok(path) };
     let before = COPIED.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if before.iter().any(|(stream, _)| stream == key(&path)) {
-        let text = format!("{}: expected it for one of the files that are read, got it for two", name(&path));
-        return Err(Error::new(ErrorKind::Io, text));
+        return Err(given_twice(&path));
     }
     let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let ending = match Content::of(&bytes) {

@@ -11,9 +11,7 @@ use gatewave::weights::Tensors;
 use gatewave::{Engine, Error, ErrorKind, Model, NamedTensors, Result, Values, Weights};
 use serde::Serialize;
 
-use crate::args::{
-    DeviceArgs, KeepArgs, ModelArgs, begin, has_extension, is_description, measuring, note_device, tensors_for,
-};
+use crate::args::{DeviceArgs, KeepArgs, ModelArgs, begin, is_description, measuring, note_device, tensors_for};
 use crate::files::{data_parser, is_standard_output, name, once, spare, unused};
 use crate::losses::LossArgs;
 use crate::messages::note;
@@ -182,11 +180,12 @@ fn destination(args: &Args) -> Result<Option<Destination>> {
     let Some(path) = &args.output else { return Ok(None) };
     spare("--output", args.model.files().chain([args.data.as_path()]), std::slice::from_ref(path))?;
     unused(path, args.force)?;
-    if args.format.map_or_else(|| has_extension(path, "npy"), |format| format == Format::Npy) {
+    let destination = Destination::open(path, args.format)?;
+    if destination.takes_one() {
         let text = "expected .safetensors or .npz, since an .npy file holds one tensor";
         return Err(Error::new(ErrorKind::Io, text).at(path.display()));
     }
-    Destination::open(path, args.format).map(Some)
+    Ok(Some(destination))
 }
 
 /// Prints the loss, and a line for each gradient.

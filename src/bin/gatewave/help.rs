@@ -135,19 +135,19 @@ fn text(examples: &[(&str, &str)]) -> String {
 }
 
 /// Removes the backticks that our comments have around code, since a terminal would show them.
-fn plain(command: Command) -> Command {
+fn plain(mut command: Command) -> Command {
     let without = |text: Option<&StyledStr>| text.map(|text| text.to_string().replace('`', ""));
-    let mut plain = command.clone();
-    if let Some(about) = without(command.get_about()) {
-        plain = plain.about(about);
+    let (about, long) = (without(command.get_about()), without(command.get_long_about()));
+    if let Some(about) = about {
+        command = command.about(about);
     }
-    if let Some(about) = without(command.get_long_about()) {
-        plain = plain.long_about(about);
+    if let Some(long) = long {
+        command = command.long_about(long);
     }
-    plain = plain.mut_args(|arg| {
+    command = command.mut_args(|arg| {
         let (help, long) = (without(arg.get_help()), without(arg.get_long_help()));
         let arg = if let Some(help) = help { arg.help(help) } else { arg };
         if let Some(long) = long { arg.long_help(long) } else { arg }
     });
-    plain.mut_subcommands(self::plain)
+    command.mut_subcommands(plain)
 }

@@ -125,12 +125,12 @@ fn execute(command: &Command, out: &mut impl Write) -> Outcome {
 }
 
 fn report(error: &Error) -> ExitCode {
-    complain(format_args!("error: {error}"));
+    complain(format_args!("error: {}", files::renamed(&error.to_string())));
     let mut source = error.source();
     while let Some(cause) = source {
         // Most messages quote their cause already.
         if !error.to_string().contains(&cause.to_string()) {
-            complain(format_args!("  because: {cause}"));
+            complain(format_args!("  because: {}", files::renamed(&cause.to_string())));
         }
         source = cause.source();
     }

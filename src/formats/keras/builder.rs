@@ -29,7 +29,7 @@ pub(super) struct LayerArgs {
 impl LayerArgs {
     /// Whether its first axis after the batch is time.
     pub(super) fn has_time(&self) -> bool {
-        self.kind.is_some_and(|kind| matches!(kind, InputKind::Sequence(_) | InputKind::Tokens(_)))
+        self.kind.is_some_and(InputKind::has_time)
     }
 }
 
