@@ -1,4 +1,4 @@
-//! What a new user writes in the first hour, as it comes to mind. Each of these once failed to compile.
+//! What a new user writes in the first hour, as it comes to mind. Each of these once failed to compile, or said too little.
 
 use std::path::{Path, PathBuf};
 

@@ -35,7 +35,6 @@ const NOT_SAID: &[(&str, &str)] = &[
     ("a submit ", "for each submission"),
     ("stands beside", "is beside"),
     ("of before", "earlier, or older"),
-    ("on the way back", "in the backward pass"),
     ("way back", "backward pass"),
 ];
 

@@ -7,11 +7,12 @@ use std::process::Command;
 use crate::{Folder, command, ran};
 
 /// Every command that writes a named file, with the name of the file.
-const WRITERS: [(&str, &str); 8] = [
+const WRITERS: [(&str, &str); 9] = [
     (
         "run models/shakespeare/shakespeare.safetensors --input models/shakespeare/passages.safetensors --output out.npz",
         "out.npz",
     ),
+    ("describe models/shakespeare/shakespeare.safetensors --output model.json", "model.json"),
     ("convert models/shakespeare/shakespeare.safetensors half.safetensors --precision f16", "half.safetensors"),
     (
         "gradients examples/models/long.json --data examples/long.safetensors --loss cross_entropy --output grad.npz",

@@ -38,7 +38,8 @@ fn generate_with_a_seed_writes_the_same_text_again_and_another_with_another() {
     let text = |seed| gatewave(["generate", MODEL, "--prompt", "The ", "--length", "60", "--seed", seed]).done();
     assert_eq!(text("1"), text("1"));
     assert_ne!(text("1"), text("2"));
-    assert_eq!(text("3").trim_end_matches('\n').chars().count(), 64);
+    let third = text("3");
+    assert_eq!(third.strip_suffix('\n').unwrap_or(&third).chars().count(), 64);
 }
 
 #[test]

@@ -50,8 +50,8 @@ fn a_model_from_a_pipe_is_the_model_of_the_file() {
     let roads = |name: &str| {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/roads").join(name).to_str().unwrap().to_owned()
     };
-    for name in ["model.onnx", "model.keras"] {
-        if !cfg!(all(feature = "onnx", feature = "keras")) {
+    for (name, is_read) in [("model.onnx", cfg!(feature = "onnx")), ("model.keras", cfg!(feature = "keras"))] {
+        if !is_read {
             continue;
         }
         let model = roads(name);
