@@ -60,7 +60,7 @@ if ! [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
     options+=(-Zbuild-std=std,panic_abort -Zbuild-std-features=)
 fi
 
-for features in "" gpu,onnx,keras; do
+for features in "" gpu,onnx,keras,torch; do
     echo "wasm: features: ${features:-none}"
     "${cargo[@]}" rustc --locked --package gatewave --lib --profile check --no-default-features --features "$features" "${options[@]}" -- -D warnings
 done

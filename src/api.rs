@@ -8,8 +8,10 @@
 pub mod layer {
     pub use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
     pub use crate::model::{
-        Bias, Direction, Dropout, DropoutUnit, Embedding, Features, Flow, Gru, Initial, Join, Layer, LayerKind, Linear,
-        Lstm, Masking, Merge, OneHot, Padding, Recurrent, Rnn, Role, Select, Slice, SliceSteps, StateLifetime,
+        Attention, BatchNorm, Bias, Direction, Dropout, DropoutUnit, Embedding, Features, Flatten, Flow, GlobalPool,
+        Gru, Initial, Join, L2Norm, Layer, LayerKind, LayerNorm, Linear, Lstm, Masking, Merge, OneHot, PRelu, Padding,
+        Permute, Recurrent, Reduce, Repeat, Reshape, RmsNorm, Rnn, Role, Scores, Select, Slice, SliceSteps,
+        StateLifetime,
     };
     pub use crate::summary::Summary;
 }
@@ -70,6 +72,12 @@ pub mod inspect {
     /// The kernels: what each computes, and their WGSL.
     pub mod kernel {
         pub use crate::kernel::*;
+    }
+
+    /// Arrays of NumPy, as files hold them.
+    #[cfg(feature = "torch")]
+    pub mod numpy {
+        pub use crate::formats::numpy::head::*;
     }
 
     /// Where weights and states sit in buffers.

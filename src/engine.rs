@@ -77,7 +77,7 @@ pub(crate) use training_io::Found;
 ///
 /// Stacks of [`StateLifetime::Engine`](crate::layer::StateLifetime::Engine) (Keras' `stateful`) are the exception. A
 /// call without states for such a stack begins where the engine's last call ended, so the calls of such an engine run
-/// one after another. [`reset_states`](Self::reset_states) starts anew.
+/// one after another. [`reset_states`](Self::reset_states) starts them at zero again.
 ///
 /// # Example
 ///
@@ -108,10 +108,15 @@ pub struct Engine {
 }
 
 /// Warns once if the library was compiled for debugging: nothing else would say why it is slow.
+/// A program without a logger sees the warning on standard error.
 fn warn_of_debug_build() {
+    const TEXT: &str = "this is a debug build, several hundred times slower; use --release";
     static ONCE: Once = Once::new();
     if cfg!(debug_assertions) {
-        ONCE.call_once(|| log::warn!("this is a debug build, several hundred times slower; use --release"));
+        ONCE.call_once(|| match log::max_level() {
+            log::LevelFilter::Off => eprintln!("warning: gatewave: {TEXT}"),
+            _ => log::warn!("{TEXT}"),
+        });
     }
 }
 
@@ -275,7 +280,7 @@ impl Engine {
         let Planner { model, flows, device, .. } = &*self.planner;
         let call = self.planner.call(input)?;
         let form = call.form;
-        let learned = call.learned(model, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
+        let learned = self.planner.learned(&call, &self.initial)?;
         let turn = match &self.states {
             Some(states) => Some(states.turn(input, model, form).await?),
             None => None,

@@ -201,7 +201,7 @@ impl error::Error for Error {
 }
 
 /// Makes the error for a format whose reader is not part of this build; it says which feature to add.
-#[cfg(any(test, not(all(feature = "keras", feature = "onnx", feature = "csv"))))]
+#[cfg(any(test, not(all(feature = "keras", feature = "onnx", feature = "torch", feature = "csv"))))]
 pub(crate) fn not_built(feature: &str) -> Error {
     let text = format!(
         "this format is not read: gatewave was built without the feature `{feature}`; add it to the line of gatewave in \

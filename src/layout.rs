@@ -3,15 +3,18 @@
 //! The third noun of the road, made from a `Model` alone. `pack` fills the buffers, `plan::lower` binds them.
 
 mod contents;
+mod fold;
+mod norm;
 mod tune;
 
 pub(crate) use contents::{Contents, contents};
-use tune::{FOLD_BYTES, FOLD_PRODUCTS, RUN_BYTES};
+pub use fold::{is_folded, vectors};
+use tune::RUN_BYTES;
 
 use crate::cell::{Cell, Peepholes, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Medium, padded};
-use crate::model::{Consumers, Direction, Features, Layer, LayerKind, Model, Pin, Recurrent, Value};
+use crate::model::{Consumers, Direction, Features, Layer, LayerKind, Model, Recurrent};
 use crate::precision::Precision;
 
 /// The most layers of a stack: far more than anyone trains, and few enough to list.
@@ -20,7 +23,8 @@ const MOST_STACKED: usize = 1 << 12;
 /// Every packed buffer of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// How the weights of products are stored; tables are stored as [`Precision::of_tables`] says.
+    /// How the weights of products are stored. Tables are stored as [`Precision::of_tables`] says; the numbers of
+    /// layers that normalise are 32-bit floats.
     pub storage: Precision,
     /// Which medium holds the matrices that fit one.
     pub medium: Medium,
@@ -67,7 +71,7 @@ pub struct Buffer {
 /// Which weights a buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// An embedding's table.
+    /// An embedding's table, or the weight of an attention's additive scores, which is one row.
     Table {
         /// The layer of the model.
         layer: usize,
@@ -113,6 +117,17 @@ pub enum Role {
         /// The layer of the model.
         layer: usize,
     },
+    /// The two numbers of each feature of a layer that normalises: what it multiplies with, and what it adds.
+    Norm {
+        /// The layer of the model.
+        layer: usize,
+    },
+    /// The mean and the variance of each feature of a batch norm, in a layout for training. Else they are folded into
+    /// the numbers of [`Norm`](Self::Norm).
+    Statistics {
+        /// The layer of the model.
+        layer: usize,
+    },
 }
 
 impl Role {
@@ -125,7 +140,9 @@ impl Role {
             | Self::InputTable { layer, .. }
             | Self::Hidden { layer, .. }
             | Self::Projection { layer, .. }
-            | Self::Linear { layer } => Some(layer),
+            | Self::Linear { layer }
+            | Self::Norm { layer }
+            | Self::Statistics { layer } => Some(layer),
         }
     }
 }
@@ -213,8 +230,10 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// As [`of`](Self::of).
+    /// As [`of`](Self::of). Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) as well if a layer
+    /// cannot be trained.
     pub fn for_training(model: &Model) -> Result<Self> {
+        norm::check_trained(model)?;
         Self::with(model, Precision::F32, true)
     }
 
@@ -237,6 +256,12 @@ impl Layout {
                     Role::Table { layer },
                     Form::Table { directions: 1, rows: e.num_embeddings, width: padded(e.embedding_dim) },
                 ),
+                LayerKind::Attention(a) if a.weight => layout.add(
+                    model,
+                    format!("{layer}.weight"),
+                    Role::Table { layer },
+                    Form::Table { directions: 1, rows: 1, width: padded(a.features) },
+                ),
                 LayerKind::Recurrent(r) => {
                     for stacked in 0..r.num_layers {
                         layout.stacked(model, (layer, stacked), r, source);
@@ -247,8 +272,8 @@ impl Layout {
                     let form = Form::Matrix { matrices: 1, panels, source, gates: 1, extra: 0, units: l.out_features };
                     layout.add(model, format!("{layer}.w"), Role::Linear { layer }, form);
                 }
-                // Layers without parameters.
-                _ => {}
+                // Layers that normalise; others have no parameters.
+                _ => layout.normalized(model, layer, kind),
             }
         }
         Ok(layout)
@@ -271,6 +296,10 @@ impl Layout {
             return None;
         }
         let own = tensors(buffer)?;
+        // What no update changes is nobody's twin.
+        if own.iter().all(|contents| contents.tensors.iter().all(Option::is_none)) {
+            return None;
+        }
         let is_twin = |other: &Buffer| other.form == buffer.form && tensors(other).is_some_and(|other| other == own);
         self.buffers.iter().position(is_twin)
     }
@@ -340,7 +369,7 @@ impl Layout {
             Form::Matrix { matrices, panels, .. } => {
                 self.panel_bytes(buffer.form).saturating_mul((matrices as u64).saturating_mul(panels as u64))
             }
-            Form::Table { .. } => buffer.form.elems().saturating_mul(self.storage.of_tables().bytes()),
+            Form::Table { .. } => buffer.form.elems().saturating_mul(self.storage_of(buffer).bytes()),
         }
     }
 
@@ -354,6 +383,7 @@ impl Layout {
     pub fn storage_of(&self, buffer: &Buffer) -> Precision {
         match buffer.form {
             Form::Matrix { .. } => self.storage,
+            Form::Table { .. } if buffer.role.is_of_norm() => Precision::F32,
             Form::Table { .. } => self.storage.of_tables(),
         }
     }
@@ -463,37 +493,4 @@ fn run_bytes(r: &Recurrent, layers: usize) -> u64 {
     let (source, panels) = (Features::one(r.hidden_size), r.hidden_size.div_ceil(LANES));
     let (matrices, gates) = (2 * layers - 1, r.cell.gates());
     Form::Matrix { matrices, panels, source, gates, extra: 0, units: r.hidden_size }.elems().saturating_mul(4)
-}
-
-/// Finds the vectors of tokens that recurrent layer `layer` takes, and how many there are. Its input product is then a
-/// table. Unit vectors are always folded, an embedding if folding it costs little.
-///
-/// A row of the table is as wide as all gates, while a row of the embedding is not. So the table takes more memory, and
-/// making it costs as much as V rows of a call. After that, each call saves the product of all its rows.
-pub fn vectors(model: &Model, layer: usize) -> Option<(Vectors, usize)> {
-    let of = model.layers.get(layer)?;
-    let LayerKind::Recurrent(r) = &of.kind else { return None };
-    let Value::Layer(before, Pin::Output) = model.origin(*of.from.first()?) else { return None };
-    match &model.layers[before].kind {
-        LayerKind::OneHot(_) => Some((Vectors::Unit, r.input_size)),
-        LayerKind::Embedding(e) => {
-            let (rows, width) = (e.num_embeddings, r.directions() * r.cell.gates() * padded(r.hidden_size));
-            let product = |axes: &[usize]| axes.iter().fold(1, |elems: u64, &n| elems.saturating_mul(n as u64));
-            let folds = product(&[4, rows, width.max(e.embedding_dim)]) <= FOLD_BYTES
-                && product(&[rows, width, e.embedding_dim]) <= FOLD_PRODUCTS;
-            folds.then_some((Vectors::Embedded { embedding: before }, rows))
-        }
-        _ => None,
-    }
-}
-
-/// Whether all consumers of layer `layer` are recurrent layers that have a table of its
-/// vectors. Then nothing of the layer is left to compute.
-pub fn is_folded(model: &Model, layer: usize) -> bool {
-    if !matches!(model.layers[layer].kind, LayerKind::OneHot(_) | LayerKind::Embedding(_)) {
-        return false;
-    }
-    let consumers = Consumers::of(model).of_steps(layer);
-    !consumers.is_empty()
-        && consumers.iter().all(|consumer| consumer.is_some_and(|consumer| vectors(model, consumer).is_some()))
 }

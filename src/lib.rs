@@ -1,11 +1,12 @@
 //! Recurrent networks (simple RNN, LSTM, GRU) on any GPU through wgpu's compute shaders, and on the CPU.
 //!
-//! A [`Model`] says what is computed, and [`Weights`] are its numbers. An [`Engine`] has both on a device, ready to
-//! run. Terms, sizes and shapes are PyTorch's.
+//! A [`Model`] says what is computed, and [`Weights`] holds its parameters. An [`Engine`] holds both on a device, ready
+//! to run. Terminology and shapes follow PyTorch.
 //!
 //! # A first model
 //!
-//! Tokens go through an embedding table and an LSTM to one number. The layers read like `torch.nn.Sequential`.
+//! This model maps tokens, through an embedding and an LSTM, to a single number. The layers read like
+//! `torch.nn.Sequential`.
 //!
 //! ```
 //! use gatewave::{Activation, Device, Embedding, Engine, Input, Linear, Lstm, Model, Select, Weights};
@@ -33,9 +34,9 @@
 //!
 //! # Weights from PyTorch
 //!
-//! A `state_dict` written by `safetensors.torch.save_file` is read as it is. It does not say which layers there are,
-//! nor in which order. A description says that: a JSON file beside the weights, or the file's own metadata.
-//! `docs/model-format.md` in the repository has every key.
+//! A `state_dict` written by `safetensors.torch.save_file` is read as is. It does not record the layers or their order.
+//! A description does: a JSON file next to the weights, or metadata in the weights file itself. `docs/model-format.md`
+//! in the repository documents every key.
 //!
 //! ```
 //! use gatewave::{Device, Engine, Input};
@@ -53,13 +54,13 @@
 //! ```
 //!
 //! [`Engine::open`] opens a file that describes its own model: `.keras`, `.h5`, `.onnx`, or a `.safetensors` file
-//! written by [`formats::save`]. Weights go from the file to the device without a copy on the way, and
-//! [`EngineBuilder::progress`] reports how far they are. [`formats::open`] returns the model and its weights instead.
+//! written by [`formats::save`]. Weights go from the file to the device without an intermediate copy, and
+//! [`EngineBuilder::progress`] reports the progress. [`formats::open`] returns the model and its weights instead.
 //!
 //! # States
 //!
 //! An engine keeps no state between calls. Every call returns the final states of each recurrent stack, in PyTorch's
-//! order and shapes, and accepts initial ones. So a long sequence may come in pieces. (A
+//! order and shapes, and accepts initial ones. So a long sequence can be processed in pieces. (A
 //! [`stateful`](layer::Recurrent::stateful) stack, as in Keras, begins where the engine's last call ended.)
 //!
 //! ```
@@ -107,27 +108,29 @@
 //! ```
 //!
 //! With [`Results::Unwanted`] a push only advances the states, and nothing is read back. With [`Results::Deferred`] a
-//! push returns as soon as the device has it. [`Streams::receive`] then returns the results of the oldest push that
-//! waits. So the host lays out frames and reads results while the device computes.
+//! push returns as soon as it has been submitted to the device. [`Streams::receive`] then returns the results of the
+//! oldest pending push. This lets the host prepare frames and read results while the device computes.
 //!
-//! Streams of tokens can go on by themselves. [`Streams::generate`] draws many tokens in one call, each from the output
-//! of the step before it. They are drawn on the device, as [`Sampling`](stream::Sampling) says.
+//! Token streams can also generate their own continuation. [`Streams::generate`] samples many tokens in one call, each
+//! from the output of the step before it. They are sampled on the device, as configured by
+//! [`Sampling`](stream::Sampling).
 //!
-//! A graph streams too if nothing in it needs later frames. If it has several sequences, each frame has a part of each
-//! ([`Streams::push_named`]); if it has several outputs, each has its own results ([`Streams::output`]). An input
-//! without a time axis is set once ([`Streams::set_row`]), and so are initial states ([`Streams::set_states`]).
+//! A graph model (several inputs or outputs) can be streamed too, if nothing in it needs future frames. If it has
+//! several input sequences, each frame carries a part of every one ([`Streams::push_named`]). If it has several
+//! outputs, each has its own results ([`Streams::output`]). An input without a time axis is set once
+//! ([`Streams::set_row`]), and so are initial states ([`Streams::set_states`]).
 //!
 //! # Sequences of different lengths
 //!
-//! [`Input::lengths`] gives each row its number of steps, in any order. [`Input::mask`] says it step
-//! by step, and may leave holes. At a dead step the state of the row stays and its output is zero.
-//! Padding is never read, so it may hold NaN. The reverse direction begins at each row's own last
-//! step. PyTorch gives the same results for a `PackedSequence`.
+//! [`Input::lengths`] gives each row its number of steps; rows need not be sorted by length. [`Input::mask`] marks each
+//! step separately, so gaps are allowed. At a step that a row lacks, the row keeps its state, and its output is zero.
+//! Padding is never read, so it may hold NaN. The reverse direction begins at each row's own last step. PyTorch gives
+//! the same results for a `PackedSequence`.
 //!
 //! # Devices and precision
 //!
 //! [`Device::Auto`] is the discrete GPU, else the integrated one, else the CPU. [`Engine::device`] says which it was
-//! and why. [`Device::Gpu`] is any GPU, or an error that lists the adapters. [`Device::Named`] takes a part of an
+//! and why. [`Device::Gpu`] is any GPU, or an error that lists the adapters. [`Device::Named`] takes part of an
 //! adapter's name. Neither falls back to another device:
 //!
 //! ```
@@ -142,7 +145,7 @@
 //!
 //! let error = Engine::new(model, &weights, Device::Named("voodoo".into())).unwrap_err();
 //! assert_eq!(error.kind(), ErrorKind::Device);
-//! println!("{error}"); // names the adapters that there are
+//! println!("{error}"); // lists the available adapters
 //! # Ok(())
 //! # }
 //! ```
@@ -150,16 +153,16 @@
 //! # Without blocking, and from many threads
 //!
 //! [`EngineBuilder::build_async`], [`Engine::run_async`] and the other `async` methods do not block
-//! their executor while a device computes. A timer beside them fires in time. An engine is `Send` and
-//! `Sync`, and calls may overlap. Dropping a future leaves the engine as it was; the documentation of
-//! streams and trainers says what it leaves there. For a future, the CPU computes in threads of its own,
-//! as many as rayon's pool has. Work that has begun runs to its end.
+//! their executor while a device computes. Timers on the same executor fire on time. An engine is `Send` and
+//! `Sync`, and calls may overlap. Dropping a future leaves the engine as it was; for streams and trainers, see their
+//! documentation for the state that a dropped future leaves them in. For `async` calls, CPU work runs on separate
+//! threads, as many as rayon's pool has. Work already started runs to completion, even if its future is dropped.
 //!
 //! A blocking call computes on rayon's pool; a caller can install its own pool instead. A calling thread outside the
-//! pool sleeps meanwhile, and waking it takes time. So a program that calls from its main thread alone, on few
-//! processors, should make that thread part of the pool:
-//! `rayon::ThreadPoolBuilder::new().use_current_thread().build_global()`, as the command line does. A program whose
-//! main thread waits for other threads that call should not: the pool would lack a thread.
+//! pool sleeps meanwhile, and waking it takes time. So a program that calls only from its main thread, on a machine
+//! with few cores, should make that thread part of the pool:
+//! `rayon::ThreadPoolBuilder::new().use_current_thread().build_global()`, as the command line does. Do not do this if
+//! the main thread only waits while other threads make the calls: the pool would then be one thread short.
 //!
 //! ```
 //! use gatewave::{Device, Engine, Input, Model, Rnn, Weights};
@@ -179,26 +182,27 @@
 //!
 //! # Errors
 //!
-//! No input makes the library panic. An [`Error`] says **where: what, expected x, got y; hint**, and its
-//! [`kind`](Error::kind) says what a caller can do about it. [`layer`](Error::layer), [`node`](Error::node) and
-//! [`tensor`](Error::tensor) name the place for a program.
+//! No input makes the library panic. An [`Error`]'s message has the form **where: what, expected x, got y; hint**, and
+//! its [`kind`](Error::kind) says what a caller can do about it. [`layer`](Error::layer), [`node`](Error::node) and
+//! [`tensor`](Error::tensor) give the location in a form that a program can use.
 //!
-//! # Where to find names
+//! # Module overview
 //!
-//! The crate's root has the names that most programs use. The modules have the others:
+//! The crate root exports what most programs need. Everything else is in these modules:
 //!
 //! - [`layer`]: all layers.
 //! - [`interface`]: the named inputs and outputs of a model.
-//! - [`train`]: losses, optimizers and data sets.
-//! - [`data`]: labelled text, texts and series.
+//! - [`train`]: losses, optimizers, and the data sets of tensors that a trainer takes.
+//! - [`data`]: reading labelled text, plain-text corpora and time series, and turning them into such data sets.
 //! - [`formats`] and [`weights`]: model files, and the tensors in them.
 //! - [`device`]: adapters, and what an engine says about its device.
 //! - [`stream`]: sequences that arrive frame by frame.
 //!
-//! # Is it right?
+//! # How results are checked
 //!
-//! The oracle computes the textbook equations in f64. A table of cases compares every executor with it, each case with
-//! its tolerance. `gatewave verify` runs the table on any device. Both are modules behind the feature `testing`.
+//! The oracle computes the textbook equations in f64. Every executor (CPU or GPU) is compared with it on a table of
+//! test cases, each with its own tolerance. `gatewave verify` runs the table on any device. The oracle and the table
+//! are modules behind the feature `testing`.
 //!
 //! # Features
 //!
@@ -207,7 +211,8 @@
 //! | `gpu` | yes | computes on GPUs, through wgpu; without it the crate builds without wgpu and computes on the CPU |
 //! | `keras` | yes | reads `.keras` and `.h5` files |
 //! | `onnx` | yes | reads `.onnx` files |
-//! | `csv` | yes | reads labelled text and series in `.csv` files |
+//! | `torch` | yes | reads files written by `torch.save` and weights in `.npz` archives |
+//! | `csv` | yes | reads labelled text and time series in `.csv` files |
 //! | `cli` | no | builds the binary `gatewave`; a library does not need it |
 //! | `testing` | no | the modules `inspect`, `oracle` and `conformance`, which may change with any version |
 //!
@@ -215,8 +220,9 @@
 //!
 //! # Debug builds
 //!
-//! A debug build of this crate computes several hundred times slower than a release build, and its first engine logs a
-//! warning. Build with `--release`. To debug your own program with fast dependencies, add this to its `Cargo.toml`:
+//! A debug build of this crate runs several hundred times slower than a release build. Its first engine logs a warning,
+//! or prints it on standard error if there is no logger. Build with `--release`. To debug your own code but keep
+//! gatewave optimized, add this to your `Cargo.toml`:
 //!
 //! ```toml
 //! [profile.dev.package."*"]
@@ -224,14 +230,16 @@
 //! debug-assertions = false
 //! ```
 //!
-//! The library type-checks for `wasm32-unknown-unknown` with any feature but `cli`; there is no browser
-//! page yet. Blocking methods are left out there: call the `async` method beside each.
-//! [`formats::read_bytes`] reads a model without a file system.
+//! # WebAssembly
+//!
+//! The library type-checks for `wasm32-unknown-unknown` with any feature but `cli`; it does not run in a browser yet.
+//! Blocking methods are left out there: call the `async` counterpart of each. [`formats::read_bytes`] reads a model
+//! without a file system.
 
 // Blocking methods, and what only they and the tests of a device use.
 #![cfg_attr(
     target_arch = "wasm32",
-    allow(dead_code, reason = "a page must not wait, so that whoever waits is left out")
+    allow(dead_code, reason = "a page must not wait, so methods that wait are left out")
 )]
 // What only tests and the command line use.
 #![cfg_attr(
@@ -240,7 +248,7 @@
         dead_code,
         unreachable_pub,
         unused_imports,
-        reason = "compiled without the feature too, and then nobody reaches it"
+        reason = "compiled without the feature too, where nothing uses it"
     )
 )]
 

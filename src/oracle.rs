@@ -10,7 +10,9 @@
 //!
 //! Letters: T time, B batch, I input, H hidden, G gates, L layers, D directions, F features.
 
+mod across;
 mod activation;
+mod attention;
 mod back;
 mod cell;
 mod cell_back;
@@ -20,6 +22,7 @@ mod forward;
 mod join;
 mod layers;
 mod loss;
+mod norm;
 mod params;
 mod slope;
 mod stack;

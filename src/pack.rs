@@ -4,6 +4,7 @@
 //! dropped here, and the contents of a file are never in memory twice. Knows where the layout puts each
 //! weight; knows no shape of a call and no device.
 
+mod norm;
 mod panels;
 mod unpack;
 
@@ -193,6 +194,9 @@ impl Packer<'_, '_> {
 
     fn fill<E: Element>(&mut self, buffer: &Buffer, data: &mut [E]) -> Result<()> {
         let Form::Table { directions, width, .. } = buffer.form else { return self.matrices(buffer, data) };
+        if buffer.role.is_of_norm() {
+            return self.normalized(buffer.role, data);
+        }
         let vectors = self.vectors(buffer)?;
         for (part, data) in data.chunks_exact_mut(data.len() / directions).enumerate() {
             let content = content(self.model, self.layout, buffer, part);
@@ -214,7 +218,11 @@ impl Packer<'_, '_> {
         let Form::Matrix { matrices, source, units, .. } = buffer.form else { unreachable!("not a table") };
         for (part, data) in data.chunks_exact_mut(data.len() / matrices).enumerate() {
             let content = content(self.model, self.layout, buffer, part);
-            self.matrix(&content, source, Panels { data, shape: panel_shape(buffer.form), units })?;
+            let panels = Panels { data, shape: panel_shape(buffer.form), units };
+            match self.around(buffer.role)? {
+                Some(norms) => self.matrix_between(&content, source, panels, &norms)?,
+                None => self.matrix(&content, source, panels)?,
+            }
         }
         Ok(())
     }
@@ -305,13 +313,13 @@ impl Packer<'_, '_> {
 
     /// Packs `[V][width]`.
     fn table<E: Element>(&mut self, content: &Content, data: &mut [E], width: usize) -> Result<()> {
-        let LayerKind::Embedding(embedding) = &self.model.layers[content.layer].kind else {
-            unreachable!("a table is an embedding's")
+        let features = match &self.model.layers[content.layer].kind {
+            LayerKind::Embedding(embedding) => embedding.embedding_dim,
+            LayerKind::Attention(attention) => attention.features,
+            _ => unreachable!("a table is an embedding's or an attention's"),
         };
         self.source.read_rows(self.model, content.layer, content.w, content.rows.clone(), &mut |start, part| {
-            for (row, from) in
-                data[start * width..].chunks_exact_mut(width).zip(part.chunks_exact(embedding.embedding_dim))
-            {
+            for (row, from) in data[start * width..].chunks_exact_mut(width).zip(part.chunks_exact(features)) {
                 for (to, &from) in row.iter_mut().zip(from) {
                     *to = E::of(from)?;
                 }
@@ -446,6 +454,7 @@ fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Cont
     };
     match (buffer.role, &model.layers[layer_of(layout, buffer.role)].kind) {
         (Role::Table { layer }, LayerKind::Embedding(e)) => whole(layer, e.num_embeddings, Array::Weight, None),
+        (Role::Table { layer }, LayerKind::Attention(_)) => whole(layer, 1, Array::Weight, None),
         (Role::Linear { layer }, LayerKind::Linear(l)) => {
             whole(layer, l.out_features, Array::Weight, (l.bias != Bias::None).then_some(Array::Bias))
         }
@@ -460,6 +469,7 @@ fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Cont
             let (stack, _, part) = cell(layer, stacked);
             whole(layer, stack.state_size(), part(Part::WR), None)
         }
+        (Role::Norm { .. } | Role::Statistics { .. }, _) => unreachable!("they are packed by themselves"),
         (Role::Table { .. } | Role::Linear { .. }, _) => unreachable!("the layout is of this model"),
     }
 }

@@ -303,3 +303,29 @@ fn futures_go_from_thread_to_thread() {
     let id = streams.join();
     sent(&streams.push_async(&[(id, [0.0; 5])], Results::Wanted));
 }
+
+/// A step of a trainer begins in one thread and ends in another.
+#[test]
+fn a_step_goes_from_thread_to_thread() {
+    let model = Model::new().layer(Lstm::new(5, 16)).layer(Linear::new(16, 2));
+    let (mut with, mut without, batch) = (trainer(&model), trainer(&model), batch());
+    without.step(&batch).unwrap();
+    thread::scope(|scope| {
+        let mut step = Box::pin(with.step_async(&batch));
+        assert!(step.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(scope.spawn(move || pollster::block_on(step).unwrap().update).join().unwrap(), 1);
+    });
+    assert_eq!(weights(&with), weights(&without));
+    let input = Input::features(features(1, 4, 5));
+    let engine = pollster::block_on(with.engine_async(Device::Cpu)).unwrap();
+    let before = engine.run(&input).unwrap().output;
+    let apart = |trainer: &Trainer| {
+        let now = trainer.run(&input).unwrap().output;
+        now.iter().zip(&before).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    assert!(apart(&with) < 1e-6);
+    // It has a copy of the weights, which no later step changes.
+    with.step(&batch).unwrap();
+    assert_eq!(bits(&engine.run(&input).unwrap().output), bits(&before));
+    assert!(apart(&with) > 1e-4);
+}

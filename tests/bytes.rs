@@ -15,8 +15,7 @@ use support::fixtures;
 #[cfg(any(feature = "keras", feature = "onnx"))]
 fn golden(folder: &str, endings: &[&str]) -> Vec<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
-    let files = fs::read_dir(folder).expect("a folder of fixtures").map(|entry| entry.expect("an entry").path());
-    files.filter(|path| path.extension().is_some_and(|got| endings.iter().any(|ending| got == *ending))).collect()
+    support::files::files(&folder, endings)
 }
 
 /// Compares reading `path` from memory with reading it from disk. Returns the error if only memory refuses it.
@@ -111,7 +110,7 @@ fn what_is_wrong_in_memory_says_where() {
 
     let error = refused(b"", Format::Onnx, Some("{}"));
     assert_eq!(error.to_string(), "expected no description beside an .onnx file, which brings its own");
-    let error = Format::of(Path::new("model.pt")).expect_err("a format that is not read");
+    let error = Format::of(Path::new("model.tflite")).expect_err("a format that is not read");
     assert_eq!(error.kind(), ErrorKind::Io);
     for format in [Format::Onnx, Format::Keras] {
         assert!(refused(b"neither", format, None).to_string().starts_with(&format!("{format} file in memory: ")));

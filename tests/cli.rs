@@ -43,10 +43,16 @@ mod run;
 mod runs;
 #[path = "cli/series.rs"]
 mod series;
+#[path = "cli/settings.rs"]
+mod settings;
 #[path = "cli/stream.rs"]
 mod stream;
+#[path = "cli/tags.rs"]
+mod tags;
 #[path = "cli/text.rs"]
 mod text;
+#[path = "cli/torch.rs"]
+mod torch;
 #[path = "cli/training.rs"]
 mod training;
 
@@ -292,11 +298,19 @@ fn verify_of_a_model_ends_with_the_counts() {
 }
 
 #[test]
-fn a_negative_number_is_a_value_and_is_refused_as_one() {
+fn a_number_out_of_range_is_a_value_and_is_refused_as_one() {
     for (args, what) in [
         (&["generate", MODEL, "--prompt", "A", "--temperature", "-1"][..], "expected a number, 0 or more"),
         (&["plan", MODEL, "--batch", "-2", "--steps", "3"], "invalid value '-2' for '--batch <B>'"),
         (&["bench", "--runs", "-1"], "invalid value '-1' for '--runs <N>'"),
+        (
+            &["summary", MODEL, "--steps", "-1"],
+            "invalid value '-1' for '--steps <T>': expected a whole number, 1 or more",
+        ),
+        (
+            &["summary", MODEL, "--batch", "0"],
+            "invalid value '0' for '--batch <N>': expected a whole number, 1 or more",
+        ),
     ] {
         let ran = gatewave(args);
         assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{ran:?}");

@@ -14,8 +14,14 @@ mod integers;
 mod names;
 #[path = "formats/options.rs"]
 mod options;
+#[cfg(feature = "torch")]
+#[path = "formats/pickles.rs"]
+mod pickles;
 #[path = "formats/refused.rs"]
 mod refused;
+#[cfg(feature = "torch")]
+#[path = "formats/torch.rs"]
+mod torch;
 
 use std::fs;
 use std::path::{Path, PathBuf};

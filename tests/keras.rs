@@ -2,10 +2,16 @@
 
 #![cfg(feature = "keras")]
 
+#[path = "keras/across.rs"]
+mod across;
+#[path = "keras/attention.rs"]
+mod attention;
 #[path = "keras/files.rs"]
 mod files;
 #[path = "keras/graphs.rs"]
 mod graphs;
+#[path = "keras/norms.rs"]
+mod norms;
 #[path = "keras/refused.rs"]
 mod refused;
 #[path = "keras/summaries.rs"]

@@ -4,13 +4,16 @@
 
 #[path = "layering/circles.rs"]
 mod circles;
+#[path = "support/files.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests have it in a module, and use all of it")]
+mod files;
 #[path = "support/golden.rs"]
 #[allow(unreachable_pub, reason = "other tests have it in a module")]
 mod golden;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A module of the library and the modules it may import. All may import those of `EVERYONES`; each may import itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -168,26 +171,14 @@ fn group_items(group: &str) -> Vec<&str> {
     items
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path());
-    entries.fold(Vec::new(), |mut files, path| {
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-        files
-    })
-}
-
 #[test]
 fn each_module_imports_only_what_stands_before_it_on_the_road() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let files = rust_files(&root);
+    let files = files::files(&root, &["rs"]);
     assert!(files.len() > 15, "only {} files seen", files.len());
     let mut found = Vec::new();
     for file in &files {
-        let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        let path = files::name(&root, file);
         found.extend(violations(&path, &fs::read_to_string(file).unwrap()));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));

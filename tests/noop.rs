@@ -40,6 +40,7 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
     kernels.extend([Kernel::Sample, Kernel::Persistent, Kernel::ResetMailbox]);
     // Those of training are in plans of gradients: adapters run them in `training`.
     kernels.extend(link::programs().iter().filter(|program| program.training().is_some()).map(Program::kernel));
+    kernels.extend([Kernel::PoolBack, Kernel::ScoresBack]);
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL);
     let all = 2 * cases().len();
     assert_eq!(outcomes.map(|outcomes| outcomes.counts()), [(all, vec![]), (all - 15, vec![("binding", 15)])]);

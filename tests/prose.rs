@@ -2,8 +2,12 @@
 //!
 //! Tables, code and quotations are not prose. A piece of inline code counts as one word.
 
+#[path = "support/files.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests have it in a module, and use all of it")]
+mod files;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The most words of a sentence.
 const MOST_WORDS: usize = 25;
@@ -45,22 +49,9 @@ type Page = (String, String);
 fn pages() -> Vec<Page> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = vec![root.join("README.md"), root.join("ARCHITECTURE.md")];
-    markdown(&root.join("docs"), &mut paths);
+    paths.extend(files::files(&root.join("docs"), &["md"]));
     paths.sort();
-    let name = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string().replace('\\', "/");
-    paths.iter().map(|path| (name(path), fs::read_to_string(path).expect("a page"))).collect()
-}
-
-/// Finds all pages in `folder`, at any depth.
-fn markdown(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of pages") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            markdown(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            found.push(path);
-        }
-    }
+    paths.iter().map(|path| (files::name(root, path), fs::read_to_string(path).expect("a page"))).collect()
 }
 
 /// A paragraph or an item of a list: its first line, and its text on one line.
@@ -176,22 +167,33 @@ fn glossary(page: &str) -> Vec<String> {
     first.flat_map(|cell| cell.split(',')).map(|word| word.trim().to_lowercase()).collect()
 }
 
-/// Collects the sources of the library and its shaders, in lower case.
-fn sources(folder: &Path, text: &mut String) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "wgsl") {
-            text.push_str(&fs::read_to_string(&path).expect("a source").to_lowercase());
-        }
-    }
-}
-
 #[test]
 fn every_sentence_is_short() {
     let found: Vec<_> = pages().iter().flat_map(|(name, page)| long_sentences(name, page)).collect();
     assert!(found.is_empty(), "{} sentences:\n{}", found.len(), found.join("\n"));
+}
+
+/// The beginnings of a section on errors.
+const ERRORS_BEGIN: &[&str] = &["Returns ", "As ", "Stops with ", "The same "];
+
+/// Returns the sections on errors in the doc comments of a source that begin otherwise, by their lines.
+fn odd_errors(text: &str) -> Vec<usize> {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let heads = (0..lines.len()).filter(|&at| lines[at] == "/// # Errors");
+    let first = |at: usize| lines.get(at + 2).and_then(|line| line.strip_prefix("/// ")).unwrap_or_default();
+    heads.filter(|&at| !ERRORS_BEGIN.iter().any(|begin| first(at).starts_with(begin))).map(|at| at + 1).collect()
+}
+
+#[test]
+fn every_section_on_errors_says_what_is_returned() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for file in files::files(&sources, &["rs"]) {
+        let odd = odd_errors(&fs::read_to_string(&file).expect("a source"));
+        found.extend(odd.iter().map(|line| format!("{}, line {line}", files::name(&sources, &file))));
+    }
+    assert!(found.is_empty(), "expected one of {ERRORS_BEGIN:?} below `# Errors`:\n{}", found.join("\n"));
+    assert_eq!(odd_errors("/// # Errors\n///\n/// Errors of reading.\n/// # Errors\n///\n/// As `f`.\n"), [1]);
 }
 
 #[test]
@@ -200,9 +202,23 @@ fn every_line_fits() {
     assert!(found.is_empty(), "{} lines:\n{}", found.len(), found.join("\n"));
 }
 
+/// Returns the doc comments of a source as a page. Code without comments becomes empty lines.
+fn doc_comments(text: &str) -> String {
+    let comment = |line: &str| {
+        let line = line.trim_start();
+        line.strip_prefix("///").or_else(|| line.strip_prefix("//!")).unwrap_or_default().trim().to_owned()
+    };
+    text.lines().map(comment).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
-fn no_page_says_what_is_not_said() {
-    let found: Vec<_> = pages().iter().flat_map(|(name, page)| phrases(name, page)).collect();
+fn no_page_and_no_doc_comment_says_what_is_not_said() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = files::files(&root.join("src"), &["rs"]);
+    let sources = sources.iter().map(|path| (files::name(root, path), fs::read_to_string(path).expect("a source")));
+    let mut all = pages();
+    all.extend(sources.map(|(name, text)| (name, doc_comments(&text))));
+    let found: Vec<_> = all.iter().flat_map(|(name, page)| phrases(name, page)).collect();
     assert!(found.is_empty(), "{} phrases:\n{}", found.len(), found.join("\n"));
 }
 
@@ -211,13 +227,23 @@ fn every_word_of_the_glossary_is_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let words = glossary(&fs::read_to_string(root.join("ARCHITECTURE.md")).expect("a page"));
     assert!(words.len() >= 20, "only {} words: {words:?}", words.len());
-    let mut text = String::new();
-    ["src", "shaders"].iter().for_each(|folder| sources(&root.join(folder), &mut text));
+    let sources = ["src", "shaders"].iter().flat_map(|folder| files::files(&root.join(folder), &["rs", "wgsl"]));
+    let text: String = sources.map(|path| fs::read_to_string(path).expect("a source").to_lowercase()).collect();
     // `host IO` is `HostIo` or `host_io` there.
     let joined = |text: &str| text.replace(|c: char| c.is_whitespace() || "_-".contains(c), "");
     let text = joined(&text);
     let unused: Vec<_> = words.iter().filter(|word| !text.contains(&joined(word))).collect();
     assert!(unused.is_empty(), "no source has {unused:?}");
+}
+
+/// The crate's documentation is read without the README.
+#[test]
+fn the_readme_and_the_crate_give_the_same_lines_for_debug_builds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).expect("a file");
+    let (readme, crate_docs) = (read("README.md"), read("src/lib.rs").replace("//! ", ""));
+    let block = readme.split("```toml\n").nth(2).and_then(|rest| rest.split("```").next()).expect("a second block");
+    assert!(block.starts_with("[profile.dev.package.") && crate_docs.contains(block), "src/lib.rs lacks:\n{block}");
 }
 
 /// Returns the name of a heading in a link.
@@ -300,6 +326,8 @@ fn what_is_long_or_odd_is_found() {
     assert_eq!(long_lines("p", &format!("```sh\n{wide}\n```\n<!-- a: begin -->\n{wide}\n<!-- a: end -->\n")).len(), 1);
     assert_eq!(phrases("p", "It waits in\nvain.\n").len(), 1);
     assert_eq!(phrases("p", "`in vain` is a phrase.\n").len(), 0);
+    let source = "//! Waits in vain.\nlet vain = 1; // in vain\n    /// Begins\n    /// anew.\n";
+    assert_eq!(phrases("p", &doc_comments(source)).len(), 2);
     assert!(has_heading("# A\n## What `x` is: one, two\n", "what-x-is-one-two") && !has_heading("# A\n", "b"));
     assert_eq!(plain("see [the page](a/b.md) and `x y`"), "see the page and code");
     let page = "## Glossary\n\n| word | meaning |\n| --- | --- |\n| plan | A call. |\n| live, dead | Steps. |\n\n## More\n\n| a |\n";

@@ -136,7 +136,7 @@ fn the_default_features_have_nothing_of_the_command_line() {
         let (list, _) = list.split_once(']').expect("the end of the list");
         list.split(',').map(|word| word.trim().trim_matches('"').to_owned()).filter(|word| !word.is_empty()).collect()
     };
-    assert_eq!(feature("default"), ["gpu", "keras", "onnx", "csv"]);
+    assert_eq!(feature("default"), ["gpu", "keras", "onnx", "torch", "csv"]);
     let of_the_command_line = feature("cli");
     let needed = of_the_command_line.iter().filter_map(|word| word.strip_prefix("dep:")).collect::<Vec<_>>();
     assert!(needed.contains(&"clap"), "{needed:?}");

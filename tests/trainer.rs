@@ -5,6 +5,8 @@
 
 #[path = "trainer/checkpoints.rs"]
 mod checkpoints;
+#[path = "trainer/classes.rs"]
+mod classes;
 #[path = "trainer/fitting.rs"]
 mod fitting;
 #[path = "trainer/metrics.rs"]

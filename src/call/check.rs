@@ -50,7 +50,7 @@ impl Input<'_> {
     /// As [`check`](Self::check).
     pub(crate) fn check_by<'a>(&'a self, model: &'a Model, clocks: Cow<'a, Clocks>) -> Result<Call<'a>> {
         let form = Form::of(self, model)?;
-        let (main, others) = (self.main_values(form), self.other_values(model, form, &clocks)?);
+        let (main, others) = (self.main_values(model, form), self.other_values(model, form, &clocks)?);
         let (first, rest, pieces) = (Steps::all(form.time), Vec::new(), BTreeMap::new());
         let initial = Initial { batching: form.batching, given: &self.states, kept: &[], learned: &[] };
         let call = Call { form, model, clocks, main, others, first, rest, pieces, initial };

@@ -2,7 +2,7 @@
 //!
 //! Knows axes and sizes; knows no feature and no state.
 
-use ndarray::{ArrayView, Axis, Dimension, IxDyn};
+use ndarray::{ArrayView, ArrayView2, Axis, Dimension, IxDyn};
 
 use super::{Input, Sequence, shape};
 use crate::error::{Error, Result};
@@ -37,10 +37,13 @@ impl Form {
     ///
     /// Returns an error of kind `ErrorKind::Shape` if they are not those that `model` takes.
     pub(super) fn of(input: &Input<'_>, model: &Model) -> Result<Self> {
-        let name = model.inputs.get(model.main_input()).map_or("input", |input| input.name.as_str());
+        let name = model.main_name();
         input.check_shapes(name)?;
         let (got, size) = match (&input.sequence, model.input()?) {
             (Sequence::Features(x), Flow::Steps(features)) => (x.shape(), Some(features.len())),
+            (Sequence::Features(x), Flow::Rows(features)) => {
+                return Self::of_rows(name, x.shape(), features.len(), model);
+            }
             (Sequence::Tokens(x), Flow::Tokens(_)) => (x.shape(), None),
             (Sequence::Features(x), _) => {
                 return Err(shape(format!(
@@ -78,6 +81,16 @@ impl Form {
         Ok(Self { axes: model.axes, batching, time, batch })
     }
 
+    /// Finds the axes of rows of `size` features, of which the model itself makes steps.
+    fn of_rows(name: &str, got: &[usize], size: usize, model: &Model) -> Result<Self> {
+        let (batching, batch) = match *got {
+            [features] if features == size => (Batching::Single, 1),
+            [batch, features] if features == size && batch > 0 => (Batching::Batch, batch),
+            _ => return Err(shape(format!("{name}: expected [B, {size}] or [{size}] for one row, got {got:?}"))),
+        };
+        Ok(Self { axes: model.axes, batching, time: 1, batch })
+    }
+
     /// The user's index of step t of row b.
     pub(super) fn position(self, t: usize, b: usize) -> Vec<usize> {
         match (self.batching, self.axes) {
@@ -94,6 +107,12 @@ impl Form {
             (Batching::Batch, Axes::BatchFirst) => x.swap_axes(0, 1),
             (Batching::Batch, Axes::TimeMajor) => {}
         }
+        x.into_dimensionality().expect("the rank has been checked")
+    }
+
+    /// Views `x`, whose shape has been checked, as `[B, F]`.
+    pub(super) fn rows<'a>(self, x: ArrayView<'a, f32, IxDyn>) -> ArrayView2<'a, f32> {
+        let x = if self.batching == Batching::Single { x.insert_axis(Axis(0)) } else { x };
         x.into_dimensionality().expect("the rank has been checked")
     }
 

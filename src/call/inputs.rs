@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayView, ArrayView1, ArrayView2, ArrayView3, Axis, Ix1, Ix2};
+use ndarray::{ArrayView1, ArrayView2, ArrayView3, Axis};
 
 use super::form::{Batching, Form};
 use super::{Input, Sequence, UserArray, shape};
@@ -44,7 +44,7 @@ impl Input<'_> {
             return Err(shape(format!("{unknown}: expected an input of the model ({names}), got another name")));
         }
         let shapes = |index: usize| {
-            let name = model.inputs.get(index).map_or("input", |input| input.name.as_str());
+            let name = model.input_name(index);
             let given = if index == main { Some(&self.sequence) } else { self.others.get(name) };
             given.map(|given| (name, given.shape()))
         };
@@ -69,8 +69,10 @@ impl Input<'_> {
     }
 
     /// Returns the main input, in the road's order of axes.
-    pub(super) fn main_values(&self, form: Form) -> Values<'_> {
+    pub(super) fn main_values(&self, model: &Model, form: Form) -> Values<'_> {
+        let kind = model.inputs.get(model.main_input()).map(|input| input.kind);
         match &self.sequence {
+            Sequence::Features(x) if matches!(kind, Some(InputKind::Row(_))) => Values::Row(form.rows(x.view())),
             Sequence::Features(x) => Values::Features(form.time_major(x.view())),
             Sequence::Tokens(x) => Values::Tokens(form.time_major(x.view())),
         }
@@ -78,9 +80,14 @@ impl Input<'_> {
 }
 
 impl Model {
+    /// The name of an input, for messages.
+    pub(super) fn input_name(&self, index: usize) -> &str {
+        self.inputs.get(index).map_or("input", |input| input.name.as_str())
+    }
+
     /// The name of the main input, for messages.
     pub(super) fn main_name(&self) -> &str {
-        self.inputs.get(self.main_input()).map_or("input", |input| input.name.as_str())
+        self.input_name(self.main_input())
     }
 }
 
@@ -143,13 +150,7 @@ fn checked<'a>(
         }
         (InputKind::Row(_), Sequence::Features(x)) => {
             fits(x.shape())?;
-            let rows: ArrayView<'a, f32, Ix2> = match form.batching {
-                Batching::Single => {
-                    x.view().into_dimensionality::<Ix1>().expect("the rank has been checked").insert_axis(Axis(0))
-                }
-                Batching::Batch => x.view().into_dimensionality().expect("the rank has been checked"),
-            };
-            Ok(Values::Row(rows))
+            Ok(Values::Row(form.rows(x.view())))
         }
         (_, Sequence::Features(x)) => {
             fits(x.shape())?;

@@ -143,11 +143,18 @@ impl<'a> Call<'a> {
     /// Finds the pieces of the layers that slice or join steps.
     fn cut(&mut self) -> Result<()> {
         for layer in 0..self.model.layers.len() {
+            self.needs_steps(layer)?;
             let Some(sources) = self.clocks.of_pieces(self.model, layer) else { continue };
             let time = |clock: &Option<usize>| clock.map(|clock| self.axis_time(self.clocks.all()[clock].axis));
             let times: Vec<_> = sources.iter().map(time).collect();
+            // Steps that a layer makes are all live.
+            let makes = self.model.layers[layer].kind.own_steps().is_some();
             let pieces = self.model.layers[layer].kind.pieces(&times).unwrap_or_default();
-            let piece = |(&clock, &(first, count)): (&Option<usize>, &(usize, usize))| Piece { clock, first, count };
+            let piece = |(&clock, &(first, count)): (&Option<usize>, &(usize, usize))| Piece {
+                clock: clock.filter(|_| !makes),
+                first,
+                count,
+            };
             let pieces: Vec<_> = sources.iter().zip(&pieces).map(piece).collect();
             let (own, place) = (length(&pieces), || format!("layer {}", self.model.place(layer)));
             if own == 0 {
@@ -168,6 +175,20 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
+    /// Checks that the value that layer `layer` takes has as many steps as the layer needs.
+    fn needs_steps(&self, layer: usize) -> Result<()> {
+        let model = self.model;
+        let of = &model.layers[layer];
+        let Some(&value) = of.from.first().filter(|_| of.kind.is_of_all_steps()) else { return Ok(()) };
+        let Some(clock) = self.clocks.of_value(value) else { return Ok(()) };
+        let taken = model.flow_of(value, &model.all_inputs()?, &model.flows()?)?;
+        let (wanted, got) = (of.kind.needed_steps(taken), self.axis_time(self.clocks.all()[clock].axis));
+        match wanted.filter(|&wanted| wanted != got) {
+            None => Ok(()),
+            Some(wanted) => Err(shape(format!("layer {}: expected {wanted} steps, got {got}", model.place(layer)))),
+        }
+    }
+
     /// The error of the first join whose values have different numbers of steps; it names both.
     fn unequal(&self) -> Result<Option<Error>> {
         let (model, Form { batch, batching, axes, .. }) = (self.model, self.form);
@@ -184,7 +205,15 @@ impl<'a> Call<'a> {
                 times.push(Some(pieces.iter().fold(0, |time: usize, (_, count)| time.saturating_add(*count))));
                 continue;
             }
-            let mut taken = layer.from.iter().filter_map(|value| Some((value, time(value)?)));
+            // A query may have other steps than what it is compared with.
+            let meets: Vec<&Value> = match &layer.kind {
+                LayerKind::Attention(attention) => {
+                    let (value, key) = attention.places(layer.from.len());
+                    [value, key].into_iter().filter_map(|at| layer.from.get(at)).collect()
+                }
+                _ => layer.from.iter().collect(),
+            };
+            let mut taken = meets.into_iter().filter_map(|value| Some((value, time(value)?)));
             let first = taken.next();
             if let Some((value, time)) = first
                 && let Some((other, own)) = taken.find(|(_, other)| *other != time)
@@ -203,7 +232,8 @@ impl<'a> Call<'a> {
                 return Ok(Some(shape(text)));
             }
             let is_row = matches!(flows[index], Flow::Rows(_));
-            times.push(first.map(|(_, time)| time).filter(|_| !is_row));
+            let own = if matches!(layer.kind, LayerKind::Attention(_)) { all[0] } else { first.map(|(_, time)| time) };
+            times.push(own.filter(|_| !is_row));
         }
         Ok(None)
     }
@@ -304,7 +334,7 @@ impl Input<'_> {
         let leaders = || call.clocks.all().iter().filter_map(|clock| input(clock.axis));
         let own = |leader| self.told().filter_map(|(name, _)| name).find(|name| tells(call, name, leader));
         let mut of = leaders().filter(|&leader| own(leader).is_none());
-        let name = |input: usize| call.model.inputs.get(input).map_or("input", |input| input.name.as_str());
+        let name = |input| call.model.input_name(input);
         let Some(first) = of.next() else {
             let first = leaders().next().unwrap_or(call.model.main_input());
             return Err(shape(two(name(first), own(first))));
@@ -344,7 +374,7 @@ impl Input<'_> {
         };
         given.map_err(|e| match name {
             None if call.model.inputs.is_empty() => e,
-            None => e.at(call.model.inputs.get(leader).map_or("input", |input| input.name.as_str())),
+            None => e.at(call.model.input_name(leader)),
             Some(name) => e.at(name),
         })
     }

@@ -5,7 +5,10 @@
 //! is combined with every H around a tile's edge, over several steps from nonzero states. And **every two levels of
 //! any two axes are combined in some case**. A full product would have a million rows; this has about a hundred.
 
+mod across;
+mod attention;
 mod graphs;
+mod norms;
 mod options;
 
 use std::collections::BTreeSet;
@@ -25,6 +28,9 @@ pub fn cases() -> Vec<Case> {
     cases.extend(rows_of_layers());
     cases.extend(edges());
     cases.extend(graphs::graphs());
+    cases.extend(norms::norms());
+    cases.extend(across::across());
+    cases.extend(attention::attention());
     for (seed, case) in (1..).zip(&mut cases) {
         case.seed = seed;
     }
@@ -475,7 +481,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_of_its_own_and_a_sound_model() {
         let cases = cases();
-        assert_eq!(cases.len(), 288);
+        assert_eq!(cases.len(), 343);
         let names: HashSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
         for case in &cases {

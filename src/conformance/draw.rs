@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array, Array2, Array3, ArrayView1, Axis, Dimension, ShapeBuilder, s};
+use ndarray::{Array, Array1, Array2, Array3, ArrayView1, Axis, Dimension, ShapeBuilder, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::{Case, InitialStates, MaskKind, weights_map};
 use crate::call::{Input, States};
 use crate::cell::{Activation, Cell, Functions, Peepholes};
-use crate::model::{Axes, Bias, Clocks, Embedding, Flow, InputKind, Layer, LayerKind, Model, Recurrent, Value};
+use crate::model::{
+    Axes, Bias, Clocks, Embedding, Flow, InputKind, Layer, LayerKind, Model, Recurrent, VARIANCE, Value,
+};
 use crate::precision::Precision;
-use crate::weights::{CellWeights, LayerWeights, Weights};
+use crate::weights::{CellWeights, LayerWeights, NormWeights, Weights};
 
 /// The source of all random numbers of a case.
 pub(super) struct Draw(ChaCha8Rng);
@@ -116,8 +118,13 @@ fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> L
             w: draw.product((l.out_features, l.in_features), fan_in.unwrap_or(l.in_features)),
             b: (l.bias != Bias::None).then(|| draw.array(l.out_features, 0.5, 0.5)),
         },
-        // These have no parameters.
-        _ => LayerWeights::None,
+        LayerKind::Attention(a) if a.weight => LayerWeights::Embedding(draw.product((1, a.features), a.features)),
+        // Layers that normalise; others have no parameters.
+        kind => NormWeights::of(kind, &mut |name, len| match name {
+            VARIANCE => Array1::from_shape_simple_fn(len, || draw.between(0.5, 1.5)),
+            // Large weights would hide small errors of a mean.
+            _ => draw.array(len, 0.5, 1.0),
+        }),
     }
 }
 
@@ -235,7 +242,8 @@ fn sequence(draw: &mut Draw, case: &Case, live: &Array2<bool>) -> Input<'static>
             });
             Input::tokens(in_axes(&case.model, tokens))
         }
-        Flow::Steps(features) | Flow::Rows(features) => {
+        Flow::Rows(features) => Input::features(draw.array((batch, features.len()), 0.1, 1.0)),
+        Flow::Steps(features) => {
             let mut x = draw.array((time, batch, features.len()), 0.1, 1.0);
             if let Some(LayerKind::Masking(masking)) = masking(&case.model, case.model.main_input()) {
                 take_out(&mut x, masking.value.get(), &own(draw, case));

@@ -260,7 +260,7 @@ fn rounded_to_integers(weights: &Weights) -> Result<Weights> {
                 }
             }
             LayerWeights::Linear { w, .. } => round(w)?,
-            LayerWeights::Embedding(_) | LayerWeights::None => {}
+            LayerWeights::Embedding(_) | LayerWeights::Norm(_) | LayerWeights::None => {}
         }
     }
     Ok(weights)
@@ -268,7 +268,14 @@ fn rounded_to_integers(weights: &Weights) -> Result<Weights> {
 
 /// Returns the weights with each rounded to the nearest half.
 pub fn rounded_to_half(weights: &Weights) -> Weights {
-    weights_map(weights, |w| f16::from_f32(w).to_f32())
+    let mut rounded = weights_map(weights, |w| f16::from_f32(w).to_f32());
+    // The numbers of layers that normalise stay as they are.
+    for (rounded, own) in rounded.layers.iter_mut().zip(&weights.layers) {
+        if let LayerWeights::Norm(_) = own {
+            rounded.clone_from(own);
+        }
+    }
+    rounded
 }
 
 /// Applies `f` to every weight.
@@ -283,6 +290,7 @@ fn weights_map(weights: &Weights, f: impl Fn(f32) -> f32 + Copy) -> Weights {
     };
     let layer = |layer: &LayerWeights| match layer {
         LayerWeights::None => LayerWeights::None,
+        LayerWeights::Norm(norm) => LayerWeights::Norm(norm.map(f)),
         LayerWeights::Embedding(table) => LayerWeights::Embedding(table.mapv(f)),
         LayerWeights::Recurrent(cells) => LayerWeights::Recurrent(cells.iter().map(cell).collect()),
         LayerWeights::Linear { w, b } => LayerWeights::Linear { w: w.mapv(f), b: b.as_ref().map(|b| b.mapv(f)) },

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::buffers::Buffers;
 use super::states::States;
-use super::{Compute, Cpu, keeps, write_feeds};
+use super::{Compute, Cpu, write_feeds};
 use crate::error::Result;
 use crate::plan::{HostIo, Plan, Read, Results};
 use crate::platform::{Aside, Threads, begin_aside, waits};
@@ -61,7 +61,7 @@ impl Job {
     /// Starts to compute. What writes weights writes what a training keeps as well.
     fn begin(mut self, compute: Compute) -> Result<Computing> {
         let threads = Threads::of_caller();
-        let unsettled = keeps(&self.plan).then(|| Unsettled::begin(&self.cpu));
+        let unsettled = self.buffers.keep.then(|| Unsettled::begin(&self.cpu));
         let work = move || {
             compute(&self.cpu, &self.plan, &mut self.buffers, &threads.pool()?);
             drop(unsettled);

@@ -123,6 +123,8 @@ pub(super) struct Buffers {
     pub(super) slots: Vec<Buffer>,
     /// For kernels whose results wait before they go to their place.
     pub(super) scratch: Floats,
+    /// Whether some of the slots have what a training keeps.
+    pub(super) keep: bool,
 }
 
 impl Buffers {
@@ -148,7 +150,7 @@ impl Buffers {
                 }
             })
         });
-        Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default() })
+        Ok(Self { slots: slots.collect::<Result<_>>()?, scratch: Floats::default(), keep: keeps(plan) })
     }
 
     /// Makes buffers for `plan`, with all floats [`POISON`].
@@ -212,7 +214,8 @@ impl Buffers {
 
     /// Whether these buffers fit `plan`. Their contents do not matter, since a plan reads only what it wrote.
     pub(super) fn fit(&self, plan: &Plan) -> bool {
-        self.slots.len() == plan.slots.len()
+        self.keep == keeps(plan)
+            && self.slots.len() == plan.slots.len()
             && self.slots.iter().zip(&plan.slots).all(|(buffer, slot)| match (buffer, slot.kind) {
                 (Buffer::Weights(a), SlotKind::Weights(b)) => *a == b,
                 (Buffer::Floats(_), SlotKind::TrainState(_)) => true,
@@ -223,6 +226,11 @@ impl Buffers {
                 _ => false,
             })
     }
+}
+
+/// Returns whether `plan` reads or writes what a training keeps.
+fn keeps(plan: &Plan) -> bool {
+    plan.slots.iter().any(|slot| matches!(slot.kind, SlotKind::TrainState(_)))
 }
 
 /// Returns the number of 32-bit words in `bytes`.

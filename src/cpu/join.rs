@@ -49,7 +49,7 @@ fn runs(p: &Params) -> impl Iterator<Item = Run> + use<> {
 }
 
 /// Returns the column of a feature, and how many features its part has from there on.
-fn place(feature: u32, features: u32, units: u32) -> (usize, u32) {
+pub(super) fn place(feature: u32, features: u32, units: u32) -> (usize, u32) {
     let (part, within) = (feature / features, feature % features);
     (part as usize * units as usize + within as usize, features - within)
 }

@@ -5,7 +5,9 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod across;
 mod aside;
+mod attention;
 mod buffers;
 mod cells;
 mod functions;
@@ -13,6 +15,7 @@ mod gates;
 mod gemm;
 mod join;
 mod math;
+mod normalize;
 mod product;
 mod rows;
 mod sample;
@@ -207,7 +210,7 @@ impl Cpu {
 
     /// Does `work` while those slots of the plan have what a training keeps. Only one run has it at a time.
     fn lend<T>(&self, plan: &Plan, buffers: &mut Buffers, work: impl FnOnce(&mut Buffers) -> T) -> T {
-        if !keeps(plan) {
+        if !buffers.keep {
             return work(buffers);
         }
         let kept = &mut *lock(&self.kept);
@@ -359,18 +362,16 @@ impl Cpu {
             Program::Join(join) => join::run(bound, join),
             Program::Softmax { log } => rows::softmax(self.arch, bound, log),
             Program::Activate(f) => rows::activate(self.arch, bound, f),
+            Program::Normalize(norm) => normalize::run(self.arch, bound, norm),
             Program::Sample => sample::run(self.arch, bound),
+            Program::Across(across) => across::run(self.arch, bound, across),
+            Program::Attend(attend) => attention::run(self.arch, bound, attend),
             Program::Training(training) => training::run(self.arch, bound, training),
             Program::Step(_) | Program::StepReset(_) | Program::StepNew(..) | Program::StepProject(_) => {
                 unreachable!("a recurrent kernel is a stage of steps")
             }
         }
     }
-}
-
-/// Whether `plan` reads or writes what a training keeps.
-fn keeps(plan: &Plan) -> bool {
-    plan.slots.iter().any(|slot| matches!(slot.kind, SlotKind::TrainState(_)))
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -423,6 +424,8 @@ impl Stage<'_> {
                     | Program::Training(Training::ScanBack(_)) => 0,
                     Program::Wavefront(_) => 2 * step::ns(program, params, sides),
                     Program::Sample => sample::ns(params),
+                    Program::Across(across) => across::ns(*across, params),
+                    Program::Attend(attend) => attention::ns(*attend, params),
                     Program::Training(training) => training::ns(*training, params, sides),
                     Program::Gather(_)
                     | Program::OneHot
@@ -431,6 +434,7 @@ impl Stage<'_> {
                     | Program::Merge(_)
                     | Program::Join(_)
                     | Program::Softmax { .. }
+                    | Program::Normalize(_)
                     | Program::Activate(_) => rows::ns(params, sides),
                     Program::Step(_) | Program::StepReset(_) | Program::StepNew(..) | Program::StepProject(_) => {
                         unreachable!("a recurrent kernel is a stage of steps")

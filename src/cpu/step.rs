@@ -68,7 +68,10 @@ impl<'a> Timestep<'a> {
             | Program::Join(_)
             | Program::Softmax { .. }
             | Program::Activate(_)
+            | Program::Normalize(_)
+            | Program::Across(_)
             | Program::Sample
+            | Program::Attend(_)
             | Program::Training(_) => None,
         }
     }

@@ -22,7 +22,7 @@ mod zero;
 use pulp::Arch;
 
 use super::buffers::Bound;
-use super::rows;
+use super::{normalize, rows};
 use crate::kernel::{Params, Training};
 
 /// Returns how long one thread takes for a dispatch.
@@ -38,6 +38,7 @@ pub(super) fn ns(training: Training, params: &Params, sides: usize) -> usize {
         Training::Outer(_) => outer::ns(params),
         Training::Transpose { gates, .. } => transpose::ns(params, gates),
         Training::SoftmaxBack { .. } | Training::MaximumBack => rows_back::ns(params),
+        Training::NormalizeBack(_) => normalize::back_ns(params),
         Training::SumSteps { .. } => sums::steps_ns(params),
         Training::Scatter { .. } => sums::scatter_ns(params),
         Training::Drop => drop::ns(params),
@@ -62,6 +63,7 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, training: Training) {
         Training::Transpose { gates, after, per_gate } => transpose::run(bound, (gates, after), per_gate),
         Training::SoftmaxBack { log } => rows_back::softmax(arch, bound, log),
         Training::MaximumBack => rows_back::maximum(bound),
+        Training::NormalizeBack(norm) => normalize::back(arch, bound, norm),
         Training::SumSteps { first } => sums::steps(arch, bound, first),
         Training::Scatter { first } => sums::scatter(arch, bound, first),
         Training::Drop => drop::run(arch, bound),

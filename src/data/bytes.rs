@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,22 +22,48 @@ pub(super) fn text(path: &Path, max_bytes: u64) -> Result<String> {
     Ok(decoded(bytes, 1, true)?.0)
 }
 
-/// Reads the text of some bytes of a file that was read before.
-pub(super) fn stretch(path: &Path, bytes: &Range<u64>) -> Result<String> {
-    let changed = |what: String| {
-        wrong(format!("bytes {} to {}: {what}", bytes.start, bytes.end))
-            .hint("was the file changed after it was first read?")
-    };
-    let mut file = open(path)?;
-    file.seek(SeekFrom::Start(bytes.start)).map_err(|e| unreadable(&e))?;
-    let wanted = bytes.end - bytes.start;
-    let mut read = Vec::new();
-    file.take(wanted).read_to_end(&mut read).map_err(|e| unreadable(&e))?;
-    if read.len() as u64 != wanted {
-        return Err(changed(format!("expected {wanted} bytes, got {}", read.len())));
-    }
-    String::from_utf8(read).map_err(|e| changed(format!("expected UTF-8, got {e}")))
+/// A file that was read before, and of which stretches are read again. It is opened once.
+#[derive(Debug)]
+pub(super) struct Stretches {
+    path: PathBuf,
+    /// The open file; none before the first stretch.
+    file: Mutex<Option<File>>,
 }
+
+impl Stretches {
+    pub(super) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), file: Mutex::new(None) }
+    }
+
+    /// Reads the text of some bytes.
+    pub(super) fn read(&self, bytes: &Range<u64>) -> Result<String> {
+        let changed = |what: String| {
+            wrong(format!("bytes {} to {}: {what}", bytes.start, bytes.end))
+                .hint("was the file changed after it was first read?")
+        };
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match &mut *file {
+            Some(file) => file,
+            none => none.insert(open(&self.path)?),
+        };
+        file.seek(SeekFrom::Start(bytes.start)).map_err(|e| unreadable(&e))?;
+        let wanted = bytes.end - bytes.start;
+        let mut read = Vec::new();
+        file.take(wanted).read_to_end(&mut read).map_err(|e| unreadable(&e))?;
+        if read.len() as u64 != wanted {
+            return Err(changed(format!("expected {wanted} bytes, got {}", read.len())));
+        }
+        String::from_utf8(read).map_err(|e| changed(format!("expected UTF-8, got {e}")))
+    }
+}
+
+impl PartialEq for Stretches {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for Stretches {}
 
 /// Opens a regular file: a pipe or a device may never end, or never begin.
 fn open(path: &Path) -> Result<File> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::labelled::Labelled;
 use crate::error::{Error, ErrorKind, Result, some_of};
+use crate::recipe::balanced;
 
 /// The most labels that a message lists.
 const FEW: usize = 8;
@@ -22,9 +23,8 @@ impl Classes {
     ///
     /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if there is only one.
     pub fn of(rows: &Labelled) -> Result<Self> {
-        let counts = counts(rows);
-        let (first, place) = (&rows.rows()[0].label, rows.source());
-        if counts.len() == 1 {
+        let (counts, place) = (counts(rows), rows.source());
+        if let [(first, _)] = counts[..] {
             let text = format!("expected two labels or more, got {first:?} alone");
             let hint = "add rows of another label; of a split, train on rows that are not sorted by label";
             return Err(Error::new(ErrorKind::Training, text).hint(hint).at(place));
@@ -55,7 +55,8 @@ impl Classes {
         &self.labels
     }
 
-    /// Returns the class of each row.
+    /// Returns the class of each row. Of [tagged text](super::Example::tagged) it
+    /// is the class of each token, row by row.
     ///
     /// # Errors
     ///
@@ -63,29 +64,35 @@ impl Classes {
     /// with the line, if a row has another label.
     pub fn targets(&self, rows: &Labelled) -> Result<Vec<i64>> {
         let classes: HashMap<&str, i64> = self.labels.iter().map(String::as_str).zip(0..).collect();
-        let class = |row: &super::Example| {
-            classes.get(row.label.as_str()).copied().ok_or_else(|| {
-                let text = format!("expected a label that was trained on ({}), got {:?}", self.listed(), row.label);
-                let hint = "take the row out, or train on rows of that label as well";
-                Error::new(ErrorKind::Training, text).hint(hint).at(&row.place)
-            })
-        };
-        rows.rows().iter().map(class).collect()
+        let mut all = Vec::with_capacity(rows.rows().len());
+        for row in rows.rows() {
+            for (number, label) in (1..).zip(row.labels()) {
+                let Some(class) = classes.get(label) else {
+                    let text = format!("expected a label that was trained on ({}), got {label:?}", self.listed());
+                    let hint = "take the row out, or train on rows of that label as well";
+                    let error = Error::new(ErrorKind::Training, text).hint(hint);
+                    let error = if rows.is_tagged() { error.at(format_args!("token {number}")) } else { error };
+                    return Err(error.at(&row.place));
+                };
+                all.push(*class);
+            }
+        }
+        Ok(all)
     }
 
     /// Returns a weight for each class, so that all classes count alike in `rows`, however many rows they have.
     /// It is `rows / (labels · rows of the label)` (scikit-learn's `balanced`), or 1 for a label that no row has.
+    /// Of tagged text it is the tokens that count, and not the rows.
     ///
     /// # Errors
     ///
     /// Returns the same errors as [`targets`](Self::targets).
     pub fn balanced(&self, rows: &Labelled) -> Result<Vec<f32>> {
-        let mut counts = vec![0.0_f32; self.labels.len()];
+        let mut counts = vec![0; self.labels.len()];
         for class in self.targets(rows)? {
-            counts[usize::try_from(class).unwrap_or_default()] += 1.0;
+            counts[usize::try_from(class).unwrap_or_default()] += 1;
         }
-        let share = counts.iter().sum::<f32>() / counts.len() as f32;
-        Ok(counts.iter().map(|count| if *count > 0.0 { share / count } else { 1.0 }).collect())
+        Ok(balanced(&counts))
     }
 
     /// Returns a weight for each class: that of its label in `said`, or 1.
@@ -111,11 +118,11 @@ impl Classes {
     }
 }
 
-/// Returns how many rows each label has, in the order of the classes.
+/// Returns how many rows each label has, or tokens of tagged text, in the order of the classes.
 pub(super) fn counts(rows: &Labelled) -> Vec<(&str, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in rows.rows() {
-        *counts.entry(&row.label).or_default() += 1;
+    for label in rows.rows().iter().flat_map(super::Example::labels) {
+        *counts.entry(label).or_default() += 1;
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     if counts.iter().all(|(label, _)| label.parse::<i64>().is_ok()) {

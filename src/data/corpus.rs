@@ -8,8 +8,9 @@ mod windows;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::bytes::{Pieces, stretch};
+use super::bytes::{Pieces, Stretches};
 use super::labelled::SourceLocation;
 use super::tokenizer::{Counter, Unit};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,9 +18,7 @@ use crate::recipe::rows_before_split;
 
 pub use spec::{CorpusOptions, CorpusSpec};
 pub use summary::{CorpusSummary, UnitCount};
-
-/// The most bytes of a line of a text that stays in its file.
-const MOST_OF_A_LINE: u64 = 1 << 30;
+pub use windows::CorpusExamples;
 
 /// A whole text. [`read`](Self::read) reads one from a file, and [`open`](Self::open) leaves it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +31,19 @@ pub struct Corpus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Text {
     Held(String),
-    /// Bytes of the file, and the line in which they begin.
-    Stored(Range<u64>, usize),
+    Stored(Stored),
+}
+
+/// A text that stays in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stored {
+    /// Its bytes there.
+    bytes: Range<u64>,
+    /// The line of the first of them, counted from 1.
+    line: usize,
+    /// The most bytes of a line.
+    most_of_a_line: u64,
+    file: Arc<Stretches>,
 }
 
 /// A part of a text.
@@ -62,13 +72,15 @@ impl Corpus {
     /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io):
     ///
     /// - if the file cannot be read or is no regular file;
-    /// - if it is no UTF-8 or empty, or has a line of more than 1 GiB.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::of_file(SourceLocation::of_file(path))
+    /// - if it is no UTF-8 or empty, or has a line of more than `most_of_a_line` bytes.
+    pub fn open(path: impl AsRef<Path>, most_of_a_line: u64) -> Result<Self> {
+        Self::of_file(SourceLocation::of_file(path), most_of_a_line)
     }
 
-    fn of_file(source: SourceLocation) -> Result<Self> {
-        let whole = Self { text: Text::Stored(0..u64::MAX, 1), source };
+    fn of_file(source: SourceLocation, most_of_a_line: u64) -> Result<Self> {
+        let file = Arc::new(Stretches::of(source.path()));
+        let stored = Stored { bytes: 0..u64::MAX, line: 1, most_of_a_line, file };
+        let whole = Self { text: Text::Stored(stored.clone()), source };
         let mut bytes: Option<Range<u64>> = None;
         whole.each(|part| {
             // After a byte order mark.
@@ -76,7 +88,7 @@ impl Corpus {
             bytes = Some(begin..part.begin + part.text.len() as u64);
             Ok(true)
         })?;
-        Self { text: Text::Stored(bytes.unwrap_or_default(), 1), ..whole }.checked()
+        Self { text: Text::Stored(Stored { bytes: bytes.unwrap_or_default(), ..stored }), ..whole }.checked()
     }
 
     /// Checks that it holds more than white space.
@@ -100,7 +112,7 @@ impl Corpus {
     pub fn text(&self) -> Result<Cow<'_, str>> {
         match &self.text {
             Text::Held(text) => Ok(Cow::Borrowed(text)),
-            Text::Stored(bytes, _) => self.stretch(bytes).map(Cow::Owned),
+            Text::Stored(stored) => self.stretch(stored, &stored.bytes).map(Cow::Owned),
         }
     }
 
@@ -109,25 +121,25 @@ impl Corpus {
         &self.source
     }
 
-    /// Returns its bytes in its file, if it stays there.
-    fn stored(&self) -> Option<&Range<u64>> {
+    /// Returns where it is, if it stays in its file.
+    fn stored(&self) -> Option<&Stored> {
         match &self.text {
             Text::Held(_) => None,
-            Text::Stored(bytes, _) => Some(bytes),
+            Text::Stored(stored) => Some(stored),
         }
     }
 
     /// Reads some bytes of the file that the text stays in.
-    fn stretch(&self, bytes: &Range<u64>) -> Result<String> {
-        stretch(self.source.path(), bytes).map_err(|e| e.at(&self.source))
+    fn stretch(&self, stored: &Stored, bytes: &Range<u64>) -> Result<String> {
+        stored.file.read(bytes).map_err(|e| e.at(&self.source))
     }
 
     /// Calls `each` with consecutive parts that make up the text, until it returns false. A part ends after a line.
     fn each(&self, mut each: impl FnMut(Part<'_>) -> Result<bool>) -> Result<()> {
         match &self.text {
             Text::Held(text) => each(Part { text, begin: 0, line: 1 }).map(drop),
-            Text::Stored(bytes, line) => {
-                let pieces = Pieces::of_stretch(self.source.path(), bytes, *line, MOST_OF_A_LINE);
+            Text::Stored(Stored { bytes, line, most_of_a_line, .. }) => {
+                let pieces = Pieces::of_stretch(self.source.path(), bytes, *line, *most_of_a_line);
                 for piece in pieces.map_err(|e| e.at(&self.source))? {
                     let piece = piece.map_err(|e| e.at(&self.source))?;
                     if !each(Part { text: &piece.text, begin: piece.begin, line: piece.line })? {
@@ -179,7 +191,10 @@ impl Corpus {
                 let (first, last) = text.split_at(usize::try_from(at).unwrap_or(usize::MAX).min(text.len()));
                 [first, last].map(|part| Text::Held(part.to_owned()))
             }
-            Text::Stored(bytes, own) => [Text::Stored(bytes.start..at, *own), Text::Stored(at..bytes.end, line)],
+            Text::Stored(stored) => {
+                let part = |bytes, line| Text::Stored(Stored { bytes, line, ..stored.clone() });
+                [part(stored.bytes.start..at, stored.line), part(at..stored.bytes.end, line)]
+            }
         };
         let [first, last] = parts.map(|text| Self { text, source: self.source.clone() }.checked());
         Ok([first?, last?])
@@ -190,7 +205,7 @@ impl Corpus {
 fn begins(text: &str, unit: Unit) -> Box<dyn Iterator<Item = usize> + '_> {
     match unit {
         Unit::Characters => Box::new(text.char_indices().map(|(at, _)| at)),
-        Unit::Words => {
+        Unit::Words | Unit::Whitespace => {
             let begin = text.as_ptr().addr();
             Box::new(text.split_whitespace().map(move |word| word.as_ptr().addr() - begin))
         }

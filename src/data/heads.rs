@@ -1,6 +1,9 @@
-//! The parts of a model that take texts and give their classes: its port of tokens, its lengths or mask, its output.
+//! The parts of a model that take texts and give their classes, or those
+//! of their tokens: its port of tokens, its lengths or mask, its output.
 
-use ndarray::{Array1, Array2, ArrayView1, s};
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayD, ArrayView1, s};
 
 use super::ends::{Ends, placed};
 use super::side::Side;
@@ -11,12 +14,15 @@ use crate::loss::{BinaryCrossEntropy, CrossEntropy, Objective, last_activation};
 use crate::model::{Dim, Flow, InputPort, Model, TimeEnd};
 use crate::named::{NamedTensors, Values};
 
+/// The axes of rows of tokens.
+const AXES: [Dim; 2] = [Dim::Batch, Dim::Time];
+
 /// The input and the output of a model for text.
 #[derive(Clone, Debug)]
 pub(super) struct Heads {
     /// Every token is below this.
     pub(super) tokens: usize,
-    /// How many numbers the model gives for a text.
+    /// How many numbers the model gives for a text, or for each of its tokens.
     pub(super) outputs: usize,
     /// The activation of the output.
     activation: Option<Activation>,
@@ -29,21 +35,29 @@ pub(super) struct Heads {
 
 impl Heads {
     /// Finds the heads of `model` for texts that are padded at the end `pad`.
+    /// With `tags` the model answers for each token, else for a whole text.
     ///
     /// # Errors
     ///
-    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the model does not
-    /// take one sequence of tokens and give one row of numbers for each. It is the same if it takes
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the model does not take one
+    /// sequence of tokens and give one row of numbers for each (for each token). It is the same if it takes
     /// no lengths (no mask, if padding comes first), or if its output is that of a padded step.
-    pub(super) fn of(model: &Model, pad: Side) -> Result<Self> {
+    pub(super) fn of(model: &Model, pad: Side, tags: bool) -> Result<Self> {
         let ends = Ends::of(model)?;
         let Flow::Tokens(tokens) = ends.takes else {
             let text = "expected a model that takes tokens, got one that takes features";
             return Err(wrong(text).hint("text needs an embedding or one_hot layer first"));
         };
-        let Flow::Rows(features) = ends.gives else {
-            let text = "expected one output for a text, got one for each of its steps";
-            return Err(wrong(text).hint("try a select layer of final_hidden"));
+        let features = match (ends.gives, tags) {
+            (Flow::Rows(features), false) | (Flow::Steps(features), true) => features,
+            (_, false) => {
+                let text = "expected one output for a text, got one for each of its steps";
+                return Err(wrong(text).hint("try a select layer of final_hidden"));
+            }
+            (_, true) => {
+                let text = "expected an output for each token of a text, got one for all of them";
+                return Err(wrong(text).hint("leave out the select layer"));
+            }
         };
         own_steps(model, pad)?;
         let (tells, what) = match pad {
@@ -81,29 +95,51 @@ impl Heads {
 
     /// Lays out rows of tokens, padded to `steps`, under the model's names and in its axes.
     pub(super) fn tensors(&self, rows: &[Vec<i64>], steps: usize) -> NamedTensors {
-        const AXES: [Dim; 2] = [Dim::Batch, Dim::Time];
-        let place = |row: &[i64]| match self.pad {
-            Side::Start => steps - row.len()..steps,
-            Side::End => 0..row.len(),
-        };
-        let mut tokens = Array2::from_elem((rows.len(), steps), Tokenizer::PADDING);
-        for (mut to, row) in tokens.outer_iter_mut().zip(rows) {
-            to.slice_mut(s![place(row)]).assign(&ArrayView1::from(row));
-        }
+        let tokens = self.padded(rows.iter().map(Vec::as_slice), rows.len(), steps);
         let told: Values = match self.pad {
             Side::Start => {
-                let is_text = |(row, step): (usize, usize)| f32::from(u8::from(place(&rows[row]).contains(&step)));
-                placed(Array2::from_shape_fn(tokens.dim(), is_text).into_dyn(), &AXES, &self.tells.axes).into()
+                let is_text = |(row, step): (usize, usize)| {
+                    f32::from(u8::from(self.place(rows[row].len(), steps).contains(&step)))
+                };
+                placed(Array2::from_shape_fn((rows.len(), steps), is_text).into_dyn(), &AXES, &self.tells.axes).into()
             }
             Side::End => rows.iter().map(|row| row.len() as i64).collect::<Array1<_>>().into(),
         };
-        let (name, tokens) = self.ends.taken(tokens.into_dyn(), &AXES);
+        let (name, tokens) = self.ends.taken(tokens, &AXES);
         NamedTensors::from([(name, tokens.into()), (self.tells.name.clone(), told)])
     }
 
-    /// Returns the name of the targets.
-    pub(super) fn targets(&self) -> &str {
-        self.ends.targets()
+    /// Lays out the classes of texts as targets, under the model's name of them.
+    pub(super) fn classes(&self, classes: Vec<i64>) -> (String, Values) {
+        (self.ends.targets().to_owned(), Array1::from(classes).into())
+    }
+
+    /// Lays out the classes of the tokens of `count` texts in the same way, padded to `steps`.
+    pub(super) fn tags<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a [i64]>,
+        count: usize,
+        steps: usize,
+    ) -> (String, Values) {
+        let (name, tags) = self.ends.target(self.padded(rows, count, steps), &AXES);
+        (name, tags.into())
+    }
+
+    /// Returns the steps of a text of `length` tokens.
+    pub(super) fn place(&self, length: usize, steps: usize) -> Range<usize> {
+        match self.pad {
+            Side::Start => steps.saturating_sub(length)..steps,
+            Side::End => 0..length.min(steps),
+        }
+    }
+
+    /// Pads `count` rows to `steps`, in the axes of [`AXES`]. Nothing reads what pads classes.
+    fn padded<'a>(&self, rows: impl Iterator<Item = &'a [i64]>, count: usize, steps: usize) -> ArrayD<i64> {
+        let mut all = Array2::from_elem((count, steps), Tokenizer::PADDING);
+        for (mut to, row) in all.outer_iter_mut().zip(rows) {
+            to.slice_mut(s![self.place(row.len(), steps)]).assign(&ArrayView1::from(row));
+        }
+        all.into_dyn()
     }
 
     /// Returns the probability of each label from a model's output for a text. An output without
@@ -156,7 +192,7 @@ mod tests {
 
     fn head(select: Select, last: Linear) -> Result<Heads> {
         let model = Model::new().layer(Embedding::new(10, 4)).layer(Gru::new(4, 8)).layer(select).layer(last);
-        Heads::of(&model, Side::End)
+        Heads::of(&model, Side::End, false)
     }
 
     #[test]
@@ -180,7 +216,7 @@ mod tests {
     #[test]
     fn what_does_not_answer_for_a_text_is_refused() {
         let refused = |heads: Result<Heads>| heads.expect_err("it is refused").to_string();
-        let text = refused(Heads::of(&Model::new().layer(Gru::new(4, 8)).layer(Select::FinalHidden), Side::End));
+        let text = refused(Heads::of(&Model::new().layer(Gru::new(4, 8)).layer(Select::FinalHidden), Side::End, false));
         assert!(text.starts_with("expected a model that takes tokens"), "{text}");
         let text = refused(head(Select::AllSteps, Linear::new(8, 1)));
         assert!(text.starts_with("expected one output for a text, got one for each of its steps"), "{text}");
@@ -194,7 +230,7 @@ mod tests {
             );
             let held = Gru::new(4, 8).padding(Padding::Held);
             let model = Model::new().layer(Embedding::new(10, 4)).layer(held).layer(select).layer(Linear::new(8, 1));
-            assert_eq!(Heads::of(&model, Side::End).unwrap().labels(), 2);
+            assert_eq!(Heads::of(&model, Side::End, false).unwrap().labels(), 2);
         }
         let text = refused(head(Select::FinalHidden, Linear::new(8, 2).activation(Activation::Sigmoid)));
         assert!(text.starts_with("expected softmax or no activation of 2 outputs, got sigmoid"), "{text}");
@@ -214,7 +250,7 @@ mod tests {
                 (Axes::TimeMajor, Values::F32(array)) => Values::F32(array.reversed_axes()),
                 (_, values) => values,
             };
-            let tensors = |pad| Heads::of(&model.clone().axes(axes), pad).unwrap().tensors(&rows, 3);
+            let tensors = |pad| Heads::of(&model.clone().axes(axes), pad, false).unwrap().tensors(&rows, 3);
             let lengths = Array1::from(vec![3_i64, 2]).into();
             let wanted = [("x", in_axes(end.clone().into())), ("lengths", lengths)];
             assert_eq!(tensors(Side::End), wanted.map(|(name, values)| (name.to_owned(), values)).into());
@@ -239,7 +275,7 @@ mod tests {
                 let stack = Gru::new(4, 8).direction(direction).padding(padding);
                 let model = Model::new().layer(Embedding::new(10, 4)).layer(stack).layer(select);
                 let features = if direction == Direction::Both { 16 } else { 8 };
-                let heads = Heads::of(&model.layer(Linear::new(features, 3)), Side::Start);
+                let heads = Heads::of(&model.layer(Linear::new(features, 3)), Side::Start, false);
                 match (&heads, answers) {
                     (Ok(heads), true) => assert_eq!(heads.labels(), 3),
                     (Err(error), false) => assert!(error.to_string().contains("at the first time index"), "{error}"),

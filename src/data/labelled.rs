@@ -65,8 +65,10 @@ enum Text {
 #[non_exhaustive]
 pub struct Example {
     text: Text,
-    /// The label, without the white space around it.
+    /// The label, without the white space around it. Of a tagged text it is all tags, each behind a space.
     pub label: String,
+    /// Whether each token of the text has a tag.
+    tagged: bool,
     /// Where it is.
     pub place: SourceLocation,
 }
@@ -86,7 +88,36 @@ impl Example {
                 return Err(Error::new(ErrorKind::Io, text).at(place));
             }
         }
-        Ok(Self { text: Text::Held(text), label, place })
+        Ok(Self { text: Text::Held(text), label, tagged: false, place })
+    }
+
+    /// Makes a tagged text: tokens, each with a label of its own.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if there is no token, not a
+    /// tag for each token, or one of them is empty or has white space in it.
+    pub fn tagged(tokens: &[impl AsRef<str>], tags: &[impl AsRef<str>], place: SourceLocation) -> Result<Self> {
+        let wrong = |text: String| Error::new(ErrorKind::Io, text);
+        if tokens.is_empty() || tokens.len() != tags.len() {
+            let text = format!("expected a tag for each token, got {} tokens and {} tags", tokens.len(), tags.len());
+            return Err(wrong(text).at(place));
+        }
+        let (tokens, tags): (Vec<&str>, Vec<&str>) =
+            (tokens.iter().map(AsRef::as_ref).collect(), tags.iter().map(AsRef::as_ref).collect());
+        for (what, all) in [("token", &tokens), ("tag", &tags)] {
+            let is_wrong = |text: &&str| text.is_empty() || text.contains(char::is_whitespace);
+            if let Some((number, got)) = (1..).zip(all).find(|(_, text)| is_wrong(text)) {
+                return Err(wrong(format!("{what} {number}: expected one without white space, got {got:?}")).at(place));
+            }
+        }
+        Ok(Self { text: Text::Held(tokens.join(" ")), label: tags.join(" "), tagged: true, place })
+    }
+
+    /// Yields the label, or the tags of a tagged text.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
+        let tagged = self.tagged;
+        self.label.split(move |c: char| tagged && c == ' ')
     }
 
     /// Returns the text, as in the file.
@@ -129,13 +160,23 @@ impl Labelled {
     ///
     /// # Errors
     ///
-    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if there are no rows.
+    /// Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if there
+    /// are no rows, or if only some of them are [tagged](Example::tagged).
     pub fn new(rows: Vec<Example>, source: SourceLocation) -> Result<Self> {
         if rows.is_empty() {
             let text = "expected rows of a label and a text, got none; is this the right file?";
             return Err(Error::new(ErrorKind::Io, text).at(source));
         }
+        if let Some(other) = rows.iter().find(|row| row.tagged != rows[0].tagged) {
+            let text = "expected tags in every row or in none, got both kinds";
+            return Err(Error::new(ErrorKind::Io, text).at(&other.place));
+        }
         Ok(Self { rows, source })
+    }
+
+    /// Returns whether its texts are [tagged](Example::tagged): each token has a label of its own.
+    pub fn is_tagged(&self) -> bool {
+        self.rows[0].tagged
     }
 
     /// Returns the rows.
@@ -153,19 +194,20 @@ impl Labelled {
         self.rows.iter().map(Example::text)
     }
 
-    /// Returns the label of all rows, if they have only one.
+    /// Returns the label of all rows, or of all tokens of tagged text, if they have only one.
     pub fn only_label(&self) -> Option<&str> {
-        let first = self.rows[0].label.as_str();
-        self.rows.iter().all(|row| row.label == first).then_some(first)
+        let first = self.rows[0].labels().next()?;
+        self.rows.iter().flat_map(Example::labels).all(|label| label == first).then_some(first)
     }
 
-    /// Returns what is odd about the rows and yet no error: labels that only one row has, with its line.
+    /// Returns what is odd about the rows and yet no error: labels that only
+    /// one row has, or only one token of tagged text, with the line of the row.
     pub fn warnings(&self) -> Vec<String> {
         /// The most labels that are named.
         const FEW: usize = 5;
         let mut first: BTreeMap<&str, (usize, &SourceLocation)> = BTreeMap::new();
-        for row in &self.rows {
-            first.entry(&row.label).or_insert((0, &row.place)).0 += 1;
+        for (row, label) in self.rows.iter().flat_map(|row| row.labels().map(move |label| (row, label))) {
+            first.entry(label).or_insert((0, &row.place)).0 += 1;
         }
         let alone: Vec<_> = first.iter().filter(|(_, (count, _))| *count == 1).collect();
         let told = alone.iter().take(FEW).map(|(label, (_, place))| {

@@ -6,7 +6,7 @@
 //!
 //! `read` knows files, `tokenizer` text, and `classes` labels. `spec` joins them to a
 //! model's ports and outputs (`ends`), and `stored` keeps that in the model's file.
-//! `summary` describes a file before anything is trained. Knows no device and no optimizer.
+//! `summary` and `tensors` describe a file before anything is trained. Knows no device and no optimizer.
 //!
 //! # Example
 //!
@@ -51,10 +51,11 @@ mod side;
 mod spec;
 mod stored;
 mod summary;
+mod tensors;
 mod tokenizer;
 
 pub use classes::Classes;
-pub use corpus::{Corpus, CorpusOptions, CorpusSpec, CorpusSummary, UnitCount, is_corpus};
+pub use corpus::{Corpus, CorpusExamples, CorpusOptions, CorpusSpec, CorpusSummary, UnitCount, is_corpus};
 pub use labelled::{Example, Labelled, SourceLocation};
 pub use read::{ReadOptions, is_labelled_text, read_lines};
 pub use series::{
@@ -63,4 +64,5 @@ pub use series::{
 pub use side::Side;
 pub use spec::{Answer, TextOptions, TextSpec};
 pub use summary::{ClassCount, DataSummary, Kept, SummaryOptions, Unknown};
+pub use tensors::{TensorSummary, TensorsSummary};
 pub use tokenizer::{Tokenizer, Unit};

@@ -1,4 +1,4 @@
-//! A series of numbers: columns of equal length, with a row for each
+//! A time series: columns of equal length, with a row for each
 //! time, in the order of time. Knows no file format and no model.
 
 mod forecast;
@@ -22,7 +22,7 @@ pub use summary::{ColumnSummary, SeriesSummary};
 /// The most columns that a message lists.
 const FEW: usize = 10;
 
-/// A series of numbers. [`read`](Self::read) reads one from a file.
+/// A time series. [`read`](Self::read) reads one from a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     columns: Vec<Column>,
@@ -31,7 +31,7 @@ pub struct Series {
     source: SourceLocation,
 }
 
-/// A column of a series: its numbers, and which cells are none.
+/// A column of a time series: its numbers, and which cells are none.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Column {
     name: String,

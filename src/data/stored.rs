@@ -29,6 +29,9 @@ struct Stored {
     /// If absent, texts are padded at their end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pad: Option<String>,
+    /// Whether each token of a text has a label, and not the text; if absent, it has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +91,7 @@ impl TextSpec {
             max_length: self.max_length(),
             truncate: self.truncate().to_string(),
             pad: (self.pad() != Side::End).then(|| self.pad().to_string()),
+            tags: self.is_tagging().then_some(true),
         };
         serde_json::to_string(&stored).expect("plain data")
     }
@@ -105,7 +109,9 @@ impl TextSpec {
             let truncate = side("truncate", &stored.truncate)?;
             let pad = stored.pad.as_deref().map_or(Ok(Side::End), |word| side("pad", word))?;
             let tokenizer = stored.tokenizer.read()?;
-            Self::new(tokenizer, Classes::new(stored.labels)?, stored.max_length, truncate, pad)
+            let spec = Self::new(tokenizer, Classes::new(stored.labels)?).padded(pad);
+            let spec = spec.cut(stored.max_length, truncate)?;
+            Ok(if stored.tags == Some(true) { spec.tagging() } else { spec })
         };
         parts().map_err(|e: Error| damaged(e.to_string()))
     }
@@ -151,7 +157,7 @@ mod tests {
         let units = ["a", "film"].map(str::to_owned).into();
         let tokenizer = Tokenizer::of_units(Unit::Words, true, units).unwrap();
         let classes = Classes::new(["neg", "pos \"1\""].map(str::to_owned).into()).unwrap();
-        TextSpec::new(tokenizer, classes, Some(50), Side::Start, pad).unwrap()
+        TextSpec::new(tokenizer, classes).padded(pad).cut(Some(50), Side::Start).unwrap()
     }
 
     #[test]
@@ -170,7 +176,7 @@ mod tests {
         let json = spec(Side::Start).to_json();
         for (from, to, said) in [
             ("\"version\":1", "\"version\":2", "expected version 1, got 2"),
-            ("\"words\"", "\"syllables\"", "unit: expected words or chars, got \"syllables\""),
+            ("\"words\"", "\"syllables\"", "unit: expected words or chars or whitespace, got \"syllables\""),
             ("\"start\",\"pad\"", "\"middle\",\"pad\"", "truncate: expected start or end, got \"middle\""),
             ("\"start\"}", "\"middle\"}", "pad: expected start or end, got \"middle\""),
             ("\"film\"", "\"a\"", "vocabulary: expected each word once, got \"a\" again as token 4"),

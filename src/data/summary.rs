@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::json;
 
 use super::classes::counts;
-use super::labelled::{Labelled, SourceLocation};
+use super::labelled::Labelled;
 use super::tokenizer::{Counter, Tokenizer, Unit};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,9 +29,9 @@ const LABELS: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SummaryOptions {
-    /// What a token represents.
+    /// What a token represents. The tokens of tagged text are those of the file.
     pub unit: Unit,
-    /// Whether a start token counts in the length of a text.
+    /// Whether a start token counts in the length of a text. Tagged text has none.
     pub start: bool,
     /// The size of the vocabulary to report, including padding, start and unknown; if not set, several usual ones.
     pub num_tokens: Option<usize>,
@@ -52,7 +52,7 @@ impl Default for SummaryOptions {
 pub struct ClassCount {
     /// The label.
     pub label: String,
-    /// How many rows have it.
+    /// How many rows have it, or how many tokens of tagged text.
     pub rows: usize,
 }
 
@@ -105,16 +105,18 @@ impl DataSummary {
     ///   texts have no word, or a bound is too small for one;
     /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if a text can no longer be read.
     pub fn of(rows: &Labelled, options: &SummaryOptions) -> Result<Self> {
-        let (mut counter, mut lengths) = (Counter::of(options.unit), Vec::with_capacity(rows.rows().len()));
+        // The tokens of tagged text are those of the file.
+        let (unit, start) = if rows.is_tagged() { (Unit::Whitespace, false) } else { (options.unit, options.start) };
+        let (mut counter, mut lengths) = (Counter::of(unit), Vec::with_capacity(rows.rows().len()));
         for text in rows.texts() {
             let text = text?;
             counter.add(&text);
             let mut words: usize = 0;
-            options.unit.each(&text, |_, _| words += 1);
+            unit.each(&text, |_, _| words += 1);
             // As in a tokenizer, a text without a word is one unknown token.
-            lengths.push(words.max(1) + usize::from(options.start));
+            lengths.push(words.max(1) + usize::from(start));
         }
-        let counted = counted(counter, rows.source())?;
+        let counted = counter.counted().map_err(|e| e.at(rows.source()))?;
         let unknown = unknown(&counted, options.num_tokens)?;
         if options.max_length == Some(0) {
             return Err(too_small("max_length", 1, 0));
@@ -127,8 +129,8 @@ impl DataSummary {
         };
         bounds.dedup();
         Ok(Self {
-            unit: options.unit,
-            start: options.start,
+            unit,
+            start,
             classes: classes.collect(),
             words: counted.iter().map(|(_, count)| count).sum(),
             distinct: counted.len(),
@@ -169,28 +171,11 @@ impl DataSummary {
         self.distinct
     }
 
-    /// Returns the rows by length: the first and the last length of each bar, and how many rows it has.
-    fn histogram(&self) -> Vec<(usize, usize, usize)> {
-        let (shortest, longest) = (self.length(0.0), self.length(1.0));
-        let width = (longest - shortest + 1).div_ceil(BARS);
-        let bars = (shortest..=longest).step_by(width);
-        let mut rows = self.lengths.iter().copied().peekable();
-        let count = |from: usize| {
-            let last = (from + width - 1).min(longest);
-            let mut count = 0;
-            while rows.next_if(|length| *length <= last).is_some() {
-                count += 1;
-            }
-            (from, last, count)
-        };
-        bars.map(count).collect()
-    }
-
     /// Returns all of it as a JSON object, for programs.
     pub fn to_json(&self) -> String {
         let classes = self.classes.iter().map(|class| json!({"label": class.label, "rows": class.rows}));
         let quantiles = QUANTILES.map(|part| json!({"share": part, "length": self.length(part)}));
-        let histogram = self.histogram();
+        let histogram = histogram(&self.lengths);
         let histogram = histogram.iter().map(|(from, last, rows)| json!({"from": from, "to": last, "rows": rows}));
         let unknown = self.unknown.iter().map(|row| json!({"num_tokens": row.num_tokens, "unknown": row.share}));
         let kept = self.kept.iter().map(
@@ -217,32 +202,25 @@ impl fmt::Display for DataSummary {
         let rows = self.rows();
         writeln!(f, "{rows} rows, {} labels", self.classes.len())?;
         let most = self.classes.iter().map(|class| class.rows).max().unwrap_or(1) as u64;
+        // Of tagged text each token has a label.
+        let all = self.classes.iter().map(|class| class.rows).sum();
         for class in self.classes.iter().take(LABELS) {
             let label: String = class.label.chars().take(24).collect();
             writeln!(
                 f,
                 "  {label:24} {:>9} {:>7}  {}",
                 class.rows,
-                percent(of(class.rows, rows)),
+                percent(of(class.rows, all)),
                 bar(class.rows as u64, most)
             )?;
         }
         if self.classes.len() > LABELS {
             writeln!(f, "  … and {} more", self.classes.len() - LABELS)?;
         }
-        let what = in_words(self.unit);
+        let what = self.unit.plural();
         let start = if self.start { ", with the start token" } else { "" };
         writeln!(f, "\n{what} a row{start}")?;
-        let names = ["shortest", "25 %", "median", "75 %", "90 %", "99 %", "longest"];
-        let told: Vec<_> =
-            names.iter().zip(QUANTILES).map(|(name, part)| format!("{name} {}", self.length(part))).collect();
-        writeln!(f, "  {}", told.join("   "))?;
-        let histogram = self.histogram();
-        let most = histogram.iter().map(|(.., rows)| *rows).max().unwrap_or(1) as u64;
-        for (from, last, count) in histogram {
-            let lengths = if from == last { from.to_string() } else { format!("{from}–{last}") };
-            writeln!(f, "  {lengths:>24} {count:>9} {:>7}  {}", percent(of(count, rows)), bar(count as u64, most))?;
-        }
+        write_lengths(f, &self.lengths)?;
         writeln!(f, "\n{} {what}, {} different; a vocabulary of so many tokens lacks", self.words, self.distinct)?;
         for row in &self.unknown {
             writeln!(f, "  {:>24} {:>9} of all {what}", row.num_tokens, percent(row.share))?;
@@ -256,18 +234,37 @@ impl fmt::Display for DataSummary {
     }
 }
 
-/// Returns how often each unit occurs, the most frequent first.
-///
-/// # Errors
-///
-/// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if all of `source` has none.
-pub(super) fn counted(counter: Counter, source: &SourceLocation) -> Result<Vec<(String, u64)>> {
-    let counted = counter.counted();
-    if counted.is_empty() {
-        let text = "expected texts with words, got punctuation alone; try to count characters";
-        return Err(Error::new(ErrorKind::Training, text).at(source));
+/// Returns rows of these lengths, the shortest first, by length: the first
+/// and the last length of each bar, and how many rows it has.
+pub(super) fn histogram(lengths: &[usize]) -> Vec<(usize, usize, usize)> {
+    let (shortest, longest) = (quantile(lengths, 0.0), quantile(lengths, 1.0));
+    let width = (longest - shortest + 1).div_ceil(BARS);
+    let bars = (shortest..=longest).step_by(width);
+    let mut rows = lengths.iter().copied().peekable();
+    let count = |from: usize| {
+        let last = (from + width - 1).min(longest);
+        let mut count = 0;
+        while rows.next_if(|length| *length <= last).is_some() {
+            count += 1;
+        }
+        (from, last, count)
+    };
+    bars.map(count).collect()
+}
+
+/// Prints quantiles of lengths, the shortest first, and their histogram.
+pub(super) fn write_lengths(f: &mut fmt::Formatter<'_>, lengths: &[usize]) -> fmt::Result {
+    let names = ["shortest", "25 %", "median", "75 %", "90 %", "99 %", "longest"];
+    let told = names.iter().zip(QUANTILES).map(|(name, part)| format!("{name} {}", quantile(lengths, part)));
+    writeln!(f, "  {}", told.collect::<Vec<_>>().join("   "))?;
+    let histogram = histogram(lengths);
+    let most = histogram.iter().map(|(.., rows)| *rows).max().unwrap_or(1) as u64;
+    for (from, last, count) in histogram {
+        let range = if from == last { from.to_string() } else { format!("{from}–{last}") };
+        let share = percent(of(count, lengths.len()));
+        writeln!(f, "  {range:>24} {count:>9} {share:>7}  {}", bar(count as u64, most))?;
     }
-    Ok(counted)
+    Ok(())
 }
 
 /// Returns what vocabularies of the most frequent `counted` units lack:
@@ -290,14 +287,6 @@ pub(super) fn unknown(counted: &[(String, u64)], num_tokens: Option<usize>) -> R
         Unknown { num_tokens, share: share(units - known, units) }
     };
     Ok(sizes.into_iter().map(unknown).collect())
-}
-
-/// Returns what is counted, in words.
-pub(super) fn in_words(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Words => "words",
-        Unit::Characters => "characters",
-    }
 }
 
 fn too_small(what: &str, least: usize, got: usize) -> Error {
@@ -331,7 +320,7 @@ pub(super) fn share(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { part as f64 / all as f64 }
 }
 
-fn of(part: usize, all: usize) -> f64 {
+pub(super) fn of(part: usize, all: usize) -> f64 {
     share(part as u64, all as u64)
 }
 
@@ -388,7 +377,7 @@ mod tests {
     #[test]
     fn every_row_is_in_one_bar() {
         for count in [1, 2, 12, 13, 25, 100] {
-            let histogram = DataSummary::of(&rows(count), &plain()).unwrap().histogram();
+            let histogram = histogram(&DataSummary::of(&rows(count), &plain()).unwrap().lengths);
             assert!(histogram.len() <= BARS, "{histogram:?}");
             assert_eq!(histogram.iter().map(|(.., rows)| rows).sum::<usize>(), count);
             assert_eq!((histogram[0].0, histogram[histogram.len() - 1].1), (1, count));

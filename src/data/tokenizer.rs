@@ -16,11 +16,37 @@ pub enum Unit {
     Words,
     /// A Unicode character, unchanged.
     Characters,
+    /// What stands between white space, unchanged: for texts that are split into tokens already.
+    Whitespace,
 }
 
 impl Unit {
     /// The word for each unit, as in files and on the command line.
-    pub const WORDS: [(&'static str, Self); 2] = [("words", Self::Words), ("chars", Self::Characters)];
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("words", Self::Words), ("chars", Self::Characters), ("whitespace", Self::Whitespace)];
+
+    /// Returns whether a space separates two of them.
+    pub(super) fn is_spaced(self) -> bool {
+        self != Self::Characters
+    }
+
+    /// Returns what several of them are called.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Words => "words",
+            Self::Characters => "characters",
+            Self::Whitespace => "tokens",
+        }
+    }
+
+    /// Returns what one of them is called.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Words => "word",
+            Self::Characters => "character",
+            Self::Whitespace => "token",
+        }
+    }
 
     /// Calls `each` with every unit of `text`, in order, and the byte at which it begins.
     pub(super) fn each(self, text: &str, mut each: impl FnMut(usize, &str)) {
@@ -28,6 +54,10 @@ impl Unit {
             Self::Characters => {
                 let mut buffer = [0; 4];
                 text.char_indices().for_each(|(at, c)| each(at, c.encode_utf8(&mut buffer)));
+            }
+            Self::Whitespace => {
+                let begin = text.as_ptr().addr();
+                text.split_whitespace().for_each(|piece| each(piece.as_ptr().addr() - begin, piece));
             }
             Self::Words => {
                 let begin = text.as_ptr().addr();
@@ -76,10 +106,18 @@ impl Counter {
 
     /// Returns how often each unit occurs, the most frequent first;
     /// equally frequent ones in the order in which they were first seen.
-    pub(super) fn counted(self) -> Vec<(String, u64)> {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if there was none.
+    pub(super) fn counted(self) -> Result<Vec<(String, u64)>> {
+        if self.counts.is_empty() {
+            let text = "expected texts with words, got punctuation alone";
+            return Err(Error::new(ErrorKind::Training, text).hint("try characters"));
+        }
         let mut seen: Vec<(String, usize)> = self.places.into_iter().collect();
         seen.sort_unstable_by_key(|(_, place)| (std::cmp::Reverse(self.counts[*place]), *place));
-        seen.into_iter().map(|(word, place)| (word, self.counts[place])).collect()
+        Ok(seen.into_iter().map(|(word, place)| (word, self.counts[place])).collect())
     }
 }
 
@@ -135,10 +173,7 @@ impl Tokenizer {
             );
             return Err(Error::new(ErrorKind::Training, text));
         }
-        let mut counted = counter.counted();
-        if counted.is_empty() {
-            return Err(Error::new(ErrorKind::Training, "expected texts with words, got punctuation alone"));
-        }
+        let mut counted = counter.counted()?;
         counted.truncate(room);
         Self::of_units(unit, start, counted.into_iter().map(|(word, _)| word).collect())
     }
@@ -155,7 +190,7 @@ impl Tokenizer {
             let (mut parts, mut same) = (0, false);
             unit.each(word, |_, part| (parts, same) = (parts + 1, part == word));
             if parts != 1 || !same {
-                let text = format!("vocabulary: expected {unit}, got {word:?} as token {token}");
+                let text = format!("vocabulary: expected {}, got {word:?} as token {token}", unit.plural());
                 return Err(Error::new(ErrorKind::Training, text));
             }
             match tokens.entry(word.clone()) {
@@ -205,7 +240,7 @@ impl Tokenizer {
         self.unit.each(text, |at, word| each(at, self.tokens.get(word).copied().unwrap_or(Self::UNKNOWN)));
     }
 
-    /// Returns the text of some tokens. Words are separated by spaces,
+    /// Returns the text of some tokens. All but characters are separated by spaces,
     /// `�` replaces unknown ones, and padding and start are left out.
     ///
     /// # Errors
@@ -225,7 +260,7 @@ impl Tokenizer {
                 }
             });
         }
-        Ok(words.join(if self.unit == Unit::Words { " " } else { "" }))
+        Ok(words.join(if self.unit.is_spaced() { " " } else { "" }))
     }
 }
 
@@ -279,7 +314,7 @@ mod tests {
             Tokenizer::learn(texts.iter().copied(), Unit::Words, num_tokens, true).unwrap_err().to_string()
         };
         assert!(learn(&TEXTS, 3).starts_with("num_tokens: expected 4 or more, got 3; "));
-        assert_eq!(learn(&["...", "?"], 100), "expected texts with words, got punctuation alone");
+        assert_eq!(learn(&["...", "?"], 100), "expected texts with words, got punctuation alone; try characters");
         for (units, said) in [
             (["a", "a"], "expected each word once, got \"a\" again as token 4"),
             (["a", "a b"], "expected words, got \"a b\" as token 4"),

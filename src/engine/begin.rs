@@ -51,7 +51,7 @@ impl Begun {
         self.forget_states(row);
     }
 
-    /// Row `row` of the batch begins anew.
+    /// Row `row` of the batch begins again.
     pub(super) fn forget_states(&mut self, row: usize) {
         self.given.retain(|(other, ..)| *other != row);
     }

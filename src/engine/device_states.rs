@@ -29,7 +29,7 @@ pub(super) enum PendingRead {
 }
 
 impl DeviceStates {
-    /// Clears row `row`, which then begins anew.
+    /// Clears row `row`, which then begins at zero again.
     pub(super) fn clear(&mut self, row: usize) {
         match self {
             Self::Cpu(states) => states.clear(row),

@@ -65,12 +65,22 @@ impl Forward {
     /// Returns an error of kind `ErrorKind::Model` if a part of it cannot be computed frame by frame.
     pub(super) fn of(model: &Model) -> Result<Self> {
         check_stacks(model)?;
+        if let Some(layer) = model.layers.iter().position(|layer| layer.kind.is_of_all_steps()) {
+            let place = model.place(layer);
+            return wrong(format!(
+                "layer {place}: expected what each frame gives, got what is made of all steps at once"
+            ));
+        }
         let clocks = Clocks::of(model);
         if let Some(layer) = (0..model.layers.len()).find(|&layer| clocks.of_pieces(model, layer).is_some()) {
             let place = model.place(layer);
             return wrong(format!(
                 "layer {place}: expected what each frame gives, got steps that are sliced or joined"
             ));
+        }
+        if let Some(layer) = model.layers.iter().position(|layer| matches!(layer.kind, LayerKind::Attention(_))) {
+            let place = model.place(layer);
+            return wrong(format!("layer {place}: expected what each frame gives, got sums over all steps"));
         }
         let late = late(model)?;
         let own = (0..clocks.all().len()).map(|clock| OwnMask::of_clock(model, &clocks, clock)).collect();

@@ -28,17 +28,17 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     ///
     /// # Errors
     ///
-    /// Nothing has changed if the error is of kind
+    /// Returns an error of one of these kinds, and nothing has changed:
     ///
-    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape): a stream has left, or a frame does not fit the model;
-    /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy): 16 pushes already wait for [`receive`](Self::receive);
-    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits): no plan of the batch fits the device.
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) if a stream has left, or a frame does not fit the model;
+    /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy) if 16 pushes already wait for [`receive`](Self::receive);
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits) if no plan of the batch fits the device.
     ///
-    /// The states are lost if the error is of kind
+    /// Returns an error of one of these kinds, and the states are lost:
     ///
-    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits): the device's memory ran out;
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits) if the device's memory ran out;
     /// - [`ErrorKind::Device`](crate::ErrorKind::Device) or
-    ///   [`ErrorKind::Lost`](crate::ErrorKind::Lost): the device failed.
+    ///   [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the device failed.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn push<F: AsRef<[f32]> + Sync>(
         &mut self,

@@ -119,17 +119,17 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     ///
     /// # Errors
     ///
-    /// Nothing has changed if the error is of kind
+    /// Returns an error of one of these kinds, and nothing has changed:
     ///
-    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape): a stream has left or is there twice, a token is not one of the
-    ///   model's, or a [`Sampling`] is invalid;
-    /// - [`ErrorKind::Model`](crate::ErrorKind::Model): the model does not take tokens, or takes another sequence
-    ///   beside them, or its output is not one number for each token (linear, softmax or log-softmax);
-    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits): the steps do not fit the device.
+    /// - [`ErrorKind::Shape`](crate::ErrorKind::Shape) if a stream has left or is there twice, a token is not one of
+    ///   the model's, or a [`Sampling`] is invalid;
+    /// - [`ErrorKind::Model`](crate::ErrorKind::Model) if the model does not take tokens, or takes another sequence
+    ///   besides them, or its output is not one number for each token (linear, softmax or log-softmax);
+    /// - [`ErrorKind::Limits`](crate::ErrorKind::Limits) if the steps do not fit the device.
     ///
-    /// If the error is of kind [`ErrorKind::Numeric`](crate::ErrorKind::Numeric), the model gave NaN, or −∞ for every
-    /// token: reset the streams. If it is of kind [`ErrorKind::Device`](crate::ErrorKind::Device) or
-    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost), the device failed, and the states are lost.
+    /// Returns an error of kind [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if the model gave NaN, or −∞ for
+    /// every token: reset the streams then. Returns one of kind [`ErrorKind::Device`](crate::ErrorKind::Device) or
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the device failed, and the states are lost.
     ///
     /// # Example
     ///

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cache::Cache;
 use super::call_io::CallIo;
 use super::carry::Carried;
+use super::device_states::PendingRead;
 use super::executor::Executor;
 #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
 use super::kernels::{self, KernelTime};
@@ -25,6 +26,8 @@ use crate::error::Result;
 use crate::feed::Decoder;
 use crate::loss::{Aim, Objective, Targets};
 use crate::model::Model;
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+use crate::plan::Slots;
 use crate::plan::{GradientSink, Gradients, Plan, Shape, UpdateRule};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
@@ -81,6 +84,55 @@ pub(crate) struct Asked {
     pub(crate) wanted: Wanted,
     /// What dropout drops, if anything.
     pub(crate) dropping: Option<Dropping>,
+}
+
+/// How the plans of a call are run.
+///
+/// An asynchronous closure would do, but its futures are not known to be `Send`.
+enum Way<'a> {
+    /// Their results are waited for.
+    Waited,
+    /// Their results come later, by these reads.
+    Sent(&'a mut Vec<PendingRead>),
+    /// The time of each program is measured.
+    #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+    Clocked(&'a mut Vec<KernelTime>),
+    /// Others run in their place.
+    #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+    Changed(probe::Change<'a>),
+    /// Others run in their place, and leave every slot.
+    #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+    Traced(probe::Change<'a>, &'a mut Slots),
+}
+
+impl Way<'_> {
+    async fn run(&mut self, executor: &Executor, plan: &Arc<Plan>, io: &mut TrainingIo<'_, '_>) -> Result<()> {
+        match self {
+            Self::Waited => executor.run(plan, io).await.map(drop),
+            Self::Sent(reads) => {
+                reads.extend(executor.send(plan, io).await?);
+                Ok(())
+            }
+            #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+            Self::Clocked(times) => {
+                let spent = executor.run_clocked(plan, io).await?;
+                kernels::add(times, plan, spent);
+                Ok(())
+            }
+            #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+            Self::Changed(change) => {
+                let plan = change(plan);
+                executor.run(&plan, io).await.map(drop)
+            }
+            #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+            Self::Traced(change, slots) => {
+                let plan = change(plan);
+                let traced = executor.trace(&plan, io).await?;
+                slots.extend(traced.into_iter().map(|(slot, data)| (plan.slots[slot].name.clone(), data)));
+                Ok(())
+            }
+        }
+    }
 }
 
 impl GradientRunner {
@@ -154,7 +206,7 @@ impl GradientRunner {
     pub(crate) async fn run(&self, input: &Input<'_>) -> Result<Output> {
         let Planner { model, flows, device, .. } = &*self.planner;
         let call = self.planner.call(input)?;
-        let learned = call.learned(model, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
+        let learned = self.planner.learned(&call, &self.initial)?;
         let call = call.learning(&learned);
         let mut decoder = Decoder::new(model, (flows, &self.planner.output_clocks), &call)?;
         let mut tiles = Tiles::of(&self.planner, &call);
@@ -183,8 +235,7 @@ impl GradientRunner {
         targets: &[Targets],
         (asked, carried): (Asked, Option<&Carried>),
     ) -> Result<Found> {
-        let run = async |plan: &Arc<Plan>, io: &mut TrainingIo<'_, '_>| self.executor.run(plan, io).await.map(drop);
-        self.learn((input, carried), objective, (targets, asked), run, |io, learned| io.finish(learned)).await
+        self.learn((input, carried), objective, (targets, asked), Way::Waited, |io, learned| io.finish(learned)).await
     }
 
     /// [`gradients`](Self::gradients) of the weights, which are kept for an [`update`](Self::update).
@@ -218,13 +269,9 @@ impl GradientRunner {
         (dropping, sent): (Option<Dropping>, &mut Sent),
     ) -> Result<()> {
         self.moving().await?;
-        let reads = &mut sent.reads;
-        let run = async |plan: &Arc<Plan>, io: &mut TrainingIo<'_, '_>| {
-            reads.extend(self.executor.send(plan, io).await?);
-            Ok(())
-        };
         let asked = Asked { wanted: Wanted::Kept, dropping };
-        sent.loss = self.learn((input, None), objective, (targets, asked), run, |io, _| io.loss).await?;
+        let way = Way::Sent(&mut sent.reads);
+        sent.loss = self.learn((input, None), objective, (targets, asked), way, |io, _| io.loss).await?;
         Ok(())
     }
 
@@ -240,8 +287,7 @@ impl GradientRunner {
         targets: &[Targets],
         asked: Asked,
     ) -> Result<f64> {
-        let run = async |plan: &Arc<Plan>, io: &mut TrainingIo<'_, '_>| self.executor.run(plan, io).await.map(drop);
-        self.learn((input, None), objective, (targets, asked), run, |io, _| io.loss).await
+        self.learn((input, None), objective, (targets, asked), Way::Waited, |io, _| io.loss).await
     }
 
     /// Measures the time of each program of a call that computes the gradients of the weights.
@@ -259,23 +305,19 @@ impl GradientRunner {
     ) -> Result<Vec<KernelTime>> {
         let mut times = Vec::new();
         let asked = Asked { wanted: Wanted::Left, dropping };
-        let run = async |plan: &Arc<Plan>, io: &mut TrainingIo<'_, '_>| {
-            let spent = self.executor.run_clocked(plan, io).await?;
-            kernels::add(&mut times, plan, spent);
-            Ok(())
-        };
-        block_on(self.learn((input, None), objective, (targets, asked), run, |_, _| ()))?;
+        let way = Way::Clocked(&mut times);
+        block_on(self.learn((input, None), objective, (targets, asked), way, |_, _| ()))?;
         Ok(times)
     }
 
-    /// [`gradients`](Self::gradients), in which `run` runs the plan of each tile of the batch. `end` makes the result;
-    /// it is told which rows of a stack begin at learned states.
+    /// [`gradients`](Self::gradients), in which the plan of each tile of the batch is run by `way`. `end` makes the
+    /// result; it is told which rows of a stack begin at learned states.
     async fn learn<F>(
         &self,
         (input, carried): (&Input<'_>, Option<&Carried>),
         objective: &Objective,
         (targets, Asked { wanted, dropping }): (&[Targets], Asked),
-        mut run: impl AsyncFnMut(&Arc<Plan>, &mut TrainingIo<'_, '_>) -> Result<()>,
+        mut way: Way<'_>,
         end: impl FnOnce(TrainingIo<'_, '_>, &dyn Fn(usize, usize) -> bool) -> F,
     ) -> Result<F> {
         let Planner { model, layout, device, .. } = &*self.planner;
@@ -283,7 +325,7 @@ impl GradientRunner {
         // Stacks that begin at learned states, unless a state is given.
         let learns: BTreeMap<usize, bool> =
             self.initial.keys().map(|&stack| (stack, call.initial(stack).is_none())).collect();
-        let learned = call.learned(model, self.initial.iter().map(|(&i, states)| (i, &states.h, states.c.as_ref())))?;
+        let learned = self.planner.learned(&call, &self.initial)?;
         let kept = carried.map(|carried| carried.begin(input, &call, &learned)).transpose()?.unwrap_or_default();
         let call = call.keeping(&kept).learning(&learned);
         let mut desk = self.desk(objective);
@@ -313,7 +355,7 @@ impl GradientRunner {
             let plan = self.plan(key).await?;
             most = plan.shape.batch;
             io.rows = first..first + most;
-            run(&plan, &mut io).await.map_err(|e| device.explain(e))?;
+            way.run(&self.executor, &plan, &mut io).await.map_err(|e| device.explain(e))?;
             first += most;
             if let GradientSink::Accumulate { first } = &mut key.1.sink {
                 *first = false;

@@ -6,7 +6,7 @@ use super::executor::Executor;
 use super::planner::Planner;
 use crate::error::Result;
 use crate::layout::Buffer;
-use crate::pack::pack_buffer;
+use crate::pack::{PackedBuffer, pack_buffer};
 use crate::platform::{compute, waits};
 use crate::weights::Source;
 
@@ -16,7 +16,7 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// Errors of reading and packing. Returns an error of kind `ErrorKind::Limits` if a buffer does not fit the device.
+    /// Returns any error of reading and packing, or one of kind `ErrorKind::Limits` if a buffer does not fit the device.
     pub(super) async fn load(
         &mut self,
         planner: &Arc<Planner>,
@@ -27,13 +27,12 @@ impl Executor {
         if waits() {
             for (index, buffer) in layout.buffers.iter().enumerate() {
                 let packed = pack_buffer(&mut source, model, layout, buffer)?;
-                self.add(packed, layout.medium_of(index)).await.map_err(|e| planner.device.explain(e))?;
-                each(buffer);
+                self.load_buffer(planner, index, packed, &mut each).await?;
             }
             return Ok(());
         }
         let mut source = source.into_owned().await;
-        for (index, buffer) in layout.buffers.iter().enumerate() {
+        for index in 0..layout.buffers.len() {
             let of = Arc::clone(planner);
             let work = move || {
                 let packed = pack_buffer(&mut source, &of.model, &of.layout, &of.layout.buffers[index]);
@@ -41,9 +40,22 @@ impl Executor {
             };
             let packed;
             (packed, source) = compute(work).await?;
-            self.add(packed?, layout.medium_of(index)).await.map_err(|e| planner.device.explain(e))?;
-            each(buffer);
+            self.load_buffer(planner, index, packed?, &mut each).await?;
         }
+        Ok(())
+    }
+
+    /// Adds buffer `index` of the layout, and calls `each` after it.
+    async fn load_buffer(
+        &mut self,
+        planner: &Planner,
+        index: usize,
+        packed: PackedBuffer,
+        each: &mut impl FnMut(&Buffer),
+    ) -> Result<()> {
+        let layout = &planner.layout;
+        self.add(packed, layout.medium_of(index)).await.map_err(|e| planner.device.explain(e))?;
+        each(&layout.buffers[index]);
         Ok(())
     }
 }

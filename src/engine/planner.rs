@@ -4,11 +4,12 @@
 //! Needs a model and a device's limits, but no weights: a plan can be shown before there is memory for its weights.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::call::{Call, Input};
+use crate::call::{Batched, Call, Input};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Medium};
 use crate::layout::Layout;
@@ -19,6 +20,7 @@ use crate::plan::{Goal, Gradients, Limits, Plan, Shape, Strategy, lower};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::platform::block_on;
 use crate::platform::compute;
+use crate::weights::LearnedStates;
 
 use super::EngineBuilder;
 use super::cache::Cache;
@@ -177,6 +179,19 @@ impl Planner {
         input.check_by(&self.model, Cow::Borrowed(&self.clocks))
     }
 
+    /// Returns the states at which the stacks in `initial`, which learned them, begin in `call`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind `ErrorKind::Limits` if there is no memory for them.
+    pub(super) fn learned(
+        &self,
+        call: &Call<'_>,
+        initial: &BTreeMap<usize, LearnedStates>,
+    ) -> Result<Vec<Option<Batched>>> {
+        call.learned(&self.model, initial.iter().map(|(&stack, states)| (stack, &states.h, states.c.as_ref())))
+    }
+
     /// The bytes of the weights.
     pub(super) fn bytes(&self) -> u64 {
         self.layout.bytes()
@@ -273,6 +288,8 @@ impl Planner {
                     break;
                 }
                 Err(e) if e.kind() == ErrorKind::Limits => {}
+                // A layer of a fixed number of steps takes no shorter sequence.
+                Err(e) if e.kind() == ErrorKind::Shape => break,
                 Err(e) => return e,
             }
         }

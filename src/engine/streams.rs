@@ -127,6 +127,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     /// - a stack that is bidirectional, or that goes from the last step to the first;
     /// - a stack that begins where another one ended;
     /// - steps that are sliced or joined;
+    /// - an attention, which sums over all steps;
     /// - a value that is known only after the last step, but is used at every step.
     pub fn new(engine: E, capacity: usize) -> Result<Self> {
         let (forward, capacity) = (Arc::new(Forward::of(engine.model())?), capacity.max(1));

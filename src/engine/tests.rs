@@ -117,7 +117,7 @@ fn a_reset_while_a_call_computes_is_a_reset_after_it() {
     assert!(engine.run(&input).unwrap() != output, "and on from there");
 }
 
-/// wgpu's validator runs no workgroup, so a workgroup that waits for another waits in vain.
+/// wgpu's validator runs no workgroup, so a workgroup that waits for another waits for ever.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_call_whose_workgroups_stall_runs_by_steps_and_streams_never_wait() {

@@ -24,10 +24,14 @@ pub enum Content {
     Onnx,
     /// A NumPy array: `.npy`.
     Npy,
+    /// A file of `torch.save` from a PyTorch older than 1.6, which is no archive.
+    Torch,
     /// JSON: the description of a model.
     Json,
     /// A pointer of Git LFS instead of the file itself.
     GitLfs,
+    /// A web page, as a server sends one instead of a file that it does not give.
+    Html,
     /// Any other text.
     Text,
 }
@@ -47,13 +51,16 @@ impl Content {
             _ if starts(b"\x89HDF\r\n\x1a\n") => Some(Self::Hdf5),
             _ if starts(b"PK\x03\x04") => Some(Self::Zip),
             _ if starts(b"\x93NUMPY") => Some(Self::Npy),
+            // The pickle of a magic number.
+            _ if starts(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.") => Some(Self::Torch),
             _ if starts(b"version https://git-lfs") => Some(Self::GitLfs),
             // The field `ir_version` with a small number, and then another field of an ONNX file's outermost message.
             [8, 1..=64, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, ..] => Some(Self::Onnx),
-            _ if is_text(begin) => match begin.trim_ascii_start().first() {
-                Some(b'{') => Some(Self::Json),
-                Some(_) => Some(Self::Text),
-                None => None,
+            _ if is_text(begin) => match begin.trim_ascii_start() {
+                [b'{', ..] => Some(Self::Json),
+                [] => None,
+                text if is_html(text) => Some(Self::Html),
+                _ => Some(Self::Text),
             },
             _ => None,
         }
@@ -65,13 +72,16 @@ impl Content {
             Self::Safetensors => "give it a name that ends in .safetensors",
             Self::Hdf5 => "a Keras model has a name that ends in .h5",
             Self::Zip => {
-                "a Keras model has a name that ends in .keras, NumPy's arrays one in .npz; what torch.save wrote is not read: \
-                 write it with safetensors.torch.save_file"
+                "a Keras model has a name that ends in .keras, NumPy's arrays one in .npz, a file of torch.save one in .pt"
             }
+            Self::Torch => "give it a name that ends in .pt",
             Self::Onnx => "give it a name that ends in .onnx",
             Self::Npy => "give it a name that ends in .npy",
             Self::Json => "a model's description has a name that ends in .json",
             Self::GitLfs => "git lfs pull fetches the file",
+            Self::Html => {
+                "the server sent a page instead of the file; download it again from the link to the file itself"
+            }
             Self::Text => "is it the right file?",
         }
     }
@@ -85,8 +95,10 @@ impl fmt::Display for Content {
             Self::Zip => "a zip archive",
             Self::Onnx => "an ONNX graph",
             Self::Npy => "an array of NumPy",
+            Self::Torch => "a file of torch.save",
             Self::Json => "JSON",
             Self::GitLfs => "a pointer of Git LFS",
+            Self::Html => "a web page",
             Self::Text => "text",
         })
     }
@@ -95,8 +107,35 @@ impl fmt::Display for Content {
 /// Returns an error message if a file that begins with these bytes is not `wanted`: what it
 /// is instead, and what to do about it. Returns `None` if the bytes do not show what it is.
 pub fn mistaken(begin: &[u8], wanted: Content) -> Option<String> {
-    let got = Content::of(begin).filter(|got| *got != wanted)?;
+    none_of(&[wanted], begin, wanted)
+}
+
+/// Returns such a message for a file that may have any of the contents
+/// in `right`, and that the message calls `wanted`.
+pub(super) fn none_of(right: &[Content], begin: &[u8], wanted: impl fmt::Display) -> Option<String> {
+    let got = Content::of(begin).filter(|got| !right.contains(got))?;
     Some(format!("expected {wanted}, got {got}; {}", got.hint()))
+}
+
+/// Returns the name of the first member of a zip archive that begins with these bytes.
+pub(super) fn first_member(begin: &[u8]) -> Option<&[u8]> {
+    let &[low, high] = begin.get(26..28)? else { return None };
+    begin.get(30..30 + usize::from(u16::from_le_bytes([low, high])))
+}
+
+/// Returns what a file is, whose first bytes show `content`: for the end of an error message.
+pub fn told(content: Option<Content>, begin: &[u8]) -> String {
+    match content {
+        Some(content) => content.to_string(),
+        None if begin.is_empty() => "an empty file".to_owned(),
+        None => "a file of an unknown kind".to_owned(),
+    }
+}
+
+/// Whether text begins as a web page does.
+fn is_html(text: &[u8]) -> bool {
+    let starts = |tag: &[u8]| text.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag));
+    starts(b"<!doctype html") || starts(b"<html")
 }
 
 /// Whether the bytes are UTF-8 text without control characters. The last character may be cut off.
@@ -126,11 +165,15 @@ mod tests {
             (b"\x08\x07:\x02", Some(Content::Onnx)),
             (b" \n{\"gatewave\": 1}", Some(Content::Json)),
             (b"version https://git-lfs.github.com/spec/v1\n", Some(Content::GitLfs)),
+            (b"\n<!DOCTYPE html>\n<html>", Some(Content::Html)),
+            (b"<html lang=\"en\">", Some(Content::Html)),
+            (b"<xml>", Some(Content::Text)),
             (b"weights {}", Some(Content::Text)),
             ("na\u{ef}ve".as_bytes(), Some(Content::Text)),
             (b"", None),
             (b"   ", None),
             (b"\x80\x02}q", None),
+            (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80", Some(Content::Torch)),
             (&[0; 16], None),
         ] {
             assert_eq!(Content::of(begin), wanted, "{begin:?}");

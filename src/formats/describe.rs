@@ -170,7 +170,7 @@ fn note_of(prefix: &str, kind: &LayerKind, is_ambiguous: bool) -> Vec<String> {
         LayerKind::Linear(_) => notes.push(format!(
             "{name}: activation: a function behind it (sigmoid, relu, softmax) has no tensors; none is assumed"
         )),
-        _ => {}
+        _ => notes.extend(of_shape(&name, kind.name())),
     }
     if is_ambiguous {
         let (kind, other) = match kind {
@@ -180,6 +180,16 @@ fn note_of(prefix: &str, kind: &LayerKind, is_ambiguous: bool) -> Vec<String> {
         notes.push(format!("{name}: a lone matrix is {kind} or {other}; by its place it is {kind}"));
     }
     notes
+}
+
+/// Returns a note on the options of a layer that was guessed by its shapes.
+fn of_shape(name: &str, kind: &str) -> Option<String> {
+    let text = match kind {
+        "conv1d" => "stride, dilation and padding are not in the tensors; 1, 1 and none are assumed",
+        "batch_norm" | "layer_norm" | "rms_norm" => "eps is not in the tensors; the usual one is assumed",
+        _ => return None,
+    };
+    Some(format!("{name}: {text}"))
 }
 
 fn note_of_stack(name: &str, stack: &Recurrent) -> Vec<String> {

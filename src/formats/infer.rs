@@ -57,6 +57,21 @@ impl Under<'_> {
         }
     }
 
+    /// Returns the length of a vector, if it is there.
+    pub(super) fn vector(&self, local: &str) -> Result<Option<Inferred<usize>>> {
+        let name = format!("{}{local}", self.prefix);
+        match self.tensors.shape(&name) {
+            None => self.has(local).map(|_| None),
+            Some(&[len]) => Ok(Some(Inferred::new(len, format!("{name} [{len}]")))),
+            Some(shape) => Err(Error::new(ErrorKind::Weights, format!("{name}: expected a vector, got {shape:?}"))),
+        }
+    }
+
+    /// Infers whether the tensor is there.
+    pub(super) fn there(&self, local: &str) -> Result<Inferred<bool>> {
+        self.either(local, true, false)
+    }
+
     /// Infers a stack from its tensors, if it is there. For a stack in one direction, `said`
     /// gives the direction: no tensor distinguishes a reverse stack from one that goes backwards.
     pub(super) fn stack(&self, said: Option<Direction>) -> Result<Option<InferredStack>> {

@@ -9,8 +9,10 @@
 //!
 //! Tensors stay in the file until they are asked for. Knows models; knows no layout and no device.
 
+mod across;
 mod activations;
 mod archive;
+mod attention;
 mod attributes;
 mod axes;
 mod builder;
@@ -23,11 +25,11 @@ mod joins;
 mod laid;
 mod layers;
 mod masks;
+mod norms;
 mod operations;
 mod outputs;
 mod recurrent;
 mod run;
-mod source;
 mod states;
 mod values;
 mod variables;
@@ -41,9 +43,9 @@ use serde_json::Value;
 use self::activations::Version;
 use self::config::wrong;
 use self::hdf5::Hdf5;
-use self::source::Source;
 use self::variables::Variables;
 use crate::error::{Error, ErrorKind, Result};
+use crate::formats::source::Source;
 use crate::model::Model;
 use crate::weights::Tensors;
 

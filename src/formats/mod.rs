@@ -1,31 +1,46 @@
 //! Formats: readers and writers of model files.
 //!
 //! Every reader gives a `Model` and its [`Tensors`] by name. [`read`] and [`read_bytes`] read files of
-//! every format; [`open`] also reads all elements. [`write()`] writes a file, and [`describe()`] drafts a
-//! description of tensors that have none. Knows models, cells and weights; knows no layout and no device.
+//! every format; [`open`] also reads all elements. [`write()`] writes a file. [`contents()`] reads named tensors, and
+//! [`describe()`] drafts a description of them. Knows models, cells and weights; knows no layout and no device.
 
 pub mod content;
 mod describe;
 pub mod description;
+#[cfg(feature = "torch")]
+mod elements;
 mod encoder;
 mod infer;
 #[cfg(feature = "keras")]
 pub mod keras;
 mod keys;
+#[cfg(feature = "torch")]
+pub mod numpy;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod safetensors;
+#[cfg(any(feature = "keras", feature = "torch"))]
+mod source;
+mod state_dict;
+#[cfg(feature = "torch")]
+mod strided;
 pub mod support;
+mod tensors;
+#[cfg(feature = "torch")]
+pub mod torch;
+mod wrappers;
 
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fmt, fs};
 
 pub use content::Content;
 pub use describe::{Draft, Unplaced, describe, places};
 pub use safetensors::Metadata;
+pub use tensors::{contents, contents_shared};
 
-#[cfg(not(all(feature = "keras", feature = "onnx")))]
+#[cfg(not(all(feature = "keras", feature = "onnx", feature = "torch")))]
 use crate::error::not_built;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
@@ -43,7 +58,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<(Model, Weights)> {
     weighed(path.as_ref(), None)
 }
 
-/// Reads a `.safetensors` file like [`open`], with the model described by the file `description`.
+/// Reads a file of named tensors like [`open`], with the model described by the file `description`.
 ///
 /// # Errors
 ///
@@ -62,7 +77,8 @@ fn weighed(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> 
 /// in the file: [`EngineBuilder::load`](crate::EngineBuilder::load) loads them from there.
 ///
 /// The extension decides the format: `.safetensors`, whose metadata describes the model;
-/// `.onnx`; `.keras`, `.h5` or `.hdf5`. [`read_with`] takes the description from another file.
+/// `.onnx`; `.keras`, `.h5` or `.hdf5`. [`read_with`] takes the description from another
+/// file, as those of PyTorch (`.pt`, `.pth`, `.ckpt`, `.bin`) and of NumPy (`.npz`) need.
 ///
 /// Weights that the caller supplies ([`Ports::takes_weights`](crate::interface::Ports::takes_weights))
 /// are among the tensors by name and shape; reading their elements is an error.
@@ -78,8 +94,11 @@ pub fn read(path: impl AsRef<Path>) -> Result<(Model, Tensors)> {
     read_at(path.as_ref(), None)
 }
 
-/// Reads a `.safetensors` file like [`read`], with the model described by the file
-/// `description`. It is JSON, as in `docs/model-format.md` in the repository.
+/// Reads a file of named tensors (`.safetensors`, PyTorch's or NumPy's) like [`read`], with the model
+/// described by the file `description`. It is JSON, as in `docs/model-format.md` in the repository.
+///
+/// Names that wrappers lengthen (`module.`, `_orig_mod.`, the attribute of a Lightning module) are read under the
+/// names of the description. Weights under weight normalization are computed when they are read.
 ///
 /// # Errors
 ///
@@ -90,13 +109,17 @@ pub fn read_with(path: impl AsRef<Path>, description: impl AsRef<Path>) -> Resul
 }
 
 fn read_at(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
+    if path.is_dir() {
+        let text = "expected a file, got a folder; in Keras, model.save(\"model.keras\") writes one";
+        return Err(Error::new(ErrorKind::Io, text).at(path.display()));
+    }
     let format = Format::of(path)?;
-    if let (Some(file), true) = (description, format != Format::Safetensors) {
+    if let (Some(file), false) = (description, format.is_of_tensors()) {
         let message = format!("expected no description beside {}, which brings its own", path.display());
         return Err(Error::new(ErrorKind::Model, message).at(file.display()));
     }
     let read = match format {
-        Format::Safetensors => native(path, description),
+        Format::Safetensors | Format::Torch | Format::Npz => tensors::read(path, format, description),
         #[cfg(feature = "onnx")]
         Format::Onnx => onnx::read(path),
         #[cfg(not(feature = "onnx"))]
@@ -106,15 +129,26 @@ fn read_at(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> 
         #[cfg(not(feature = "keras"))]
         Format::Keras => Err(not_built("keras").at(path.display())),
     };
+    let read = read.map_err(|e| match begin_of(path).and_then(|begin| format.mistaken(&begin)) {
+        Some(told) => told.at(path.display()),
+        None => e,
+    });
     let (model, tensors) = read?;
     complete(model, tensors).map_err(|e| e.at(path.display()))
+}
+
+/// Returns the first bytes of a file, if it can be read.
+fn begin_of(path: &Path) -> Option<Vec<u8>> {
+    let mut begin = Vec::new();
+    fs::File::open(path).ok()?.take(content::BEGIN_BYTES as u64).read_to_end(&mut begin).ok()?;
+    Some(begin)
 }
 
 /// Reads a model from a file in memory, and the names and shapes of its tensors: [`read`] without a
 /// file system. Their elements stay in `bytes`, which the tensors keep; an `Arc<[u8]>` is not copied.
 ///
-/// `description` is the text of a description for a `.safetensors` file; without it,
-/// the file's own metadata is used. [`Format::of`] finds the format from a name.
+/// `description` is the text of a description for a file of named tensors; without it,
+/// the metadata of a `.safetensors` file are used. [`Format::of`] finds the format from a name.
 ///
 /// # Errors
 ///
@@ -141,25 +175,38 @@ fn read_at(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> 
 /// ```
 pub fn read_bytes(bytes: impl Into<Arc<[u8]>>, format: Format, description: Option<&str>) -> Result<(Model, Tensors)> {
     let bytes = bytes.into();
-    if description.is_some() && format != Format::Safetensors {
+    if description.is_some() && !format.is_of_tensors() {
         let message = format!("expected no description beside {format} file, which brings its own");
         return Err(Error::new(ErrorKind::Model, message));
     }
-    let read = || {
-        let (model, tensors) = match format {
-            Format::Safetensors => described(safetensors::read_shared(bytes)?, description)?,
-            #[cfg(feature = "onnx")]
-            Format::Onnx => onnx::read_shared(bytes)?,
-            #[cfg(not(feature = "onnx"))]
-            Format::Onnx => return Err(not_built("onnx")),
-            #[cfg(feature = "keras")]
-            Format::Keras => keras::read_shared(bytes)?,
-            #[cfg(not(feature = "keras"))]
-            Format::Keras => return Err(not_built("keras")),
-        };
-        complete(model, tensors)
+    let read = || match format {
+        Format::Safetensors | Format::Torch | Format::Npz => {
+            tensors::described(tensors::contents_shared(Arc::clone(&bytes), format)?, format, description)
+        }
+        #[cfg(feature = "onnx")]
+        Format::Onnx => onnx::read_shared(Arc::clone(&bytes)),
+        #[cfg(not(feature = "onnx"))]
+        Format::Onnx => Err(not_built("onnx")),
+        #[cfg(feature = "keras")]
+        Format::Keras => keras::read_shared(Arc::clone(&bytes)),
+        #[cfg(not(feature = "keras"))]
+        Format::Keras => Err(not_built("keras")),
     };
-    read().map_err(|e| e.at(format_args!("{format} file in memory")))
+    let read = read().map_err(|e| format.mistaken(&bytes).unwrap_or(e));
+    let read = read.and_then(|(model, tensors)| complete(model, tensors));
+    read.map_err(|e| e.at(format_args!("{format} file in memory")))
+}
+
+/// Returns the model of a `.safetensors` file that has been read, and its tensors.
+///
+/// `description` is the text of a description; without it, the file's own metadata is used.
+///
+/// # Errors
+///
+/// As [`read`], if there is no description, if it is wrong, or if the tensors are not those of the model.
+pub fn of_contents(contents: safetensors::Contents, description: Option<&str>) -> Result<(Model, Tensors)> {
+    let (model, tensors) = tensors::described(contents, Format::Safetensors, description)?;
+    complete(model, tensors)
 }
 
 /// Adds the tensors that the caller supplies, and checks all tensors against the model.
@@ -220,7 +267,7 @@ pub fn metadata(path: impl AsRef<Path>) -> Result<Metadata> {
     let path = path.as_ref();
     match Format::of(path)? {
         Format::Safetensors => Ok(safetensors::read(path)?.metadata),
-        Format::Onnx | Format::Keras => Ok(Metadata::new()),
+        Format::Onnx | Format::Keras | Format::Torch | Format::Npz => Ok(Metadata::new()),
     }
 }
 
@@ -274,6 +321,9 @@ pub(crate) fn write_beside(
     safetensors::write_each(path, &tensors, &texts, &stored)
 }
 
+/// What a model's file may be, for messages.
+const EXPECTED: &str = "expected a .safetensors, .onnx, .keras, .h5, .pt or .npz file";
+
 /// The format of a model's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -284,6 +334,10 @@ pub enum Format {
     Onnx,
     /// A `.keras` archive or an `.h5` file; its first bytes tell which.
     Keras,
+    /// A file of `torch.save`: named tensors without a description.
+    Torch,
+    /// An archive of NumPy: named tensors without a description.
+    Npz,
 }
 
 impl fmt::Display for Format {
@@ -292,6 +346,8 @@ impl fmt::Display for Format {
             Self::Safetensors => "a .safetensors",
             Self::Onnx => "an .onnx",
             Self::Keras => "a Keras",
+            Self::Torch => "a PyTorch",
+            Self::Npz => "an .npz",
         })
     }
 }
@@ -312,17 +368,44 @@ impl Format {
             Some("safetensors") => return Ok(Self::Safetensors),
             Some("onnx") => return Ok(Self::Onnx),
             Some("keras" | "h5" | "hdf5") => return Ok(Self::Keras),
+            Some("pt" | "pth" | "ckpt" | "bin") => return Ok(Self::Torch),
+            Some("npz") => return Ok(Self::Npz),
             Some(other) => format!(".{other}"),
             None => "no extension".into(),
         };
-        let hint = match extension.as_deref() {
-            Some("pt" | "pth" | "bin" | "ckpt") => {
-                "; in PyTorch, safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one"
-            }
-            _ => "",
+        Err(Error::new(ErrorKind::Io, format!("{EXPECTED}, got {got}")).at(path.display()))
+    }
+
+    /// Whether a file holds named tensors, and another file may describe the model.
+    pub(crate) fn is_of_tensors(self) -> bool {
+        matches!(self, Self::Safetensors | Self::Torch | Self::Npz)
+    }
+
+    /// Returns whether this build reads the format.
+    fn is_built(self) -> bool {
+        match self {
+            Self::Safetensors => true,
+            Self::Onnx => cfg!(feature = "onnx"),
+            Self::Keras => cfg!(feature = "keras"),
+            Self::Torch | Self::Npz => cfg!(feature = "torch"),
+        }
+    }
+
+    /// Returns the error of a file that begins with these bytes, if they show that it is of no
+    /// such format. It takes the place of a reader's error, which says less about such a file.
+    fn mistaken(self, begin: &[u8]) -> Option<Error> {
+        let right = match self {
+            Self::Safetensors => &[Content::Safetensors][..],
+            Self::Onnx => &[Content::Onnx],
+            Self::Keras => &[Content::Hdf5, Content::Zip],
+            Self::Torch => &[Content::Zip, Content::Torch],
+            Self::Npz => &[Content::Zip],
         };
-        let message = format!("expected a .safetensors, .onnx, .keras or .h5 file, got {got}{hint}");
-        Err(Error::new(ErrorKind::Io, message).at(path.display()))
+        let text = match begin {
+            [] => format!("expected {self} file, got an empty file"),
+            _ => content::none_of(right, begin, format_args!("{self} file"))?,
+        };
+        self.is_built().then(|| Error::new(ErrorKind::Weights, text))
     }
 
     /// Finds the format of a file by its first bytes, if it came without a name.
@@ -334,42 +417,18 @@ impl Format {
         match Content::of(begin) {
             Some(Content::Safetensors) => Ok(Self::Safetensors),
             Some(Content::Onnx) => Ok(Self::Onnx),
-            Some(Content::Hdf5 | Content::Zip) => Ok(Self::Keras),
+            Some(Content::Hdf5) => Ok(Self::Keras),
+            Some(Content::Zip) => Ok(match content::first_member(begin) {
+                Some(name) if name.ends_with(b".npy") => Self::Npz,
+                // All members of an archive of PyTorch are in one folder. Those of Keras are in none.
+                Some(name) if name.contains(&b'/') && !name.starts_with(b"assets/") => Self::Torch,
+                _ => Self::Keras,
+            }),
+            Some(Content::Torch) => Ok(Self::Torch),
             other => {
-                let got = other.map_or_else(|| "other bytes".to_owned(), |content| content.to_string());
-                let message =
-                    format!("expected a .safetensors, .onnx, .keras or .h5 file by its first bytes, got {got}");
-                Err(Error::new(ErrorKind::Io, message))
+                let got = content::told(other, begin);
+                Err(Error::new(ErrorKind::Io, format!("{EXPECTED} by its first bytes, got {got}")))
             }
         }
     }
-}
-
-/// Reads the model and the tensors of a `.safetensors` file.
-fn native(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
-    let contents = safetensors::read(path)?;
-    let Some(file) = description else { return described(contents, None).map_err(|e| e.at(path.display())) };
-    let unread = |e: io::Error| {
-        let text = match e.kind() {
-            io::ErrorKind::InvalidData => "expected a description in JSON (model.json), got no text".to_owned(),
-            _ => e.to_string(),
-        };
-        Error::new(ErrorKind::Io, text).because(e).at(file.display())
-    };
-    let json = fs::read_to_string(file).map_err(unread)?;
-    described(contents, Some(&json)).map_err(|e| e.at(file.display()))
-}
-
-/// Builds the model from `description`, or else from the file's own metadata.
-fn described(contents: safetensors::Contents, description: Option<&str>) -> Result<(Model, Tensors)> {
-    let Some(json) = description.or(contents.description.as_deref()) else {
-        let message = format!(
-            "expected a description of the model in the metadata (key {}), got none; give one beside the file \
-             (--model model.json)",
-            safetensors::MODEL_KEY
-        );
-        return Err(Error::new(ErrorKind::Model, message));
-    };
-    let model = description::from_json(json, &contents.tensors)?;
-    Ok((model, contents.tensors))
 }

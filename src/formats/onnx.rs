@@ -10,6 +10,7 @@
 //! several links as one layer. `assemble` makes layers of the links that the outputs need, and `ports`
 //! names their inputs and outputs. Anything unsupported is an error that names the node. Knows no engine.
 
+mod across;
 mod assemble;
 mod axes;
 mod branch;
@@ -25,19 +26,23 @@ mod join;
 mod links;
 mod moves;
 mod node;
+mod norms;
 mod numbers;
 mod operators;
 mod order;
 mod ports;
+mod powers;
 mod proto;
 mod recurrent;
 mod reshape;
 mod rewrite;
 mod roles;
+mod scores;
 mod size;
 mod skim;
 mod source;
 mod states;
+mod statistics;
 mod table;
 mod times;
 mod tokens;

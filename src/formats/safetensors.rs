@@ -54,6 +54,8 @@ pub struct Contents {
     /// Other metadata under our keys: the state of a training, or
     /// the tokenizer and the labels of a model that reads text.
     pub metadata: Metadata,
+    /// All tensors by name, including those of unsupported types.
+    pub listed: Vec<ListedTensor>,
 }
 
 /// Reads the header of a file. The elements stay in the file, which is
@@ -97,25 +99,10 @@ pub struct ListedTensor {
     pub shape: Vec<usize>,
 }
 
-/// Lists the tensors of a file by name, including those of unsupported types.
-///
-/// # Errors
-///
-/// As [`read`].
-pub fn list(path: impl AsRef<Path>) -> Result<Vec<ListedTensor>> {
-    let path = path.as_ref();
-    let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
-    let open = || -> Result<Vec<ListedTensor>> {
-        let file = File::open(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
-        let header = read_header(BufReader::new(&file), length)?;
-        let listed =
-            |(name, declared): (String, Declared)| ListedTensor { name, dtype: declared.dtype, shape: declared.shape };
-        let mut listed: Vec<_> = header.tensors.into_iter().map(listed).collect();
-        listed.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(listed)
-    };
-    open().map_err(|e| e.at(path.display()))
+impl ListedTensor {
+    fn of((name, declared): &(String, Declared)) -> Self {
+        Self { name: name.clone(), dtype: declared.dtype.clone(), shape: declared.shape.clone() }
+    }
 }
 
 /// Reads a file in memory, and keeps a copy of it. [`read_shared`] does so without a copy.
@@ -245,6 +232,8 @@ fn contents(
 ) -> Result<Contents> {
     let mut tensors = Tensors::new();
     let scales = scales(&declared);
+    let mut listed: Vec<_> = declared.iter().map(ListedTensor::of).collect();
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
     for (name, declared) in declared {
         if name.strip_suffix(SCALE).is_some_and(|of| scales.contains_key(of)) {
             continue;
@@ -269,7 +258,7 @@ fn contents(
     let ours = metadata.keys().filter(|key| key.starts_with(OURS)).cloned().collect::<Vec<_>>();
     let ours = ours.into_iter().filter_map(|key| metadata.remove_entry(&key)).collect();
     tensors.tie(&metadata);
-    Ok(Contents { tensors, description, metadata: ours })
+    Ok(Contents { tensors, description, metadata: ours, listed })
 }
 
 /// Returns the name of the tensor with the scales of the rows of `name`.

@@ -56,6 +56,10 @@ pub enum When {
     Values,
     /// In losses whose classes have weights.
     Weighted,
+    /// In scores that have a query.
+    Queried,
+    /// In scores that have a weight.
+    Scaled,
     /// In updates that keep more than this many moments of each weight.
     Moments(usize),
 }
@@ -89,6 +93,10 @@ pub enum Role {
     Tokens,
     /// How tokens are drawn.
     Draws,
+    /// Steps that a query is compared with.
+    Key,
+    /// The shares of steps in a sum.
+    Shares,
     /// Training: what a step keeps for the backward pass.
     Kept,
     /// Training: gradients of rows.
@@ -109,6 +117,8 @@ pub enum Role {
     New,
     /// Training: the value to compare with.
     Other,
+    /// How many steps a pool has counted, for each of its elements.
+    Counts,
     /// Training: rows in the order of their tokens.
     Order,
     /// Training: where the rows of each token start in that order.
@@ -153,6 +163,8 @@ impl Role {
             Self::Mailbox => "mailbox",
             Self::Tokens => "tokens",
             Self::Draws => "draws",
+            Self::Key => "key",
+            Self::Shares => "shares",
             Self::Kept => "kept",
             Self::Delta => "delta",
             Self::Product => "product",
@@ -163,6 +175,7 @@ impl Role {
             Self::Recurrent => "recurrent",
             Self::New => "new_gate",
             Self::Other => "other",
+            Self::Counts => "counts",
             Self::Order => "order",
             Self::Starts => "starts",
             Self::Values => "values",

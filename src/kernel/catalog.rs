@@ -3,6 +3,8 @@
 //! `z` counts the directions of a dispatch, and `d = direction + z` is the direction in the features.
 //! A pair `source_z` is `source_0` or `source_1`. `W = 16 G` is the width of a panel's row.
 
+mod across;
+mod attention;
 mod training;
 mod update;
 
@@ -309,6 +311,20 @@ const ACTIVATE: Declaration = Declaration {
     overrides: FUNCTION,
 };
 
+/// For m < rows: `target[target_0 + m] = y` for x = `source[source_0 + m]`, by the equation of the program's
+/// [`Norm`](super::Norm) over `features` features, with ε = `scale`. The padding becomes 0. Rows have `units` elements.
+/// `weights` has a and b: `source_units` elements each. If `count` is 1, the first a serves all features.
+const NORMALIZE: Declaration = Declaration {
+    name: "normalize",
+    bindings: &[
+        PARAMS,
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Source, Access::Read, When::Always),
+        binding(3, Role::Result, Access::ReadWrite, When::Always),
+    ],
+    overrides: &["NORM"],
+};
+
 /// For m < rows, with `n = target_0 + m`, `b = n % batch`, `t = n / batch − 1` and
 /// `x = source[source_0 + m]`: `tokens[n] = argmax_v x_v + τ · g_v` over v < features, and the
 /// first of equals. So v is drawn with the probability `softmax(x / τ)_v` (Gumbel's maximum).
@@ -332,7 +348,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 52] = [
         Self::Gemm,
         Self::Step,
         Self::Wavefront,
@@ -350,7 +366,15 @@ impl Kernel {
         Self::Join,
         Self::Softmax,
         Self::Activate,
+        Self::Normalize,
         Self::Sample,
+        Self::Pool,
+        Self::PoolBack,
+        Self::Rearrange,
+        Self::Scores,
+        Self::Shares,
+        Self::Blend,
+        Self::ScoresBack,
         Self::StepBack,
         Self::ScanBack,
         Self::CellBack,
@@ -363,6 +387,7 @@ impl Kernel {
         Self::Transpose,
         Self::ActivateBack,
         Self::SoftmaxBack,
+        Self::NormalizeBack,
         Self::MaximumBack,
         Self::SumSteps,
         Self::Scatter,
@@ -398,7 +423,15 @@ impl Kernel {
             Self::Join => &JOIN,
             Self::Softmax => &SOFTMAX,
             Self::Activate => &ACTIVATE,
+            Self::Normalize => &NORMALIZE,
             Self::Sample => &SAMPLE,
+            Self::Pool => &across::POOL,
+            Self::PoolBack => &across::POOL_BACK,
+            Self::Rearrange => &across::REARRANGE,
+            Self::Scores => &attention::SCORES,
+            Self::Shares => &attention::SHARES,
+            Self::Blend => &attention::BLEND,
+            Self::ScoresBack => &attention::SCORES_BACK,
             Self::StepBack => &training::STEP_BACK,
             Self::ScanBack => &training::SCAN_BACK,
             Self::CellBack => &training::CELL_BACK,
@@ -411,6 +444,7 @@ impl Kernel {
             Self::Transpose => &training::TRANSPOSE,
             Self::ActivateBack => &training::ACTIVATE_BACK,
             Self::SoftmaxBack => &training::SOFTMAX_BACK,
+            Self::NormalizeBack => &training::NORMALIZE_BACK,
             Self::MaximumBack => &training::MAXIMUM_BACK,
             Self::SumSteps => &training::SUM_STEPS,
             Self::Scatter => &training::SCATTER,

@@ -25,7 +25,10 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
-            | Self::Sample => 1,
+            | Self::Normalize(_)
+            | Self::Sample
+            | Self::Across(_)
+            | Self::Attend(_) => 1,
             Self::Training(training) => training.gates(),
         }
     }
@@ -51,7 +54,10 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
-            | Self::Sample => 1,
+            | Self::Normalize(_)
+            | Self::Sample
+            | Self::Across(_)
+            | Self::Attend(_) => 1,
             Self::Gemm(product) => product.after,
             Self::Training(training) => training.rows_after_depth(),
         }
@@ -85,10 +91,14 @@ impl Program {
             "SLICES" => return Some(self.tile()?.slices.into()),
             "ADD" => return Some(u32::from(matches!(self, Self::Gemm(Gemm { add: true, .. }))).into()),
             "GATEWISE" => return Some(u32::from(self.is_per_gate()).into()),
+            "CAUSAL" | "TRANSPOSED" => return self.attend()?.override_value(name).map(f64::from),
             "LAYER" => return Some(self.tile()?.layer.into()),
+            "NORM" => return Some((self.norm()? as u32).into()),
             "COMBINE" => return Some((self.combine()? as u32).into()),
             "JOIN" => return Some((self.join()?.combine as u32).into()),
             "FIRST" => return Some(u32::from(self.first()?).into()),
+            "POOL" => return Some((self.across()?.op()? as u32).into()),
+            "LAST" => return Some(u32::from(self.across()?.ends()?.1).into()),
             "GATES" => return Some(self.product_gates().into()),
             "AFTER" => return Some(self.rows_after_depth().into()),
             "LOSS" => return Some(self.training()?.loss()?.code().into()),
@@ -131,7 +141,10 @@ impl Program {
             | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
-            | Self::Sample => false,
+            | Self::Normalize(_)
+            | Self::Sample
+            | Self::Across(_)
+            | Self::Attend(_) => false,
         }
     }
 
@@ -145,7 +158,7 @@ impl Program {
     pub fn workgroup_bytes(&self) -> u32 {
         let shared = |tile| shared_bytes(tile, self.product_gates());
         match self {
-            Self::Softmax { .. } => 4 * WORKGROUP,
+            Self::Softmax { .. } | Self::Normalize(_) => 4 * WORKGROUP,
             // Each lane's best value and its place, and the counts of a digit.
             Self::Sample => 4 * (2 * WORKGROUP + 16),
             Self::Scan(Step { tile, .. }) => shared(*tile) + 16 * 4 * tile.panels * tile.rows,
@@ -164,7 +177,9 @@ impl Program {
             | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
-            | Self::Activate(_) => 0,
+            | Self::Activate(_)
+            | Self::Across(_) => 0,
+            Self::Attend(attend) => attend.workgroup_bytes(),
             Self::Training(training) => training.workgroup_bytes(),
         }
     }
@@ -178,6 +193,7 @@ impl Program {
                 3 * u64::from(params.units * params.directions).div_ceil(u64::from(WORKGROUP))
                     + 2 * u64::from(WORKGROUP)
             }
+            Self::Normalize(norm) => norm.iterations((params.units * params.directions).into()),
             Self::Sample => {
                 // The highest logit, eight digits of the k-th largest, and the draw; then what lanes tell each other.
                 let fours = u64::from(params.units / 4).div_ceil(u64::from(WORKGROUP));
@@ -211,13 +227,17 @@ impl Program {
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Activate(_) => 0,
+            Self::Across(across) => across.loop_iterations(params),
+            Self::Attend(attend) => attend.loop_iterations(params),
             Self::Training(training) => training.loop_iterations(params),
         }
     }
 
     /// Whether it is the first dispatch of its target, if the program depends on it.
     fn first(&self) -> Option<bool> {
-        self.join().map(|join| join.first).or_else(|| self.training()?.first())
+        let across = || Some(self.across()?.ends()?.0);
+        let of_attention = || self.attend().and_then(|attend| attend.first());
+        self.join().map(|join| join.first).or_else(across).or_else(of_attention).or_else(|| self.training()?.first())
     }
 }
 

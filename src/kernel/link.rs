@@ -9,8 +9,12 @@ mod training;
 
 use product::{hold, panel, peephole, slices, sums, taken, weight};
 
-use super::{Gemm, Half, Kernel, Mask, Matrix, Program, StateKind, Step, StepProject, Tile};
+use super::{
+    Across, Attend, Gemm, Half, Kernel, Mask, Matrix, Program, ScoresBackOf, Scoring, StateKind, Step, StepProject,
+    Tile,
+};
 use crate::cell::{Activation, Cell, Reset, Variant};
+use crate::precision::Precision;
 
 pub use programs::programs;
 
@@ -81,6 +85,7 @@ parts![
     "keep/sums.wgsl",
     "kernel/activate.wgsl",
     "kernel/activate_back.wgsl",
+    "kernel/blend.wgsl",
     "kernel/cell_back.wgsl",
     "kernel/drop.wgsl",
     "kernel/final_state.wgsl",
@@ -92,10 +97,15 @@ parts![
     "kernel/maximum_back.wgsl",
     "kernel/merge.wgsl",
     "kernel/new_back.wgsl",
+    "kernel/normalize.wgsl",
+    "kernel/normalize_back.wgsl",
     "kernel/one_hot.wgsl",
     "kernel/outer.wgsl",
     "kernel/peephole_back.wgsl",
     "kernel/persistent.wgsl",
+    "kernel/pool.wgsl",
+    "kernel/pool_back.wgsl",
+    "kernel/rearrange.wgsl",
     "kernel/reset_back.wgsl",
     "kernel/reset_mailbox.wgsl",
     "kernel/reset_rows.wgsl",
@@ -103,6 +113,9 @@ parts![
     "kernel/scan.wgsl",
     "kernel/scan_back.wgsl",
     "kernel/scatter.wgsl",
+    "kernel/scores.wgsl",
+    "kernel/scores_back.wgsl",
+    "kernel/shares.wgsl",
     "kernel/softmax.wgsl",
     "kernel/softmax_back.wgsl",
     "kernel/spread.wgsl",
@@ -167,6 +180,16 @@ parts![
     "reduce/halves.wgsl",
     "reduce/none.wgsl",
     "reduce/slices.wgsl",
+    "score/additive.wgsl",
+    "score/back_of_given.wgsl",
+    "score/back_of_key.wgsl",
+    "score/back_of_weight.wgsl",
+    "score/dot.wgsl",
+    "score/given.wgsl",
+    "score/no_weight.wgsl",
+    "score/own_weight.wgsl",
+    "score/query.wgsl",
+    "score/weighted.wgsl",
     "source/copies.wgsl",
     "source/projected.wgsl",
     "source/reset.wgsl",
@@ -244,12 +267,45 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Softmax { .. } => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/lanes.wgsl"]),
         Program::Join(_) => parts.push("part/activation.wgsl"),
         Program::Activate(_) => parts.extend(chosen(program)),
+        Program::Normalize(_) => parts.push("part/lanes.wgsl"),
         Program::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
         Program::ResetMailbox | Program::OneHot | Program::FinalState | Program::MaskOutputs | Program::Merge(_) => {}
+        Program::Across(Across::Pool(pool)) => parts.extend(["part/activation.wgsl", live(pool.mask)]),
+        Program::Across(Across::PoolBack(_, mask)) => parts.push(live(mask)),
+        Program::Across(Across::Rearrange) => {}
+        Program::Attend(attend) => parts.extend(attention_parts(attend)),
         Program::Training(training) => parts.extend(training::parts(program, training)),
     }
     parts.push(kernel_file(kernel));
     parts
+}
+
+/// The parts of a program of attention, without its kernel.
+fn attention_parts(attend: Attend) -> Vec<&'static str> {
+    match attend {
+        Attend::Scores(Scoring::Dot) => vec!["score/query.wgsl", "score/dot.wgsl"],
+        Attend::Scores(Scoring::Additive) => {
+            vec!["part/activation.wgsl", "score/query.wgsl", "score/additive.wgsl"]
+        }
+        Attend::Scores(Scoring::Weighted(storage)) => {
+            vec!["part/activation.wgsl", weight(Matrix::buffer(storage)), "score/query.wgsl", "score/weighted.wgsl"]
+        }
+        Attend::Scores(Scoring::Given) => vec!["score/given.wgsl"],
+        Attend::Shares { mask, .. } => vec!["part/activation.wgsl", "part/lanes.wgsl", live(mask)],
+        Attend::Blend { .. } => Vec::new(),
+        Attend::ScoresBack { of, weighted, .. } => {
+            let mut parts = match weighted {
+                true => vec![weight(Matrix::buffer(Precision::F32)), "score/own_weight.wgsl"],
+                false => vec!["score/no_weight.wgsl"],
+            };
+            parts.extend(match of {
+                ScoresBackOf::Query | ScoresBackOf::Key => ["part/activation.wgsl", "score/back_of_key.wgsl"],
+                ScoresBackOf::Weight => ["part/activation.wgsl", "score/back_of_weight.wgsl"],
+                ScoresBackOf::Given => return [parts, vec!["score/back_of_given.wgsl"]].concat(),
+            });
+            parts
+        }
+    }
 }
 
 /// The part that keeps what the backward pass of a step needs.

@@ -34,19 +34,25 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod across;
+mod attention;
 mod binding;
 pub mod catalog;
 mod derived;
 mod draw;
 pub mod link;
+mod norm;
 mod params;
 mod program;
 mod row_loss;
 mod storage;
 mod training;
 
+pub use across::{Across, Pool, PoolOp};
+pub use attention::{Attend, ScoresBackOf, Scoring};
 pub use binding::{Access, Binding, Role, When};
 pub use draw::{Draw, NO_TOKEN};
+pub use norm::Norm;
 pub use params::Params;
 pub use program::{Gemm, Half, Join, Matrix, Program, Step, StepProject};
 pub use row_loss::{RowLoss, RowTargets};
@@ -123,8 +129,24 @@ pub enum Kernel {
     Softmax,
     /// An elementwise activation.
     Activate,
+    /// The features of each row, normalised.
+    Normalize,
     /// One token for each row, drawn from its logits.
     Sample,
+    /// What the live steps of each row come to.
+    Pool,
+    /// Training: the backward pass of `Pool`.
+    PoolBack,
+    /// The numbers of each row in another shape.
+    Rearrange,
+    /// Attention: the scores of steps for rows of a query.
+    Scores,
+    /// Attention: a softmax over the steps that a row sees.
+    Shares,
+    /// Attention: sums of rows by shares.
+    Blend,
+    /// Training: the backward pass of scores that are no products.
+    ScoresBack,
     /// Training: the backward pass of one timestep of RNN, LSTM or GRU (reset after): product, cell, gradients.
     StepBack,
     /// Training: the backward pass of many timesteps, with what passes between them kept.
@@ -149,6 +171,8 @@ pub enum Kernel {
     ActivateBack,
     /// Training: the backward pass of softmax or log-softmax.
     SoftmaxBack,
+    /// Training: the backward pass of `Normalize`.
+    NormalizeBack,
     /// Training: the backward pass of the larger of two values.
     MaximumBack,
     /// Training: the sum of a sequence over its steps.
@@ -328,7 +352,15 @@ impl Kernel {
             | Self::Join
             | Self::Softmax
             | Self::Activate
+            | Self::Normalize
             | Self::Sample
+            | Self::Pool
+            | Self::PoolBack
+            | Self::Rearrange
+            | Self::Scores
+            | Self::Shares
+            | Self::Blend
+            | Self::ScoresBack
             | Self::CellBack
             | Self::ResetRows
             | Self::NewBack
@@ -339,6 +371,7 @@ impl Kernel {
             | Self::Transpose
             | Self::ActivateBack
             | Self::SoftmaxBack
+            | Self::NormalizeBack
             | Self::MaximumBack
             | Self::SumSteps
             | Self::Scatter

@@ -61,9 +61,9 @@ pub struct Params {
     pub token: u32,
     /// `Gather`: how many tokens the bound table has. `Spread`: how many parts a row of the target has.
     pub tokens: u32,
-    /// `Softmax`, `Join`, `Spread`: the true features of a part, without padding.
+    /// `Softmax`, `Join`, `Spread`, `Rearrange`: the true features of a part, without padding.
     pub features: u32,
-    /// `Scan`, `ScanBack`: how many timesteps.
+    /// `Scan`, `ScanBack`, `Pool`: how many timesteps.
     pub steps: u32,
     /// `Scan`: rows from the target of one step to that of the
     /// next, modulo 2³². `ScanBack`: the same for rows of `hidden`.
@@ -72,11 +72,13 @@ pub struct Params {
     pub hidden_step_1: u32,
     /// `Scan`: timesteps of `gates` and `kept`, and rows of `live`, from one step to the next, modulo
     /// 2³². `ScanBack`: rows of `delta` as well. `Drop`: 0 if all steps share what is dropped, else 1.
+    /// `Rearrange`: numbers of a row of the batch from one step of the target to the next.
     pub time_step_0: u32,
-    /// The same step of time at z = 1.
+    /// The same step of time at z = 1. `Rearrange`: numbers from one feature of the target to the next.
     pub time_step_1: u32,
     /// `Join`: padded features of a part of the source, whose row has
     /// `source_units · source_directions`. `Gemm`, `Outer`: elements of a row of the source.
+    /// `Normalize`: elements of a and of b.
     pub source_units: u32,
     /// `Join`: the true features of a part of the source.
     pub source_features: u32,
@@ -87,10 +89,11 @@ pub struct Params {
     pub source_offset: u32,
     /// `Join`: the first true feature of the target that takes one, counted over
     /// all parts. `Spread`: how many rows of the call come before the first.
+    /// `Rearrange`, `PoolBack`: how many rows of the target come before the first.
     pub offset: u32,
-    /// `Join`: how many features are taken.
+    /// `Join`: how many features are taken. `Normalize`: 1 if one number serves all features.
     pub count: u32,
-    /// `Join`, `Drop`, `Spread`: the factor of each joined or kept feature, as the bits of an f32.
+    /// `Join`, `Drop`, `Spread`: the factor of each joined or kept feature, as the bits of an f32. `Normalize`: ε.
     pub scale: u32,
     /// Unused: it makes the size a multiple of 16 bytes.
     pub reserved: u32,

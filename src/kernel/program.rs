@@ -4,7 +4,8 @@
 //! is a match without a wildcard: a new kernel does not compile until all of them are answered.
 
 use super::{
-    Access, Binding, Combine, JoinOp, Kernel, Loads, Mask, Medium, Outer, Role, StateKind, Tile, Training, When,
+    Access, Across, Attend, Binding, Combine, JoinOp, Kernel, Loads, Mask, Medium, Norm, Outer, Role, StateKind, Tile,
+    Training, When,
 };
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::precision::Precision;
@@ -150,8 +151,14 @@ pub enum Program {
     },
     /// [`Kernel::Activate`], and its elementwise function.
     Activate(Activation),
+    /// [`Kernel::Normalize`], and what it computes.
+    Normalize(Norm),
     /// [`Kernel::Sample`].
     Sample,
+    /// A program across steps.
+    Across(Across),
+    /// A program of attention.
+    Attend(Attend),
     /// A training program.
     Training(Training),
 }
@@ -187,7 +194,10 @@ impl Program {
             Self::Join(_) => Kernel::Join,
             Self::Softmax { .. } => Kernel::Softmax,
             Self::Activate(_) => Kernel::Activate,
+            Self::Normalize(_) => Kernel::Normalize,
             Self::Sample => Kernel::Sample,
+            Self::Across(across) => across.kernel(),
+            Self::Attend(attend) => attend.kernel(),
             Self::Training(training) => training.kernel(),
         }
     }
@@ -249,13 +259,20 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
-            | Self::Sample => None,
+            | Self::Normalize(_)
+            | Self::Sample
+            | Self::Across(_)
+            | Self::Attend(_) => None,
         }
     }
 
     /// Returns how its weights are stored, if it has any.
     pub fn storage(&self) -> Option<Precision> {
-        if let Self::Gather(storage) = self { Some(*storage) } else { self.matrix().map(|matrix| matrix.storage) }
+        let of_attention = || self.attend().and_then(|attend| attend.storage());
+        if let Self::Gather(storage) = self {
+            return Some(*storage);
+        }
+        self.matrix().map(|matrix| matrix.storage).or_else(of_attention)
     }
 
     /// Returns the cell whose steps, halves of steps or gates it computes, and how that
@@ -277,7 +294,10 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
-            | Self::Sample => None,
+            | Self::Normalize(_)
+            | Self::Sample
+            | Self::Across(_)
+            | Self::Attend(_) => None,
             Self::Training(training) => training.cell(),
         }
     }
@@ -299,7 +319,10 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
-            | Self::Sample => None,
+            | Self::Normalize(_)
+            | Self::Sample
+            | Self::Across(_)
+            | Self::Attend(_) => None,
             Self::Training(training) => training.states(),
         }
     }
@@ -320,7 +343,10 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
+            | Self::Normalize(_)
             | Self::Sample => Mask::All,
+            Self::Across(across) => across.mask(),
+            Self::Attend(attend) => attend.mask(),
             Self::Training(training) => training.mask(),
         }
     }
@@ -346,7 +372,10 @@ impl Program {
             | Self::MaskOutputs
             | Self::Merge(_)
             | Self::Join(_)
-            | Self::Sample => Activation::Linear,
+            | Self::Normalize(_)
+            | Self::Sample
+            | Self::Across(_)
+            | Self::Attend(_) => Activation::Linear,
             Self::Training(training) => training.activation(),
         }
     }
@@ -361,9 +390,28 @@ impl Program {
         if let Self::Join(join) = self { Some(*join) } else { None }
     }
 
+    /// Returns what it computes of a row, if it normalises.
+    pub fn norm(&self) -> Option<Norm> {
+        if let Self::Normalize(norm) | Self::Training(Training::NormalizeBack(norm)) = self {
+            Some(*norm)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the program across steps, if it is one.
+    pub fn across(&self) -> Option<Across> {
+        if let Self::Across(across) = self { Some(*across) } else { None }
+    }
+
     /// Returns the training program, if it is one.
     pub fn training(&self) -> Option<Training> {
         if let Self::Training(training) = self { Some(*training) } else { None }
+    }
+
+    /// Returns the program of attention, if it is one.
+    pub fn attend(&self) -> Option<Attend> {
+        if let Self::Attend(attend) = self { Some(*attend) } else { None }
     }
 
     /// Whether each gate of its product multiplies rows of its own.
@@ -387,7 +435,10 @@ impl Program {
             | Self::Join(_)
             | Self::Softmax { .. }
             | Self::Activate(_)
-            | Self::Sample => false,
+            | Self::Normalize(_)
+            | Self::Sample
+            | Self::Across(_)
+            | Self::Attend(_) => false,
         }
     }
 
@@ -395,6 +446,9 @@ impl Program {
     fn has(&self, when: When) -> bool {
         if let Self::Training(training) = self {
             return training.has(when);
+        }
+        if let Self::Attend(attend) = self {
+            return attend.has(when);
         }
         match when {
             When::Always => true,
@@ -404,9 +458,14 @@ impl Program {
             When::Unprojected => self.states() != Some(StateKind::Projected),
             When::Kept => matches!(self, Self::Step(Step { keeps: true, .. }) | Self::Scan(Step { keeps: true, .. })),
             When::PerGate => self.is_per_gate(),
-            When::Recurrent | When::Peepholes | When::Classes | When::Values | When::Weighted | When::Moments(_) => {
-                false
-            }
+            When::Recurrent
+            | When::Peepholes
+            | When::Classes
+            | When::Values
+            | When::Weighted
+            | When::Queried
+            | When::Scaled
+            | When::Moments(_) => false,
         }
     }
 

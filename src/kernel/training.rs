@@ -10,7 +10,7 @@ pub use back::{CellBack, StepBack, kept_gates};
 pub use outer::Outer;
 
 use super::derived::{product_iterations, shared_bytes};
-use super::{Kernel, Loads, Mask, Matrix, Params, RowLoss, RowTargets, StateKind, Tile, WORKGROUP, When};
+use super::{Kernel, Loads, Mask, Matrix, Norm, Params, RowLoss, RowTargets, StateKind, Tile, WORKGROUP, When};
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 use crate::rule::Rule;
 
@@ -54,6 +54,8 @@ pub enum Training {
         /// Whether it is that of the logarithm.
         log: bool,
     },
+    /// [`Kernel::NormalizeBack`], and what it is the backward pass of.
+    NormalizeBack(Norm),
     /// [`Kernel::MaximumBack`].
     MaximumBack,
     /// [`Kernel::SumSteps`].
@@ -122,6 +124,7 @@ impl Training {
             Self::Transpose { .. } => Kernel::Transpose,
             Self::ActivateBack(_) => Kernel::ActivateBack,
             Self::SoftmaxBack { .. } => Kernel::SoftmaxBack,
+            Self::NormalizeBack(_) => Kernel::NormalizeBack,
             Self::MaximumBack => Kernel::MaximumBack,
             Self::SumSteps { .. } => Kernel::SumSteps,
             Self::Scatter { .. } => Kernel::Scatter,
@@ -152,6 +155,7 @@ impl Training {
             | Self::Transpose { .. }
             | Self::ActivateBack(_)
             | Self::SoftmaxBack { .. }
+            | Self::NormalizeBack(_)
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
@@ -182,6 +186,7 @@ impl Training {
             | Self::Transpose { .. }
             | Self::ActivateBack(_)
             | Self::SoftmaxBack { .. }
+            | Self::NormalizeBack(_)
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
@@ -213,6 +218,7 @@ impl Training {
             | Self::Transpose { .. }
             | Self::ActivateBack(_)
             | Self::SoftmaxBack { .. }
+            | Self::NormalizeBack(_)
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
@@ -254,6 +260,7 @@ impl Training {
             | Self::Outer(_)
             | Self::PeepholeBack { .. }
             | Self::Transpose { .. }
+            | Self::NormalizeBack(_)
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
@@ -290,6 +297,7 @@ impl Training {
             | Self::Transpose { .. }
             | Self::ActivateBack(_)
             | Self::SoftmaxBack { .. }
+            | Self::NormalizeBack(_)
             | Self::MaximumBack
             | Self::Drop
             | Self::Spread { .. }
@@ -317,7 +325,7 @@ impl Training {
                         | Self::ScanBack(StepBack { cell: Cell::Gru(_), .. })
                 )
             }
-            When::Kept | When::PerGate => false,
+            When::Kept | When::PerGate | When::Queried | When::Scaled => false,
             When::Peepholes => self.cell().is_some_and(|(_, variant)| variant.peepholes == Peepholes::Diagonal),
             When::Classes => loss.is_some_and(|loss| loss.targets() == RowTargets::Classes),
             When::Values => loss.is_some_and(|loss| loss.targets() == RowTargets::Values),
@@ -348,6 +356,7 @@ impl Training {
             Self::StateBack(_)
             | Self::ActivateBack(_)
             | Self::SoftmaxBack { .. }
+            | Self::NormalizeBack(_)
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
@@ -395,6 +404,7 @@ impl Training {
             | Self::StateBack(_)
             | Self::ActivateBack(_)
             | Self::SoftmaxBack { .. }
+            | Self::NormalizeBack(_)
             | Self::MaximumBack
             | Self::SumSteps { .. }
             | Self::Scatter { .. }
@@ -415,7 +425,9 @@ impl Training {
     pub(super) fn workgroup_bytes(&self) -> u32 {
         match self {
             // One part of a sum for each lane.
-            Self::SoftmaxBack { .. } | Self::Loss(_) | Self::Squares | Self::Total { .. } => 4 * WORKGROUP,
+            Self::SoftmaxBack { .. } | Self::NormalizeBack(_) | Self::Loss(_) | Self::Squares | Self::Total { .. } => {
+                4 * WORKGROUP
+            }
             Self::StepBack(back) => shared_bytes(back.tile, 1),
             Self::ScanBack(back) => shared_bytes(back.tile, 1) + back.row_bytes() * back.tile.rows,
             Self::CellBack(_)
@@ -455,6 +467,7 @@ impl Training {
             Self::Total { .. } => u64::from(params.count).div_ceil(lanes) + lanes,
             // They pass over a row two or three times, and lanes tell each other once or four times.
             Self::SoftmaxBack { .. } => 2 * width.div_ceil(lanes) + lanes,
+            Self::NormalizeBack(norm) => norm.iterations_back(width),
             Self::Loss(_) => 3 * width.div_ceil(lanes) + 4 * lanes,
             Self::StepBack(back) => product_iterations(back.tile, 1, params.depth, back.tile.slices),
             Self::ScanBack(back) => back.scan_iterations(params),

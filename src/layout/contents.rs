@@ -29,6 +29,9 @@ pub(crate) struct Contents {
 
 /// The contents of matrix `matrix` of `buffer`; `None` if it is not trained.
 pub(crate) fn contents(model: &Model, buffer: &Buffer, matrix: usize) -> Option<Contents> {
+    if buffer.role.is_of_norm() {
+        return super::norm::contents(model, buffer, matrix);
+    }
     let tensor =
         |layer: usize, local: &str, role| Some(Tensor { name: model.layers[layer].prefix.clone() + local, role });
     let stack = |layer: usize| match &model.layers[layer].kind {
@@ -41,12 +44,17 @@ pub(crate) fn contents(model: &Model, buffer: &Buffer, matrix: usize) -> Option<
     };
     let columns = match (&model.layers[buffer.role.layer()?].kind, buffer.form) {
         (LayerKind::Embedding(e), _) => e.embedding_dim,
+        (LayerKind::Attention(a), _) => a.features,
         (_, Form::Matrix { source, .. }) => source.len(),
         (_, Form::Table { width, .. }) => width,
     };
     let only = |tensor, rows: usize| Contents { tensors: [tensor, None, None], rows: 0..rows, columns };
     Some(match (buffer.role, buffer.form) {
-        (Role::Table { layer }, Form::Table { rows, .. }) => only(tensor(layer, WEIGHT, model::Role::Table), rows),
+        (Role::Table { layer }, Form::Table { rows, .. }) => {
+            let is_attention = matches!(model.layers[layer].kind, LayerKind::Attention(_));
+            let role = if is_attention { model::Role::Diagonal } else { model::Role::Table };
+            only(tensor(layer, WEIGHT, role), rows)
+        }
         (Role::Linear { layer }, Form::Matrix { units, .. }) => {
             let LayerKind::Linear(linear) = &model.layers[layer].kind else { return None };
             let bias = (linear.bias != Bias::None).then(|| tensor(layer, BIAS, model::Role::Bias)).flatten();

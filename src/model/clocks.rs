@@ -1,6 +1,6 @@
 //! Clocks: the time axis of each value of a model, and the layers that take steps out of it.
 //!
-//! Each input with steps has a time axis of its own. So has each layer that slices or joins steps.
+//! Each input with steps has a time axis of its own. So has each layer that slices, joins or makes steps.
 //! Values that meet in a join of features share one. A masking layer takes steps out of its own
 //! output and what follows from it, and of nothing else. Knows edges; knows no call and no sizes.
 
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::Model;
 use super::graph::{Pin, Value};
-use super::layer::{Embedding, LayerKind, Select};
+use super::layer::{Embedding, LayerKind, Scores};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most clocks that a model may have. The sizes of a call hold a number of steps for each.
@@ -22,7 +22,7 @@ pub(crate) const OTHER_CLOCKS: usize = 7;
 pub(crate) enum TimeAxis {
     /// An input of the model.
     Input(usize),
-    /// A layer that slices or joins steps.
+    /// A layer that slices, joins or makes steps.
     Layer(usize),
 }
 
@@ -207,7 +207,7 @@ impl Axes {
     /// the layers before it. The axis may be any of those that are the same.
     fn given(&mut self, model: &Model, index: usize, given: &[Option<Clock>]) -> Option<Clock> {
         let layer = &model.layers[index];
-        if let LayerKind::Select(Select::LastStep | Select::FinalHidden | Select::LastOutput) = layer.kind {
+        if layer.kind.ends_steps() {
             return None;
         }
         if layer.kind.pieces(&[]).is_some() {
@@ -218,6 +218,15 @@ impl Axes {
             Value::Layer(layer, Pin::Output) => given.get(layer).cloned().flatten(),
             Value::Layer(..) => None,
         };
+        if let LayerKind::Attention(attention) = &layer.kind {
+            let (value, key) = attention.places(layer.from.len());
+            let clocks: Vec<_> = layer.from.iter().map(of).collect();
+            if let [Some(value), Some(key)] = [value, key].map(|at| clocks.get(at).cloned().flatten()) {
+                self.unite(value.axis, key.axis);
+            }
+            // Given scores have no query.
+            return clocks.into_iter().next().flatten().filter(|_| attention.scores != Scores::Given);
+        }
         let mut taken = layer.from.iter().filter_map(of).collect::<Vec<_>>().into_iter();
         let mut clock = taken.next()?;
         for other in taken {

@@ -130,7 +130,9 @@ impl Model {
                 InputKind::State(_) => {}
             }
         }
-        if !self.inputs.is_empty() && !self.inputs.iter().any(|input| input.kind.has_time()) {
+        let makes_steps = self.layers.iter().any(|layer| layer.kind.own_steps().is_some())
+            && self.inputs.iter().any(|input| input.kind.flow().is_some());
+        if !self.inputs.is_empty() && !makes_steps && !self.inputs.iter().any(|input| input.kind.has_time()) {
             return wrong("inputs: expected a sequence or tokens among them, got none".into());
         }
         let taken: HashSet<Value> = self

@@ -38,9 +38,11 @@ impl Model {
                     let bounds = Some(*start).filter(|start| *start != 0).into_iter().chain(*end);
                     all.extend(bounds.map(|bound| (if bound < 0 { Last } else { First }, false)));
                 }
-                // It would read the other's steps in reversed order, but
-                // by the lengths or the mask of the unreversed ones.
-                (value, Some(LayerKind::Recurrent(_))) if self.stacks_behind(value).flatten().any(is_backwards) => {
+                // These would read the other's steps in reversed order,
+                // but by the lengths or the mask of the unreversed ones.
+                (value, Some(LayerKind::Recurrent(_) | LayerKind::Attention(_)))
+                    if self.stacks_behind(value).flatten().any(is_backwards) =>
+                {
                     all.extend([(First, false), (Last, false)]);
                 }
                 _ => {}
@@ -66,13 +68,15 @@ impl Model {
         }
     }
 
-    /// Returns the stacks whose steps `value` is made of; an item of `None` is an input.
+    /// Returns the stacks whose steps `value` is made of; an item of `None` is an input or an attention.
     fn stacks_behind(&self, value: Value) -> impl Iterator<Item = Option<&Recurrent>> {
         let (mut left, mut all) = (vec![value], Vec::new());
         // A value that several layers take is followed once.
         let mut seen = HashSet::from([value]);
         while let Some(value) = left.pop() {
             match value {
+                // Its dead steps are zero, as those of an input are.
+                Value::Layer(layer, _) if matches!(self.layers[layer].kind, LayerKind::Attention(_)) => all.push(None),
                 Value::Layer(layer, _) if self.stack_at(layer).is_none() => {
                     left.extend(self.layers[layer].from.iter().filter(|from| seen.insert(**from)));
                 }

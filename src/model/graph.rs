@@ -207,8 +207,10 @@ impl Model {
     }
 
     /// Returns the index of the input that decides the batch and the steps of a call: the first one with a time axis.
+    /// If the model itself makes its steps, that is the first one of features.
     pub(crate) fn main_input(&self) -> usize {
-        self.inputs.iter().position(|input| input.kind.has_time()).unwrap_or(0)
+        let first = |is: fn(InputKind) -> bool| self.inputs.iter().position(|input| is(input.kind));
+        first(InputKind::has_time).or_else(|| first(|kind| kind.flow().is_some())).unwrap_or(0)
     }
 
     /// Returns the values that a call gives as arrays of features; the first is

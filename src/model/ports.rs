@@ -276,11 +276,13 @@ impl InputPort {
         let (axes, long) = (&self.axes, |dim, size: usize| (dim, size != 1));
         match self.value {
             InputValue::Sequence => {
-                let features = match model.input()? {
+                let flow = model.input()?;
+                let features = match flow {
                     Flow::Steps(features) | Flow::Rows(features) => Some(long(Dim::Features, features.len())),
                     Flow::Tokens(_) => None,
                 };
-                fit(axes, [(Dim::Time, false), (Dim::Batch, false)].into_iter().chain(features))
+                let time = (!matches!(flow, Flow::Rows(_))).then_some((Dim::Time, false));
+                fit(axes, time.into_iter().chain([(Dim::Batch, false)]).chain(features))
             }
             InputValue::Input(index) => {
                 let flow = model.inputs.get(index).and_then(|input| input.kind.flow());

@@ -52,7 +52,7 @@ pub trait Examples: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Any error; it should say which row it is about.
+    /// Returns any error. It should say which row it is about.
     fn tensors(&self, rows: &[usize]) -> Result<NamedTensors>;
 
     /// Returns the number of steps of each of all rows, if these numbers differ;

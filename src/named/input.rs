@@ -124,7 +124,8 @@ impl<'t> Reader<'_, 't> {
             }
             Flow::Steps(features) | Flow::Rows(features) => {
                 let Values::F32(array) = values else { return Err(not_real(&port.name, values.shape())) };
-                let (array, sizes) = self.arranged(port, array.view(), &self.model.axes_of(false), features.len())?;
+                let axes = self.model.axes_of_flow(self.model.input()?);
+                let (array, sizes) = self.arranged(port, array.view(), &axes, features.len())?;
                 Ok((Input::features(array), sizes))
             }
         }

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array3, Axis, s};
 
+use super::across::{counted, permuted, pooled_back, repeated_back, reshaped};
+use super::attention::attention_back;
 use super::forward::{Forward, Point, live};
 use super::join::joined_back;
 use super::layers::{
     embedding_back, last_layer, last_layer_back, last_step, last_step_back, linear, linear_back, part_back, zeroed,
 };
 use super::loss::measured;
+use super::norm::normalized_back;
 use super::params::{LayerParams, Params};
 use super::slope::activate_back;
 use super::stack::States;
@@ -160,6 +163,15 @@ impl Walk<'_, '_> {
                 let d_y = d_y.map(|d_y| d_y.steps());
                 x.of_steps(linear_back(&x.steps(), weights, d_y.as_ref(), d_bare.as_ref(), d_weights))
             }
+            (kind, (own, d_own), Some(d_y)) if kind.norm().is_some() => {
+                let norm = kind.norm().expect("it normalises");
+                let mut d_params = d_own.norm();
+                let d_x = normalized_back(norm, &own.norm(), (&x.steps(), &d_y.steps()), &mut d_params);
+                if let LayerParams::Norm(d_own) = d_own {
+                    *d_own = d_params;
+                }
+                x.of_steps(d_x)
+            }
             (LayerKind::Activation(f), _, d_y) => {
                 let d_y = d_y.map(|d_y| activate_back(*f, &x.steps(), &d_y.steps()));
                 let parts = [d_y, d_bare].into_iter().flatten();
@@ -179,6 +191,20 @@ impl Walk<'_, '_> {
                 }
                 return;
             }
+            (LayerKind::Attention(of), (params, d_params), Some(d_y)) => {
+                let taken: Vec<_> = layer.from.iter().map(|value| self.forward.values[value].clone()).collect();
+                let weights = match (params, d_params) {
+                    (LayerParams::Embedding(row), LayerParams::Embedding(d_row)) => (Some(row), Some(d_row)),
+                    _ => (None, None),
+                };
+                let (value, _) = of.places(taken.len());
+                let lives = [layer.from[value], Value::Layer(index, Pin::Output)].map(|value| live(self.call, value));
+                let d_taken = attention_back(of, &taken, weights, lives.each_ref().map(Option::as_ref), &d_y);
+                for (&value, d) in layer.from.iter().zip(d_taken) {
+                    self.gradients.add(value, d);
+                }
+                return;
+            }
             (LayerKind::SliceSteps(slice), _, Some(d_y)) => {
                 let time = x.steps().len_of(Axis(0));
                 Values::Steps(part_back(&d_y.steps(), Axis(0), slice.range(time).0, time))
@@ -186,6 +212,16 @@ impl Walk<'_, '_> {
             (LayerKind::Slice(slice), _, Some(d_y)) => {
                 x.of_steps(part_back(&d_y.steps(), Axis(2), slice.first, x.steps().len_of(Axis(2))))
             }
+            (LayerKind::GlobalPool(pool), _, Some(Values::Rows(d_y))) => {
+                let live = live(self.call, from);
+                Values::Steps(pooled_back(pool.reduce, &x.steps(), counted(pool, live.as_ref()), &d_y))
+            }
+            (LayerKind::Repeat(_), _, Some(d_y)) => Values::Rows(repeated_back(&d_y.steps())),
+            (LayerKind::Flatten(_) | LayerKind::Reshape(_), _, Some(d_y)) => {
+                let (steps, _, features) = x.steps().dim();
+                x.of_steps(reshaped(&d_y.steps(), steps, features))
+            }
+            (LayerKind::Permute(_), _, Some(d_y)) => Values::Steps(permuted(&d_y.steps())),
             (LayerKind::Dropout(dropout), _, Some(d_y)) => match self.point.drops(index, dropout) {
                 Some(place) => x.of_steps(place.of(d_y.steps())),
                 None => d_y,

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use ndarray::{Array2, Array3, Axis, s};
 
+use super::across::{counted, flattened, permuted, pooled, repeated, reshaped};
 use super::activation::activate;
+use super::attention::attention;
 use super::dropout::DropSite;
 use super::join::joined;
 use super::layers::{embedding, last_layer, last_step, linear, part, side_by_side, unit_vectors, zeroed};
+use super::norm::normalized;
 use super::params::{LayerParams, Params};
 use super::stack::{Keep, Kept, States, stack};
 use super::values::Values;
@@ -126,6 +129,10 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
             (LayerKind::Linear(l), LayerParams::Linear { w, b }, x @ (Values::Steps(_) | Values::Rows(_))) => {
                 x.of_steps(linear(&x.steps(), w, b.as_ref(), l.activation))
             }
+            (kind, params, x @ (Values::Steps(_) | Values::Rows(_))) if kind.norm().is_some() => {
+                let norm = kind.norm().expect("it normalises");
+                x.of_steps(normalized(norm, &params.norm(), &x.steps()))
+            }
             (LayerKind::Activation(f), _, x @ (Values::Steps(_) | Values::Rows(_))) => {
                 x.of_steps(activate(*f, x.steps()))
             }
@@ -142,6 +149,22 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
             }
             (LayerKind::Slice(slice), _, x @ (Values::Steps(_) | Values::Rows(_))) => {
                 x.of_steps(part(&x.steps(), Axis(2), slice.first, slice.count))
+            }
+            (LayerKind::GlobalPool(pool), _, Values::Steps(x)) => {
+                let live = live(call, layer.from[0]);
+                Values::Rows(pooled(pool.reduce, x, counted(pool, live.as_ref())))
+            }
+            (LayerKind::Repeat(repeat), _, Values::Rows(row)) => Values::Steps(repeated(row, repeat.count)),
+            (LayerKind::Flatten(_), _, Values::Steps(x)) => Values::Rows(flattened(x)),
+            (LayerKind::Reshape(shape), _, x @ (Values::Steps(_) | Values::Rows(_))) => {
+                Values::Steps(reshaped(&x.steps(), shape.steps, shape.features))
+            }
+            (LayerKind::Permute(_), _, Values::Steps(x)) => Values::Steps(permuted(x)),
+            (LayerKind::Attention(of), params, _) => {
+                let weight = if let LayerParams::Embedding(row) = params { Some(row) } else { None };
+                let (value, _) = of.places(taken.len());
+                let [of_value, of_query] = [layer.from[value], own(Pin::Output)].map(|value| live(call, value));
+                attention(of, &taken, weight, [of_value.as_ref(), of_query.as_ref()])
             }
             (kind, ..) => {
                 let message = format!("layer {index} {}: expected its weights, got another layer's", kind.name());

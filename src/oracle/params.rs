@@ -29,8 +29,21 @@ pub(super) enum LayerParams {
     Embedding(Array2<f64>),
     /// The cells, layer-major, forward before reverse.
     Recurrent(Vec<CellParams>),
+    /// The numbers of each feature of a layer that normalises.
+    Norm(NormParams),
     /// A matrix, `[out_features, in_features]`, and its bias.
     Linear { w: Array2<f64>, b: Option<Array1<f64>> },
+}
+
+/// The weights of a layer that normalises: one number for each feature, if there are any.
+#[derive(Clone, Debug)]
+pub(super) struct NormParams {
+    /// What the result is multiplied with.
+    pub(super) weight: Option<Array1<f64>>,
+    /// What is added to it.
+    pub(super) bias: Option<Array1<f64>>,
+    /// The mean and the variance of a batch norm.
+    pub(super) statistics: Option<[Array1<f64>; 2]>,
 }
 
 /// The weights of a cell.
@@ -107,15 +120,31 @@ impl LayerParams {
             (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells)) => {
                 Self::Recurrent(cells.iter().map(|cell| CellParams::of(r.cell, cell)).collect())
             }
+            (_, LayerWeights::Norm(norm)) => Self::Norm(NormParams {
+                weight: norm.weight.as_ref().map(wide),
+                bias: norm.bias.as_ref().map(wide),
+                statistics: norm.mean.as_ref().zip(norm.variance.as_ref()).map(|(m, v)| [wide(m), wide(v)]),
+            }),
             (_, LayerWeights::Linear { w, b }) => Self::Linear { w: wide(w), b: b.as_ref().map(wide) },
             _ => Self::None,
         }
     }
 
-    /// Returns the arrays in the order of the layer's table.
+    /// Returns the numbers of a layer that normalises; none if it has none.
+    pub(super) fn norm(&self) -> NormParams {
+        match self {
+            Self::Norm(norm) => norm.clone(),
+            _ => NormParams { weight: None, bias: None, statistics: None },
+        }
+    }
+
+    /// Returns the arrays in the order of the layer's table. Statistics, which no gradient reaches, are left out.
     fn arrays(&mut self) -> Vec<ArrayViewMutD<'_, f64>> {
         match self {
             Self::None => Vec::new(),
+            Self::Norm(NormParams { weight, bias, .. }) => {
+                [weight, bias].into_iter().flatten().map(|array| array.view_mut().into_dyn()).collect()
+            }
             Self::Embedding(table) => vec![table.view_mut().into_dyn()],
             Self::Recurrent(cells) => cells.iter_mut().flat_map(CellParams::arrays).collect(),
             Self::Linear { w, b } => {

@@ -71,13 +71,13 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
                             let cell = &mut cells[stacked * directions + d];
                             read(&data, buffer.form, d, 0, cell.w_r.as_mut().expect("projected"), None);
                         }
-                        Role::Table { .. } | Role::Linear { .. } | Role::LayerRun { .. } => {
+                        _ => {
                             panic!("not a recurrent layer's")
                         }
                     }
                 }
             }
-            (LayerWeights::None, role) => panic!("{role:?} of a layer without weights"),
+            (LayerWeights::None | LayerWeights::Norm(_), role) => panic!("{role:?} of a layer without weights"),
         }
     }
     weights
@@ -136,7 +136,7 @@ fn random(model: &Model) -> Weights {
     let mut fill = |w: &mut f32| *w = f32::from(rng.random_range(-127_i8..=127)) / 64.0;
     for (index, layer) in weights.layers.iter_mut().enumerate() {
         match layer {
-            LayerWeights::None => {}
+            LayerWeights::None | LayerWeights::Norm(_) => {}
             LayerWeights::Embedding(table) if is_folded(model, index) => unit_vectors(table),
             LayerWeights::Embedding(table) => table.iter_mut().for_each(&mut fill),
             LayerWeights::Linear { w, b } => {
@@ -271,7 +271,7 @@ fn all_padding_is_zero() {
                     w.fill(1.0);
                     b.iter_mut().for_each(|b| b.fill(1.0));
                 }
-                LayerWeights::None => {}
+                LayerWeights::None | LayerWeights::Norm(_) => {}
             }
         }
         let packed = pack(&ones, &model, &layout).unwrap();

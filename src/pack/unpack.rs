@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayViewMut1, Axis};
 
-use super::{Content, PEEPHOLES, content, layer_of};
+use super::{Content, PEEPHOLES, content, layer_of, norm};
 use crate::kernel::{LANES, padded};
 use crate::layout::{Buffer, Form, Layout, Role, depth};
 use crate::model::Model;
@@ -18,6 +18,11 @@ pub(crate) fn unpack(model: &Model, layout: &Layout, buffers: &[Vec<f32>], share
     let twins = layout.shared.iter().filter(|_| shared).map(twin);
     for (buffer, data) in layout.buffers.iter().cloned().zip(buffers).chain(twins) {
         for (direction, data) in data.chunks_exact(data.len() / buffer.form.matrices()).enumerate() {
+            if buffer.role.is_of_norm() {
+                let layer = layer_of(layout, buffer.role);
+                norm::unpack(&mut weights.layers[layer], buffer.role, direction, data);
+                continue;
+            }
             let content = content(model, layout, &buffer, direction);
             let layer = &mut weights.layers[layer_of(layout, buffer.role)];
             match (buffer.form, buffer.role) {

@@ -2,15 +2,16 @@
 //!
 //! wgpu does not see most of this: workgroups whose size is an override, grids past the limit, rows outside a window.
 
+mod across;
 mod training;
 
 use std::fmt::{self, Display};
 
-use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN};
+use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN, Window};
 use crate::error::{Error, ErrorKind};
 use crate::kernel::{
-    Access, CELL_UNPROJECTED, Draw, Gemm, Half, Join, Kernel, LANES, Medium, Params, Program, Role, SCRATCH_UPDATE,
-    StateKind, Step, StepProject, Tile, WORKGROUP, kept_gates,
+    Access, Attend, Binding, CELL_UNPROJECTED, Draw, Gemm, Half, Join, Kernel, LANES, Medium, Params, Program, Role,
+    SCRATCH_UPDATE, StateKind, Step, StepProject, Tile, WORKGROUP, kept_gates,
 };
 use crate::precision::Precision;
 
@@ -202,7 +203,12 @@ fn dispatch(plan: &Plan, step: &Dispatch, limits: &Limits, written: &mut [bool])
                 slot.name, window.bytes, limits.binding_bytes
             )));
         }
-        if step.windows[..index].iter().any(|other| other.slot == window.slot) {
+        // The query and the key of an attention may be one value, which is only read.
+        let reads_twice = |other: &Binding| {
+            matches!(program, Program::Attend(_)) && !other.access.is_write() && !binding.access.is_write()
+        };
+        let is_twin = |(other, at): (&Binding, &Window)| at.slot == window.slot && !reads_twice(other);
+        if bindings.iter().zip(&step.windows[..index]).any(is_twin) {
             return Err(Violation::Malformed(format!("{}: bound twice", slot.name)));
         }
         let Some(elems) = extents.get(binding.role) else {
@@ -288,7 +294,10 @@ fn goes_by_direction(program: &Program) -> bool {
         | Program::Join(_)
         | Program::Softmax { .. }
         | Program::Activate(_)
-        | Program::Sample => false,
+        | Program::Normalize(_)
+        | Program::Sample
+        | Program::Across(_)
+        | Program::Attend(_) => false,
         Program::Training(training) => training::goes_by_direction(training),
     }
 }
@@ -432,10 +441,48 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
                 (Role::Tokens, target + rows),
             ])
         }
+        Program::Across(across) => across::extents(*across, p),
+        Program::Attend(attend) => attention(*attend, p),
         Program::Training(training) => training::extents(*training, p, grid),
+        Program::Normalize(_) => Extents::of(&[
+            (Role::Weights, 2 * n(p.source_units)),
+            (Role::Source, (source + rows) * width),
+            (Role::Result, (target + rows) * width),
+        ]),
         Program::Softmax { .. } | Program::Activate(_) => {
             Extents::of(&[(Role::Source, (source + rows) * width), (Role::Result, (target + rows) * width)])
         }
+    }
+}
+
+/// Returns how many elements of each binding a program of attention reaches.
+fn attention(attend: Attend, p: &Params) -> Extents {
+    let (rows, units, steps) = (n(p.rows), n(p.units), n(p.steps) * n(p.batch));
+    let (width, result) = (n(p.source_units), n(p.target_0) + rows);
+    match attend {
+        Attend::Scores(_) => Extents::of(&[
+            (Role::Weights, units),
+            (Role::Source, (n(p.source_0) + rows) * units),
+            (Role::Key, (n(p.source_1) + steps) * units),
+            (Role::Result, if p.offset + p.steps <= p.source_units { result * width } else { u64::MAX }),
+        ]),
+        Attend::Shares { .. } => Extents::of(&[
+            (Role::Source, (n(p.source_0) + rows) * units),
+            (Role::Live, n(p.live_0) + n(p.features) * n(p.batch)),
+            (Role::Result, result * units),
+        ]),
+        Attend::Blend { transposed, .. } => Extents::of(&[
+            (Role::Shares, (n(p.source_1) + if transposed { steps } else { rows }) * width),
+            (Role::Source, (n(p.source_0) + steps) * units),
+            (Role::Result, result * units),
+        ]),
+        Attend::ScoresBack { of, .. } => Extents::of(&[
+            (Role::Weights, units),
+            (Role::Shares, (n(p.source_1) + if of.is_transposed() { steps } else { rows }) * width),
+            (Role::Source, (n(p.source_0) + steps) * units),
+            (Role::Other, (n(p.kept_0) + rows) * units),
+            (Role::Result, result * units),
+        ]),
     }
 }
 
@@ -477,9 +524,13 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
         | Program::StepReset(Half { tile, .. })
         | Program::StepNew(Half { tile, .. }, _)
         | Program::StepProject(StepProject { tile, .. }) => tiles(*tile, 1, p.batch),
+        Program::Across(_) => across::covers(p, step.grid),
+        Program::Attend(Attend::Scores(_)) => y >= u64::from(p.rows) && x * u64::from(WORKGROUP) >= u64::from(p.steps),
+        Program::Attend(Attend::Shares { .. }) => y >= u64::from(p.rows),
+        Program::Attend(Attend::Blend { .. } | Attend::ScoresBack { .. }) => y >= u64::from(p.rows) && columns(p.units),
         Program::Training(training) => training::covers(*training, p, step.grid),
         Program::FinalState => y >= u64::from(p.batch) && columns(p.units),
-        Program::Softmax { .. } | Program::Sample => y >= u64::from(p.rows),
+        Program::Softmax { .. } | Program::Normalize(_) | Program::Sample => y >= u64::from(p.rows),
         Program::MaskOutputs => y >= u64::from(p.rows) && columns(p.units) && z == u64::from(p.directions),
         Program::Gather(_) | Program::OneHot | Program::Merge(_) | Program::ResetMailbox => {
             y >= u64::from(p.rows) && columns(p.units)

@@ -5,6 +5,8 @@
 //! step to the first, or both ways, needs the whole sequence before and after it. So it is a group of its own. Knows no
 //! bytes and no device beyond its limits.
 
+mod across;
+mod attention;
 mod back;
 mod copies;
 mod dispatch;
@@ -14,6 +16,7 @@ mod flatten;
 mod frames;
 mod groups;
 mod join;
+mod normalize;
 mod ops;
 mod recurrent;
 mod scan;

@@ -5,7 +5,8 @@ use std::fmt;
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
 use crate::kernel::{
-    Access, Combine, Gemm, JoinOp, Loads, Mask, Outer, Params, Program, RowLoss, StateKind, Tile, Training,
+    Access, Attend, Combine, Gemm, JoinOp, Loads, Mask, Outer, Params, Program, RowLoss, ScoresBackOf, Scoring,
+    StateKind, Tile, Training,
 };
 use crate::precision::Precision;
 
@@ -113,8 +114,14 @@ impl fmt::Display for Program {
             let flags = [(join.first, " first"), (join.broadcast, " broadcast")];
             flags.into_iter().filter(|flag| flag.0).try_for_each(|flag| f.write_str(flag.1))?;
         }
+        if let Some(norm) = self.norm() {
+            write!(f, " {}", norm.name())?;
+        }
         if let Some(training) = self.training() {
             trained(f, training)?;
+        }
+        if let Some(attend) = self.attend() {
+            attended(f, attend)?;
         }
         if let Self::Gemm(Gemm { add: true, .. }) = self {
             f.write_str(" add")?;
@@ -145,6 +152,28 @@ impl fmt::Display for Program {
         }
         Ok(())
     }
+}
+
+/// Prints what fixes a program of attention: ` additive`, ` causal`, ` transposed first`.
+fn attended(f: &mut fmt::Formatter<'_>, attend: Attend) -> fmt::Result {
+    let words: &[(bool, &str)] = match attend {
+        Attend::Scores(Scoring::Dot) => &[(true, " dot")],
+        Attend::Scores(Scoring::Additive) => &[(true, " additive")],
+        Attend::Scores(Scoring::Weighted(_)) => &[(true, " additive weighted")],
+        Attend::Scores(Scoring::Given) => &[(true, " given")],
+        Attend::Shares { causal, .. } => &[(causal, " causal")],
+        Attend::ScoresBack { of, weighted, first } => {
+            let word = match of {
+                ScoresBackOf::Query => " query",
+                ScoresBackOf::Key => " key",
+                ScoresBackOf::Weight => " weight",
+                ScoresBackOf::Given => " given",
+            };
+            &[(true, word), (weighted, " weighted"), (first, " first")]
+        }
+        Attend::Blend { transposed, first } => &[(transposed, " transposed"), (first, " first")],
+    };
+    words.iter().filter(|word| word.0).try_for_each(|word| f.write_str(word.1))
 }
 
 /// Prints what else fixes a training program: ` cross_entropy first`.

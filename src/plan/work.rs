@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::{Dispatch, Plan, SlotKind};
-use crate::kernel::{Kernel, LANES, Params, Program, StateKind, Step, Training, kept_gates};
+use crate::kernel::{Across, Attend, Kernel, LANES, Params, Program, StateKind, Step, Training, kept_gates};
 
 /// The time of a run, by programs. A key with several programs has the time of all of them together.
 pub(crate) type Spent = BTreeMap<Vec<usize>, Duration>;
@@ -100,7 +100,10 @@ fn products(program: &Program, p: &Params, sides: u64) -> u64 {
         | Program::Join(_)
         | Program::Softmax { .. }
         | Program::Activate(_)
-        | Program::Sample => 0,
+        | Program::Normalize(_)
+        | Program::Across(_)
+        | Program::Sample
+        | Program::Attend(_) => 0,
         Program::Training(Training::StepBack(_) | Training::ScanBack(_)) => sides,
         // Each training program counts its own.
         Program::Training(_) => 0,
@@ -147,6 +150,11 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Program::StepProject(_) => sides * batch * part,
         Program::Gather(_) => sides * rows * units * 2,
         Program::OneHot | Program::Sample => rows * units,
+        Program::Attend(Attend::Scores(_)) => (rows + u64::from(p.steps) * batch) * units + rows * u64::from(p.steps),
+        Program::Attend(Attend::Shares { .. }) => rows * units * 2,
+        Program::Attend(Attend::Blend { .. } | Attend::ScoresBack { .. }) => {
+            (2 * rows + u64::from(p.steps) * batch) * units
+        }
         // What was kept, δ, the gradient from above and the two of `past`.
         Program::Training(Training::StepBack(back)) => {
             sides * batch * part * (u64::from(kept_gates(back.cell)) + gates + 5)
@@ -156,6 +164,10 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
             sides * batch * part * (u64::from(p.steps) * (u64::from(kept_gates(back.cell)) + gates + 1) + 4)
         }
         Program::Training(_) => rows * units * u64::from(p.directions.max(1)),
+        // Each step is read once, and the result with its counts is read and written.
+        Program::Across(Across::Pool(_)) => rows * units * u64::from(p.directions) * (u64::from(p.steps) + 4),
+        Program::Across(Across::PoolBack(..)) => (rows * 2 + batch * 3) * units * u64::from(p.directions),
+        Program::Across(Across::Rearrange) => rows * units * u64::from(p.directions) * 2,
         Program::FinalState => sides * batch * units * 2,
         Program::MaskOutputs => sides * rows * units * 2,
         Program::Merge(_) => rows * units * 3,
@@ -164,7 +176,9 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
             let taken = u64::from(p.count) * if join.broadcast { batch.min(rows) } else { rows };
             rows * width * if join.first { 1 } else { 2 } + taken
         }
-        Program::Softmax { .. } | Program::Activate(_) => rows * units * u64::from(p.directions) * 2,
+        Program::Softmax { .. } | Program::Activate(_) | Program::Normalize(_) => {
+            rows * units * u64::from(p.directions) * 2
+        }
     }
 }
 

@@ -29,6 +29,8 @@ impl Weights {
     /// | learned initial states | zero: PyTorch has none | zero: Keras has none |
     /// | linear | U(±1/√in), the bias too | Glorot uniform, the bias zero |
     /// | embedding | N(0, 1) | U(±0.05) |
+    /// | weights and biases of a normalisation | one and zero | one and zero |
+    /// | the slopes of a PReLU | 0.25 | zero |
     ///
     /// A layer with two biases has Keras' in the first, and zero in the second. The row of an
     /// embedding's `padding_idx` is zero. Layers that share tensors take those of the first.
@@ -75,6 +77,7 @@ fn drawn(name: &str, shape: &[usize], init: Init, like: Convention, draws: Draws
     match law {
         Law::Zero => {}
         Law::OneAt { first, count } => data[first..][..count].fill(1.0),
+        Law::Value(value) => data.fill(value),
         Law::Uniform(bound) => fill(&mut data, bound, |first, to| draws.uniform(first, to)),
         Law::Normal => fill(&mut data, 1.0, |first, to| draws.normal(first, to)),
         Law::Orthogonal => {

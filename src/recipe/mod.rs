@@ -3,6 +3,7 @@
 //! Knows models and weights; knows no device, no plan and no kernel. The formulas are PyTorch's or Keras',
 //! as [`Convention`] says. Sources are named P (PyTorch 2.15, `torch/…`) and K (Keras 3.15, `keras/src/…`).
 
+mod balance;
 mod clip;
 mod decay;
 mod draw;
@@ -17,6 +18,7 @@ mod split;
 mod tests;
 mod update;
 
+pub(crate) use balance::balanced;
 pub use clip::Clip;
 pub use decay::{L2, WeightDecay};
 pub use optimizer::{Adam, AdamW, Optimizer, RmsProp, Sgd};

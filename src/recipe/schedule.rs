@@ -40,6 +40,7 @@ enum Shape {
     Annealing { steps: u64, least: f64 },
     Linear { from: f64, to: f64, steps: u64 },
     Plateau(Plateau),
+    WarmUp { updates: u64, then: Box<Self> },
 }
 
 impl Schedule {
@@ -95,6 +96,13 @@ impl Schedule {
         Self { shape: Shape::Plateau(plateau), counts: Counts::Epochs }
     }
 
+    /// Raises the rate in a line over the first updates: update u, counted from 0, has u / `updates` of the rate. The
+    /// updates of the schedule are counted from there (transformers' `get_cosine_schedule_with_warmup` and its like).
+    #[must_use]
+    pub fn after_warm_up(self, updates: u64) -> Self {
+        Self { shape: Shape::WarmUp { updates, then: Box::new(self.shape) }, ..self }
+    }
+
     /// Sets that the schedule counts updates.
     #[must_use]
     pub fn per_update(mut self) -> Self {
@@ -112,59 +120,25 @@ impl Schedule {
     /// Returns the rate of an update of a training that began at the
     /// rate `base`. `update` updates and `epoch` epochs went before it.
     pub fn rate(&self, base: f64, update: u64, epoch: u64) -> f64 {
-        let done = match self.counts {
-            Counts::Updates => update,
-            Counts::Epochs => epoch,
-        };
-        match &self.shape {
-            Shape::Constant => base,
-            // P StepLR: η γ^⌊e/S⌋. K ExponentialDecay: η r^(s/S), with staircase η r^⌊s/S⌋.
-            &Shape::Exponential { factor, steps, by_stairs: true } => {
-                base * libm::pow(factor, float(done / steps.max(1)))
-            }
-            &Shape::Exponential { factor, steps, .. } => base * libm::pow(factor, float(done) / float(steps)),
-            // P MultiStepLR: η γ^(milestones up to e).
-            Shape::MultiStep { milestones, factor } => {
-                let passed = milestones.iter().filter(|&&at| at <= done).count();
-                base * libm::pow(*factor, float(passed as u64))
-            }
-            // K CosineDecay.
-            &Shape::Cosine { steps, share, warm_up: None } => falling(base, done, steps, share),
-            &Shape::Cosine { warm_up: Some((steps, target)), .. } if done < steps => {
-                base + (target - base) * float(done) / float(steps)
-            }
-            &Shape::Cosine { steps, share, warm_up: Some((before, target)) } => {
-                falling(target, done - before, steps, share)
-            }
-            // P CosineAnnealingLR: η_min + ½ (η − η_min)(1 + cos πe/T).
-            &Shape::Annealing { steps, least } => {
-                least + (base - least) * (1.0 + libm::cos(PI * float(done) / float(steps))) / 2.0
-            }
-            // P LinearLR.
-            &Shape::Linear { from, to, steps } => base * (from + (to - from) * float(done.min(steps)) / float(steps)),
-            Shape::Plateau(plateau) => plateau.rate(base),
-        }
+        self.shape.rate(self.counts, base, update, epoch)
     }
 
     /// Passes the measure of an epoch to the schedule, after the epoch. Only a plateau uses it.
     pub fn observe(&mut self, base: f64, value: f64) {
-        if let Shape::Plateau(plateau) = &mut self.shape {
+        if let Some(plateau) = self.shape.plateau_mut() {
             plateau.observe(base, value);
         }
     }
 
     /// Returns what a plateau has observed, for a checkpoint. All other schedules have no state.
     pub fn state(&self) -> Option<PlateauState> {
-        match &self.shape {
-            Shape::Plateau(plateau) => Some(plateau.state),
-            _ => None,
-        }
+        self.shape.plateau().map(|plateau| plateau.state)
     }
 
     /// Sets what a plateau has observed, from a checkpoint.
     #[must_use]
     pub fn resumed(mut self, state: PlateauState) -> Self {
-        if let Shape::Plateau(plateau) = &mut self.shape {
+        if let Some(plateau) = self.shape.plateau_mut() {
             plateau.state = state;
         }
         self
@@ -176,29 +150,94 @@ impl Schedule {
     ///
     /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if a setting is invalid.
     pub fn check(&self) -> Result<()> {
-        let (name, checked) = match &self.shape {
-            Shape::Constant => return Ok(()),
-            Shape::Exponential { factor, steps, by_stairs } => {
+        self.shape.check(self.counts)
+    }
+}
+
+impl Shape {
+    fn rate(&self, counts: Counts, base: f64, update: u64, epoch: u64) -> f64 {
+        let done = match counts {
+            Counts::Updates => update,
+            Counts::Epochs => epoch,
+        };
+        match self {
+            Self::Constant => base,
+            // P StepLR: η γ^⌊e/S⌋. K ExponentialDecay: η r^(s/S), with staircase η r^⌊s/S⌋.
+            &Self::Exponential { factor, steps, by_stairs: true } => {
+                base * libm::pow(factor, float(done / steps.max(1)))
+            }
+            &Self::Exponential { factor, steps, .. } => base * libm::pow(factor, float(done) / float(steps)),
+            // P MultiStepLR: η γ^(milestones up to e).
+            Self::MultiStep { milestones, factor } => {
+                let passed = milestones.iter().filter(|&&at| at <= done).count();
+                base * libm::pow(*factor, float(passed as u64))
+            }
+            // K CosineDecay.
+            &Self::Cosine { steps, share, warm_up: None } => falling(base, done, steps, share),
+            &Self::Cosine { warm_up: Some((steps, target)), .. } if done < steps => {
+                base + (target - base) * float(done) / float(steps)
+            }
+            &Self::Cosine { steps, share, warm_up: Some((before, target)) } => {
+                falling(target, done - before, steps, share)
+            }
+            // P CosineAnnealingLR: η_min + ½ (η − η_min)(1 + cos πe/T).
+            &Self::Annealing { steps, least } => {
+                least + (base - least) * (1.0 + libm::cos(PI * float(done) / float(steps))) / 2.0
+            }
+            // P LinearLR.
+            &Self::Linear { from, to, steps } => base * (from + (to - from) * float(done.min(steps)) / float(steps)),
+            Self::Plateau(plateau) => plateau.rate(base),
+            &Self::WarmUp { updates, .. } if update < updates => base * float(update) / float(updates),
+            Self::WarmUp { updates, then } => then.rate(counts, base, update - updates, epoch),
+        }
+    }
+
+    /// Returns the plateau, if it is one.
+    fn plateau(&self) -> Option<&Plateau> {
+        match self {
+            Self::Plateau(plateau) => Some(plateau),
+            Self::WarmUp { then, .. } => then.plateau(),
+            _ => None,
+        }
+    }
+
+    fn plateau_mut(&mut self) -> Option<&mut Plateau> {
+        match self {
+            Self::Plateau(plateau) => Some(plateau),
+            Self::WarmUp { then, .. } => then.plateau_mut(),
+            _ => None,
+        }
+    }
+
+    /// Checks the settings of a schedule of this shape that counts `counts`.
+    fn check(&self, counts: Counts) -> Result<()> {
+        let (name, checked) = match self {
+            Self::Constant => return Ok(()),
+            Self::Exponential { factor, steps, by_stairs } => {
                 let name = if *by_stairs { "step" } else { "exponential" };
                 (name, at_least_one("steps", *steps).and_then(|()| positive("factor", *factor)))
             }
-            Shape::MultiStep { factor, .. } => ("multi_step", positive("factor", *factor)),
-            Shape::Cosine { steps, share, warm_up } => {
+            Self::MultiStep { factor, .. } => ("multi_step", positive("factor", *factor)),
+            Self::Cosine { steps, share, warm_up } => {
                 let target = warm_up.map_or(Ok(()), |(_, target)| not_negative("target", target));
                 let all = target.and_then(|()| at_least_one("steps", *steps));
                 ("cosine", all.and_then(|()| not_negative("share", *share)))
             }
-            Shape::Annealing { steps, least } => {
+            Self::Annealing { steps, least } => {
                 ("cosine_annealing", at_least_one("steps", *steps).and_then(|()| not_negative("least", *least)))
             }
-            Shape::Linear { from, to, steps } => {
+            Self::Linear { from, to, steps } => {
                 let factors = not_negative("from", *from).and_then(|()| not_negative("to", *to));
                 ("linear", factors.and_then(|()| at_least_one("steps", *steps)))
             }
-            Shape::Plateau(_) if self.counts == Counts::Updates => {
+            Self::Plateau(_) if counts == Counts::Updates => {
                 ("plateau", Err(wrong("expected epochs, got updates; leave out per_update")))
             }
-            Shape::Plateau(plateau) => ("plateau", plateau.check()),
+            Self::Plateau(plateau) => ("plateau", plateau.check()),
+            Self::WarmUp { updates, then } => {
+                then.check(counts)?;
+                ("warm_up", at_least_one("updates", *updates))
+            }
         };
         checked.map_err(|e| e.at(format!("schedule {name}")))
     }

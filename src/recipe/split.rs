@@ -19,7 +19,7 @@ pub(crate) fn rows_before_split(rows: usize, share: f64) -> Result<usize> {
     if first == 0 || first >= rows {
         let text = format!(
             "validation_split: expected a share between 0 and 1 that leaves rows to train on and to validate with, got \
-             {share} of {rows} rows"
+             {share} for {rows} rows"
         );
         return Err(Error::new(ErrorKind::Training, text));
     }

@@ -327,10 +327,12 @@ fn steps(model: &Model, flows: &[Flow]) -> Vec<Option<usize>> {
         let taken: Vec<_> = layer.from.iter().map(of).collect();
         let times: Vec<_> = taken.iter().map(|(_, steps)| *steps).collect();
         let are_told = taken.iter().all(|(has, steps)| !has || steps.is_some());
-        steps.push(match layer.kind.pieces(&times).filter(|_| are_told) {
+        steps.push(match layer.kind.pieces(&times).filter(|_| are_told || layer.kind.own_steps().is_some()) {
             _ if !has_time[index] => None,
             Some(pieces) => Some(pieces.into_iter().map(|(_, count)| count).sum()),
             None if layer.kind.pieces(&[]).is_some() => None,
+            // It has the steps of its query.
+            None if matches!(layer.kind, LayerKind::Attention(_)) => times.first().copied().flatten(),
             None => times.into_iter().flatten().next(),
         });
     }

@@ -317,7 +317,7 @@ impl Trainer {
 
     /// Reads the file at `path`, and checks that it is of this trainer's model and update.
     fn read(&self, path: &Path) -> Result<Resumed> {
-        let safetensors::Contents { tensors: held, description, metadata } = safetensors::read(path)?;
+        let safetensors::Contents { tensors: held, description, metadata, .. } = safetensors::read(path)?;
         let state = State::of(&metadata)?;
         let own = json(&description::to_json(self.model()), safetensors::MODEL_KEY)?;
         let other = json(description.as_deref().unwrap_or("null"), safetensors::MODEL_KEY)?;

@@ -2,6 +2,8 @@
 //!
 //! Knows ports, calls and losses; knows no device and no optimizer.
 
+mod classes;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -48,11 +50,13 @@ pub struct Dataset {
     examples: Arc<dyn Examples>,
     /// The rows of `examples` that belong to this dataset.
     range: Range<usize>,
+    /// The axis of rows of each tensor.
+    rows: BTreeMap<String, Axis>,
     /// The time axis of each tensor that has one, and its number of steps.
     time: BTreeMap<String, (Axis, usize)>,
     /// The one of these tensors that is the mask.
     mask: Option<String>,
-    /// Whether all rows were checked in advance; otherwise each batch is checked when it is taken.
+    /// Whether all rows were checked in advance; otherwise a call checks each batch.
     is_checked: bool,
 }
 
@@ -138,7 +142,11 @@ impl Dataset {
         }
         let tensors = examples.tensors(&[0])?;
         match Batch::read(model, &objective, &tensors)?.check(model, &objective) {
-            Ok(first) => one_batch(first, 1)?,
+            Ok(Some(1)) => {}
+            Ok(got) => {
+                let got = got.map_or("one sequence without the axis of the batch".to_owned(), |got| got.to_string());
+                return Err(shape(format!("expected 1 row of the examples, got {got}")));
+            }
             // A single row may have nothing that counts.
             Err(error) if error.kind() == ErrorKind::Training => {}
             Err(error) => return Err(error),
@@ -148,16 +156,19 @@ impl Dataset {
 
     /// Makes a dataset without checks. `first` are the tensors of the first example.
     fn over(model: &Model, objective: Objective, examples: Arc<dyn Examples>, first: &NamedTensors) -> Self {
-        let mut time = BTreeMap::new();
+        let (mut rows, mut time) = (BTreeMap::new(), BTreeMap::new());
         for (name, values) in first {
-            let axes = axes(model, &objective, name, values.shape().len());
-            if let Some(axis) = axes.and_then(|axes| place(&axes, Dim::Time)) {
+            let Some(axes) = axes(model, &objective, name, values.shape().len()) else { continue };
+            if let Some(axis) = place(&axes, Dim::Batch) {
+                rows.insert(name.clone(), axis);
+            }
+            if let Some(axis) = place(&axes, Dim::Time) {
                 time.insert(name.clone(), (axis, values.shape()[axis.index()]));
             }
         }
         let range = 0..examples.rows();
         let mask = given(model, first, is_mask).map(|port| port.name);
-        Self { model: model.clone(), objective, examples, range, time, mask, is_checked: false }
+        Self { model: model.clone(), objective, examples, range, rows, time, mask, is_checked: false }
     }
 
     /// Returns the number of examples.
@@ -211,16 +222,21 @@ impl Dataset {
     /// Returns the errors of the [`Examples`], or one of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if there is
     /// no such row. If the tensors laid out do not fit, it is the error of [`Batch::named`] with the number of the row.
     pub fn batch(&self, rows: &[usize]) -> Result<Batch> {
-        self.read(rows, &self.tensors(rows)?)
+        let batch = self.laid_out(rows, &[])?;
+        if !self.is_checked {
+            batch.check(&self.model, &self.objective).map_err(|e| self.by_row(e, rows))?;
+        }
+        Ok(batch)
     }
 
-    /// Lays out the batch of these rows, cut to the length of the longest of them. That length is rounded up to
-    /// one of few. The loss and the gradients are those of the whole batch. `lengths` are those of all rows.
+    /// Lays out the batch of these rows, cut to the length of the longest of them. That length is rounded up to one of
+    /// few. The loss and the gradients are those of the whole batch. `lengths` are those of all rows; if there
+    /// are none, nothing is cut. The call that takes the batch checks it: [`by_row`](Self::by_row) names the row.
     ///
     /// # Errors
     ///
-    /// Returns the same errors as [`batch`](Self::batch).
-    pub(super) fn short_batch(&self, rows: &[usize], lengths: &[usize]) -> Result<Batch> {
+    /// Returns the same errors as [`batch`](Self::batch), but for those of a check.
+    pub(super) fn laid_out(&self, rows: &[usize], lengths: &[usize]) -> Result<Batch> {
         let mut tensors = self.tensors(rows)?;
         let kept = rows.iter().filter_map(|row| lengths.get(*row)).max().and_then(|most| self.kept(&tensors, *most));
         if let Some(kept) = kept {
@@ -232,21 +248,16 @@ impl Dataset {
                 }
             }
         }
-        self.read(rows, &tensors)
+        Batch::read(&self.model, &self.objective, &tensors)
     }
 
-    /// Reads `tensors` as the batch of `rows`.
-    fn read(&self, rows: &[usize], tensors: &NamedTensors) -> Result<Batch> {
-        let batch = Batch::read(&self.model, &self.objective, tensors)?;
-        if self.is_checked {
-            return Ok(batch);
-        }
-        match batch.check(&self.model, &self.objective) {
-            Ok(got) => one_batch(got, rows.len()).map(|()| batch),
-            // If nothing counts, the batch is wrong and not a row.
-            Err(error) if error.kind() == ErrorKind::Training => Err(error),
-            Err(error) => Err(self.wrong_row(rows).unwrap_or(error)),
-        }
+    /// Returns what a call found wrong about the batch of `rows`, with the
+    /// number of the first of them that does not fit, if one is to blame.
+    pub(super) fn by_row(&self, error: Error, rows: &[usize]) -> Error {
+        // If nothing counts, the batch is wrong and not a row.
+        let is_of_data = matches!(error.kind(), ErrorKind::Shape | ErrorKind::Model);
+        let row = if is_of_data && !self.is_checked { self.wrong_row(rows) } else { None };
+        row.unwrap_or(error)
     }
 
     /// Returns the error of the first of these rows that does not fit
@@ -262,11 +273,12 @@ impl Dataset {
 
     /// Returns the steps to keep of rows that are at most `longest` steps long: the first ones,
     /// or the last ones if the mask says that padding comes first. Returns none if neither end is
-    /// all padding, if the model has several clocks or goes backwards, or if it reads a padded step.
+    /// all padding, if the model has several clocks or goes backwards, or if it reads or counts padded steps.
     fn kept(&self, tensors: &NamedTensors, longest: usize) -> Option<Range<usize>> {
         let (_, whole) = *self.time.values().next()?;
         // Behind a stack that goes backwards, every length gives other steps.
-        if Clocks::of(&self.model).all().len() != 1 || self.model.goes_backwards() {
+        let counts_padding = self.model.layers.iter().any(|layer| layer.kind.counts_padding());
+        if Clocks::of(&self.model).all().len() != 1 || self.model.goes_backwards() || counts_padding {
             return None;
         }
         let steps = longest.max(1).next_multiple_of(whole.div_ceil(LENGTHS)).min(whole);
@@ -294,17 +306,17 @@ impl Dataset {
             return Err(shape("expected at least one row, got none"));
         }
         let rows: Vec<usize> = rows.iter().map(|row| self.range.start + row).collect();
-        self.examples.tensors(&rows)
+        let tensors = self.examples.tensors(&rows)?;
+        // A call checks that all tensors have as many rows, and not how many were asked for.
+        let mut got = tensors.iter().filter_map(|(name, values)| {
+            let axis = self.rows.get(name)?;
+            values.shape().get(axis.index()).copied()
+        });
+        match got.find(|got| *got != rows.len()) {
+            Some(got) => Err(shape(format!("expected {} rows of the examples, got {got}", rows.len()))),
+            None => Ok(tensors),
+        }
     }
-}
-
-/// Checks that the examples gave as many rows as were asked for.
-fn one_batch(got: Option<usize>, wanted: usize) -> Result<()> {
-    if got == Some(wanted) {
-        return Ok(());
-    }
-    let got = got.map_or("one sequence without the axis of the batch".to_owned(), |got| got.to_string());
-    Err(shape(format!("expected {wanted} rows of the examples, got {got}")))
 }
 
 /// Cuts `array` to `steps` along `axis`.

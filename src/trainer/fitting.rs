@@ -326,11 +326,8 @@ impl Fitting {
             let rows = &rows[..rows.len().min(self.settings.batch_size)];
             self.now.learning_rate = trainer.learning_rate();
             // Batches of similar lengths are cut to their longest row.
-            let laid_out = match self.settings.buckets {
-                true => data.short_batch(rows, &self.now.lengths),
-                false => data.batch(rows),
-            };
-            let submit = async { trainer.put(&laid_out?).await };
+            let laid_out = data.laid_out(rows, &self.now.lengths);
+            let submit = async { trainer.put(&laid_out?).await.map_err(|e| data.by_row(e, rows)) };
             submit.await.map_err(|error| (batch + 1, error))?;
             self.now.waiting.push_back(rows.len());
         }

@@ -130,12 +130,17 @@ impl Trainer {
     ///
     /// Returns the same errors as [`loss`](Self::loss), or one of kind:
     ///
-    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if a metric does not apply to the objective;
+    /// - [`ErrorKind::Training`](crate::ErrorKind::Training) if a metric does not apply to the
+    ///   objective, or there is nothing to count, since all sample weights are 0;
     /// - [`ErrorKind::Numeric`](crate::ErrorKind::Numeric) if the loss is not finite.
     pub async fn measure_async(&self, data: &Dataset, batch_size: usize, metrics: &[Metric]) -> Result<Measures> {
         metrics.iter().try_for_each(|metric| metric.check(&self.objective))?;
         let mut tally = Tally::of(&self.objective, metrics);
         let loss = self.go_over(data, batch_size, &mut tally).await?;
+        if tally.as_ref().is_some_and(Tally::is_empty) {
+            let text = "metrics: expected a row or step that counts, got sample weights of 0 alone";
+            return Err(Error::new(ErrorKind::Training, text));
+        }
         let mut value = |metric| match &mut tally {
             Some(tally) => tally.value(metric, loss),
             // Perplexity needs no count, and there is no other such metric.
@@ -156,9 +161,11 @@ impl Trainer {
         let order: Vec<usize> = (0..data.rows()).collect();
         let mut mean = Mean::default();
         let mut measured = Measured::by(self);
+        // A batch is cut to its longest row, if rows have lengths.
+        let lengths = data.lengths().unwrap_or_default();
         for rows in order.chunks(batch_size.max(1)) {
-            let batch = measured.begin(data.batch(rows)?, rows.len());
-            mean.add(self.loss_async(&batch).await?, rows.len());
+            let batch = measured.begin(data.laid_out(rows, &lengths)?, rows.len());
+            mean.add(self.loss_async(&batch).await.map_err(|e| data.by_row(e, rows))?, rows.len());
             if tally.is_none() && !measured.carry {
                 continue;
             }

@@ -23,6 +23,8 @@ mod step;
 mod stopping;
 mod tally;
 mod targets;
+#[cfg(not(target_arch = "wasm32"))]
+mod threads;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +34,7 @@ use crate::call::{Input, Output};
 use crate::dropout::Dropping;
 #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
 use crate::engine::KernelTime;
-use crate::engine::{Asked, Carried, DeviceInfo, EngineBuilder, Found, GradientRunner, UpdateRule, Wanted};
+use crate::engine::{Asked, Carried, DeviceInfo, Engine, EngineBuilder, Found, GradientRunner, UpdateRule, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Objective;
 use crate::model::{Model, Role};
@@ -392,14 +394,26 @@ impl Trainer {
         self.runner.weights().await
     }
 
-    /// Builds an engine of the model with the current weights.
+    /// Builds an engine of the model with a copy of the current weights, which later updates do not change.
+    /// It may be on another device, and store weights in another precision. [`run`](Self::run) runs the
+    /// model on the trainer's own buffers, without a copy.
     ///
     /// # Errors
     ///
     /// Returns the errors of an engine.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn engine(&self, options: impl Into<EngineBuilder>) -> Result<crate::engine::Engine> {
-        options.into().build(self.model(), &self.weights()?)
+    pub fn engine(&self, options: impl Into<EngineBuilder>) -> Result<Engine> {
+        block_on(self.engine_async(options))
+    }
+
+    /// Does the same as [`engine`](Self::engine) without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`engine`](Self::engine).
+    pub async fn engine_async(&self, options: impl Into<EngineBuilder>) -> Result<Engine> {
+        let options = options.into();
+        options.build_async(self.model(), &self.weights_async().await?).await
     }
 
     /// Sets the seed of dropout; the default is 0. Each update drops other elements. The same seed
@@ -449,9 +463,11 @@ impl Trainer {
         let inputs = self.model().all_inputs()?;
         let input = |(index, array): (usize, _)| Some((inputs.get(index)?.name.clone(), array));
         let weights = found.weights.ok_or_else(|| Error::internal("gradients: expected those of the weights"))?;
+        // No gradient reaches a mean or a variance that a layer keeps.
+        let trained = |(name, named): (String, Named)| (named.role != Role::Statistic).then_some((name, named.data));
         Ok(Gradients {
             loss: found.loss,
-            weights: weights.sums(self.model())?.into_iter().map(|(name, named)| (name, named.data)).collect(),
+            weights: weights.sums(self.model())?.into_iter().filter_map(trained).collect(),
             inputs: found.inputs.into_iter().filter_map(input).collect(),
             states: found.states,
         })

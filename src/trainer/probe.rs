@@ -14,7 +14,11 @@ impl Trainer {
     /// # Errors
     ///
     /// Returns the same errors as [`step`](Self::step).
-    pub fn gradients_by(&self, batch: &Batch, change: &mut dyn FnMut(&Arc<Plan>) -> Arc<Plan>) -> Result<Gradients> {
+    pub fn gradients_by(
+        &self,
+        batch: &Batch,
+        change: &mut (dyn FnMut(&Arc<Plan>) -> Arc<Plan> + Send),
+    ) -> Result<Gradients> {
         let found = self.runner.gradients_by(&batch.input, &self.objective, (&batch.targets, self.all()), change)?;
         self.named(found)
     }
@@ -25,7 +29,7 @@ impl Trainer {
     /// # Errors
     ///
     /// Returns the same errors as [`step`](Self::step).
-    pub fn trace_by(&self, batch: &Batch, change: &mut dyn FnMut(&Arc<Plan>) -> Arc<Plan>) -> Result<Slots> {
+    pub fn trace_by(&self, batch: &Batch, change: &mut (dyn FnMut(&Arc<Plan>) -> Arc<Plan> + Send)) -> Result<Slots> {
         self.runner.trace_by(&batch.input, &self.objective, (&batch.targets, self.all()), change)
     }
 

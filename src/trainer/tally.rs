@@ -84,6 +84,11 @@ impl Tally {
         }
     }
 
+    /// Returns whether nothing was counted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.confusion.is_empty() && self.absolute.1 == 0
+    }
+
     /// Returns the targets by class, if they are of classes.
     pub(super) fn confusion(self) -> Option<Array2<u64>> {
         (!self.confusion.is_empty()).then_some(self.confusion)

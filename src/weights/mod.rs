@@ -1,12 +1,13 @@
 //! Weights: named tensors with shapes checked against a `Model`, in canonical gate order.
 //!
-//! `Weights::from_tensors` turns [`Tensors`] into `Weights`, and `Weights::to_tensors` is the way back. Knows models
+//! `Weights::from_tensors` turns [`Tensors`] into `Weights`, and `Weights::to_tensors` does the reverse. Knows models
 //! and cells; knows no file format, no layout and no device.
 
 pub(crate) mod dialect;
 mod integers;
 mod merged;
 pub(crate) mod named;
+mod norm;
 mod random;
 pub(crate) mod replace;
 mod source;
@@ -29,6 +30,7 @@ pub(crate) use dialect::from_onnx;
 pub(crate) use integers::{Scale, round_rows};
 pub(crate) use merged::{Named, states_of, sums_of_states};
 pub(crate) use named::OF_TRAINING;
+pub use norm::NormWeights;
 pub use random::draw_supplied;
 pub(crate) use replace::Replacement;
 pub(crate) use source::{Array, EachPart, Source};
@@ -88,7 +90,7 @@ pub struct LearnedStates {
 pub enum LayerWeights {
     /// A layer without weights.
     None,
-    /// The table, `[V, features]`.
+    /// The table, `[V, features]`. The weight of an attention's additive scores is a table of one row.
     Embedding(Array2<f32>),
     /// The cells, layer-major, forward before reverse: `[L · D]`.
     Recurrent(Vec<CellWeights>),
@@ -99,6 +101,8 @@ pub enum LayerWeights {
         /// `[out_features]`.
         b: Option<Array1<f32>>,
     },
+    /// The numbers of each feature of a layer that normalises, or of a PReLU.
+    Norm(NormWeights),
 }
 
 impl LayerWeights {
@@ -122,14 +126,26 @@ impl LayerWeights {
                 };
                 Self::Recurrent((0..r.num_layers * r.directions()).map(cell).collect())
             }
+            LayerKind::BatchNorm(_)
+            | LayerKind::LayerNorm(_)
+            | LayerKind::RmsNorm(_)
+            | LayerKind::L2Norm(_)
+            | LayerKind::PRelu(_) => NormWeights::zeros(kind),
+            LayerKind::Attention(a) if a.weight => Self::Embedding(Array2::zeros((1, a.features))),
             LayerKind::OneHot(_)
+            | LayerKind::Attention(_)
             | LayerKind::Select(_)
             | LayerKind::Activation(_)
             | LayerKind::Masking(_)
             | LayerKind::Dropout(_)
             | LayerKind::Join(_)
             | LayerKind::Slice(_)
-            | LayerKind::SliceSteps(_) => Self::None,
+            | LayerKind::SliceSteps(_)
+            | LayerKind::GlobalPool(_)
+            | LayerKind::Repeat(_)
+            | LayerKind::Flatten(_)
+            | LayerKind::Reshape(_)
+            | LayerKind::Permute(_) => Self::None,
         }
     }
 }

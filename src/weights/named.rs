@@ -11,7 +11,7 @@ use super::dialect::from_onnx;
 use super::spelling::spelled;
 use super::tensor::Tensor;
 use super::tensors::{Entry, Tensors, non_finite_warning};
-use super::{CellWeights, LayerWeights, LearnedStates, Weights};
+use super::{CellWeights, LayerWeights, LearnedStates, NormWeights, Weights};
 use crate::cell::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
@@ -154,6 +154,7 @@ impl LayerWeights {
                 })
                 .collect(),
             Self::Linear { w, b } => iter::once(matrix(w)).chain(b.as_ref().map(vector)).collect(),
+            Self::Norm(norm) => norm.tensors(),
         }
     }
 }
@@ -248,6 +249,7 @@ fn assemble(layer: &LayerKind, tensors: &mut Own) -> LayerWeights {
     const TAKEN: &str = "every tensor of the table was taken";
     match layer {
         LayerKind::Embedding(_) => LayerWeights::Embedding(matrix(take(WEIGHT).expect(TAKEN))),
+        LayerKind::Attention(a) if a.weight => LayerWeights::Embedding(matrix(take(WEIGHT).expect(TAKEN))),
         LayerKind::Recurrent(stack) => {
             let cell = |(stacked, way): (usize, Way)| {
                 let mut take = |part| take(&cell_tensor(part, stacked, way));
@@ -265,8 +267,8 @@ fn assemble(layer: &LayerKind, tensors: &mut Own) -> LayerWeights {
         LayerKind::Linear(_) => {
             LayerWeights::Linear { w: matrix(take(WEIGHT).expect(TAKEN)), b: take(BIAS).map(vector) }
         }
-        // Layers without parameters.
-        _ => LayerWeights::None,
+        // Layers that normalise; others have no parameters.
+        kind => NormWeights::of(kind, &mut |name, _| vector(take(name).expect(TAKEN))),
     }
 }
 

@@ -35,7 +35,8 @@ impl Weights {
                 let bound = init.bound;
                 let name = layer.prefix.clone() + &name;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
-                data.fill_with(|| rng.random_range(-bound..=bound));
+                let range = if bound == 0.0 { 0.5..=1.5 } else { -bound..=bound };
+                data.fill_with(|| rng.random_range(range.clone()));
                 tensors.insert(name, Tensor::new(shape, data));
             }
         }

@@ -54,7 +54,7 @@ impl Replacement {
     ///
     /// # Errors
     ///
-    /// Errors of `write`. Returns an error of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if the system refuses.
+    /// Returns any error of `write`, or one of kind [`ErrorKind::Io`](crate::ErrorKind::Io) if the system refuses.
     pub fn finish(mut self, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
         let mut file = self.file.take().expect("taken once: finish consumes the replacement");
         write(&mut file)?;

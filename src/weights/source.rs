@@ -14,7 +14,9 @@ use super::spelling::Spelling;
 use super::tensors::{Tensors, non_finite_warning};
 use super::{CellWeights, LayerWeights, LearnedStates, Weights, named, narrowed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{BIAS, INITIAL_CELL, INITIAL_HIDDEN, LayerKind, Model, Param, Part, Recurrent, WEIGHT, cell_tensor};
+use crate::model::{
+    BIAS, INITIAL_CELL, INITIAL_HIDDEN, LayerKind, MEAN, Model, Param, Part, Recurrent, VARIANCE, WEIGHT, cell_tensor,
+};
 use crate::platform::breathe;
 use crate::precision::Precision;
 
@@ -23,8 +25,12 @@ use crate::precision::Precision;
 pub(crate) enum Array {
     /// An embedding's table, or a linear layer's product.
     Weight,
-    /// A linear layer's bias.
+    /// A linear layer's bias, or that of a layer that normalises.
     Bias,
+    /// The mean that a batch norm keeps.
+    Mean,
+    /// The variance that it keeps.
+    Variance,
     /// An array of a recurrent layer.
     Cell {
         /// The index of the cell: layer-major, forward before reverse.
@@ -105,7 +111,7 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     ///
-    /// Errors of reading a file. Returns an error of kind `ErrorKind::Weights` if a state is too large for `precision`.
+    /// Returns any error of reading a file, or one of kind `ErrorKind::Weights` if a state is too large for `precision`.
     pub(crate) fn initial(&self, model: &Model, precision: Precision) -> Result<BTreeMap<usize, LearnedStates>> {
         let mut initial = match &self.0 {
             Arrays::InMemory(weights) => weights.initial.clone(),
@@ -124,7 +130,7 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     ///
-    /// Errors of reading a file, and those of `each`.
+    /// Returns any error of reading a file, or of `each`.
     pub(crate) fn read_rows(
         &mut self,
         model: &Model,
@@ -203,6 +209,8 @@ fn name(model: &Model, layer: usize, array: Array, tensors: &Tensors) -> String 
     let local = match (array, &layer.kind) {
         (Array::Weight, _) => WEIGHT.to_owned(),
         (Array::Bias, _) => BIAS.to_owned(),
+        (Array::Mean, _) => MEAN.to_owned(),
+        (Array::Variance, _) => VARIANCE.to_owned(),
         (Array::Cell { cell, part }, LayerKind::Recurrent(stack)) => {
             let (stacked, way) = stack.cells().nth(cell).expect("a cell of this stack");
             cell_tensor(part, stacked, way)
@@ -217,6 +225,15 @@ fn held(layer: &LayerWeights, array: Array, rows: Range<usize>, each: &mut EachP
     match (layer, array) {
         (LayerWeights::Embedding(w) | LayerWeights::Linear { w, .. }, Array::Weight) => part(w.view(), rows, each),
         (LayerWeights::Linear { b: Some(b), .. }, Array::Bias) => part(b.view(), rows, each),
+        (LayerWeights::Norm(norm), Array::Weight | Array::Bias | Array::Mean | Array::Variance) => {
+            let array = match array {
+                Array::Weight => &norm.weight,
+                Array::Bias => &norm.bias,
+                Array::Mean => &norm.mean,
+                _ => &norm.variance,
+            };
+            part(array.as_ref().expect("checked: the array is there").view(), rows, each)
+        }
         (LayerWeights::Recurrent(cells), Array::Cell { cell, part: of }) => {
             let CellWeights { w_x, w_h, b_x, b_h, w_r, peepholes } = &cells[cell];
             let matrix = match of {
@@ -257,7 +274,9 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
     check_initial(weights, model)?;
     for (index, (layer, weights)) in model.layers.iter().zip(&weights.layers).enumerate() {
         let fits = match (&layer.kind, weights) {
-            (LayerKind::Embedding(_), LayerWeights::Embedding(table)) => {
+            (LayerKind::Embedding(_) | LayerKind::Attention(_), LayerWeights::Embedding(table))
+                if layer.kind.parameters() > 0 =>
+            {
                 fit(layer.kind.tensors(), [(WEIGHT.to_owned(), "table", Some(table.shape()))])
             }
             (LayerKind::Linear(_), LayerWeights::Linear { w, b }) => fit(
@@ -265,7 +284,11 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
                 [(WEIGHT.to_owned(), "w", Some(w.shape())), (BIAS.to_owned(), "b", b.as_ref().map(Array1::shape))],
             ),
             (LayerKind::Recurrent(r), LayerWeights::Recurrent(cells)) => check_cells(r, cells),
-            (kind, LayerWeights::None) if kind.parameters() == 0 => Ok(()),
+            (kind, LayerWeights::Norm(norm)) if kind.norm().is_some() => {
+                let held = norm.each().map(|(name, field, array)| (name.to_owned(), field, array.map(Array1::shape)));
+                fit(kind.tensors(), held)
+            }
+            (kind, LayerWeights::None) if kind.tensors().next().is_none() => Ok(()),
             _ => Err(Error::new(ErrorKind::Weights, "expected this layer's weights, got another layer's")),
         };
         fits.map_err(|e| model.of_layer(index, e).at(format!("weights of layer {}", model.place(index))))?;

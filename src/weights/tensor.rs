@@ -81,7 +81,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// For a stored tensor, the errors of its reader, of kind [`ErrorKind::Io`](crate::ErrorKind::Io) or
+    /// Returns any error of the reader of a stored tensor, of kind [`ErrorKind::Io`](crate::ErrorKind::Io) or
     /// [`ErrorKind::Weights`](crate::ErrorKind::Weights). Returns an error of kind
     /// [`ErrorKind::Weights`](crate::ErrorKind::Weights) if the number of elements is not that of the shape.
     pub fn read(&self) -> Result<Cow<'_, [f32]>> {

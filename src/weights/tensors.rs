@@ -62,6 +62,41 @@ impl Tensors {
         self.entries.extend(tied);
     }
 
+    /// Adds `tensor` under `name`, and remembers that the file calls it `own`.
+    pub(crate) fn tie_to(&mut self, name: &str, own: &str, tensor: Tensor) {
+        self.insert(name, tensor);
+        if name != own {
+            self.ties.insert(name.to_owned(), own.to_owned());
+        }
+    }
+
+    /// Remembers why there is no tensor `name`, for the error that names it.
+    pub(crate) fn lack(&mut self, name: String, why: String) {
+        self.ties.lack(name, why);
+    }
+
+    /// Removes the tensor `name`.
+    pub(crate) fn drop_name(&mut self, name: &str) {
+        self.entries.remove(name);
+        self.ties.remove(name);
+    }
+
+    /// Gives tensors other names: `new` returns one, or `None` for a name that stays. A tensor that
+    /// would take the name of another keeps its own.
+    pub(crate) fn rename_all(&mut self, new: impl Fn(&str) -> Option<String>) {
+        let is_free = |new: &String| !self.entries.contains_key(new);
+        let names = self.entries.keys().filter_map(|name| Some((name.clone(), new(name).filter(is_free)?)));
+        let names: BTreeMap<String, String> = names.collect();
+        let entries = std::mem::take(&mut self.entries);
+        let renamed = |name: String| names.get(&name).cloned().or_else(|| new(&name)).unwrap_or(name);
+        for (name, entry) in entries {
+            let new = names.get(&name).filter(|new| !self.entries.contains_key(*new));
+            let name = new.cloned().unwrap_or(name);
+            self.entries.insert(name, entry);
+        }
+        self.ties.rename(renamed);
+    }
+
     /// Returns the name in the file of the tensor `name`, which may have another name there.
     pub(super) fn kept<'a>(&'a self, name: &'a str) -> &'a str {
         self.ties.kept(name).unwrap_or(name)

@@ -1,7 +1,7 @@
 //! Streams: each gives what one call over all its frames gives. Frames may
 //! come in any order, and streams may join, leave and begin again in between.
 
-use gatewave::layer::{Direction, Masking, Padding};
+use gatewave::layer::{BatchNorm, Direction, L2Norm, LayerNorm, Masking, PRelu, Padding, RmsNorm};
 use gatewave::stream::StreamId;
 use gatewave::{Embedding, Results, Streams};
 
@@ -76,6 +76,8 @@ fn any_interleaving_gives_bit_for_bit_what_whole_calls_give() {
     models.push(Model::new().layer(Lstm::new(5, 18)).layer(Select::FinalHidden).layer(Linear::new(18, 2)));
     models.push(Model::new().layer(Gru::new(5, 18)).layer(Select::LastStep));
     models.push(Model::new().layer(Gru::new(5, 18).stateful()).axes(Axes::TimeMajor));
+    let model = Model::new().layer(LayerNorm::new(5)).layer(Gru::new(5, 18)).layer(BatchNorm::new(18));
+    models.push(model.layer(PRelu::new(18)).layer(Lstm::new(18, 9)).layer(RmsNorm::new(9)).layer(L2Norm::new(9)));
     for (seed, model) in models.into_iter().enumerate() {
         let engine = cpu(&model);
         let mut compared = 0;

@@ -12,8 +12,8 @@
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
+use crate::support::files;
 use crate::{Folder, command};
 
 thread_local! {
@@ -148,20 +148,14 @@ fn are_alike(wanted: &[String], got: &[&str]) -> bool {
 fn run_page(name: &str, folder: &Folder) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let place = folder.path("");
-    for copied in ["examples", "models"].into_iter().filter(|copied| !Path::new(&place).join(copied).exists()) {
-        let status = Command::new("cp").args(["-R", copied, &place]).current_dir(root).status().expect("there is cp");
-        assert!(status.success(), "{copied} is not copied");
+    if !Path::new(&place).join("examples").exists() {
+        files::copy(&["examples", "models"], &place);
     }
     let all = shown(&fs::read_to_string(root.join(name)).expect("a page"));
     for Shown { line, command: text, output } in &all {
         let (program, args) = text.split_once(' ').unwrap_or((text, ""));
         assert_eq!(program, "gatewave", "{name}, line {line}");
-        // No argument of a page has a quote inside.
-        let args = args.split('"').enumerate().flat_map(|(at, part)| match at % 2 {
-            0 => part.split_whitespace().collect::<Vec<_>>(),
-            _ => vec![part],
-        });
-        let ran = command().args(args).current_dir(&place).output().expect("the binary runs");
+        let ran = command().args(files::arguments(args)).current_dir(&place).output().expect("the binary runs");
         let printed = String::from_utf8([ran.stderr, ran.stdout].concat()).expect("text");
         let printed: Vec<&str> = printed.lines().filter(|line| !line.starts_with("device: ")).collect();
         assert!(are_alike(output, &printed), "{name}, line {line}: {text}\n{}", printed.join("\n"));
@@ -169,24 +163,11 @@ fn run_page(name: &str, folder: &Folder) -> usize {
     all.len()
 }
 
-/// Finds the pages in `folder`, relative to the project's root, at any depth.
-fn pages(folder: &str, found: &mut Vec<String>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for entry in fs::read_dir(root.join(folder)).expect("a folder of pages") {
-        let entry = entry.expect("an entry");
-        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            pages(&name, found);
-        } else if name.ends_with(".md") {
-            found.push(name);
-        }
-    }
-}
-
 #[test]
 fn the_pages_print_what_they_show() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut names = vec!["README.md".to_owned()];
-    pages("docs", &mut names);
+    names.extend(files::files(&root.join("docs"), &["md"]).iter().map(|page| files::name(root, page)));
     // They have a test of their own, below.
     names.retain(|name| name != "docs/tutorials.md");
     assert!(names.len() > 10, "only {names:?}");
@@ -207,12 +188,12 @@ fn the_tutorials_print_what_they_show() {
         assert!(page.contains(&format!("]({kept})")), "docs/tutorials.md shows no {kept}");
         let kept = fs::read_to_string(root.join("docs").join(kept)).unwrap();
         let drawn = fs::read_to_string(folder.path(drawn)).unwrap();
-        assert_eq!(words(&kept), words(&drawn));
+        assert_eq!(labels(&kept), labels(&drawn));
     }
 }
 
 /// Returns the words of a picture, without its numbers.
-fn words(svg: &str) -> Vec<String> {
+fn labels(svg: &str) -> Vec<String> {
     svg.lines().filter(|line| !line.starts_with('<') && line.parse::<f64>().is_err()).map(plain).collect()
 }
 

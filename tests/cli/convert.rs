@@ -80,7 +80,7 @@ fn convert_writes_over_no_model_that_it_reads_and_over_others_when_forced() {
 
     fs::write(&other, "before").unwrap();
     let error = gatewave(["convert", &model, &other]).refused();
-    assert_eq!(error, format!("{other}: is there already; --force writes over it"));
+    assert_eq!(error, format!("{other}: already exists; --force overwrites it"));
     assert_eq!(fs::read_to_string(&other).unwrap(), "before");
     gatewave(["convert", &model, &other, "--force"]).done();
     assert_eq!(read_tensors(&other), read_tensors(&model));

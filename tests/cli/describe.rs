@@ -37,7 +37,7 @@ fn the_description_of_a_state_dict_is_drafted_and_runs() {
     assert!(results.starts_with("output [5, 4]: "), "{results}");
 
     let error = gatewave(["describe", weights, "-o", &description]).refused();
-    assert_eq!(error, format!("{description}: is there already; --force writes over it"));
+    assert_eq!(error, format!("{description}: already exists; --force overwrites it"));
     gatewave(["describe", weights, "-o", &description, "--force"]).done();
     let error = gatewave(["describe", weights, "-o", weights, "--force"]).refused();
     assert!(error.starts_with("--output: expected a file of its own, got "), "{error}");
@@ -86,9 +86,13 @@ fn an_archive_of_arrays_is_described_and_what_belongs_to_no_layer_is_marked() {
     let table = rows(&shown.out);
     assert_eq!(table[1..].len(), count + 1, "{}", shown.out);
     let none = table.iter().find(|row| row[0] == "steps").expect("it is listed");
-    assert_eq!(none[1..], ["integer", "[3]", "none: the layer has no tensor of that name"], "{}", shown.out);
+    assert_eq!(none[1..], ["I64", "[3]", "none: the layer has no tensor of that name"], "{}", shown.out);
     assert!(shown.out.contains(r#"{"type":"gru","#), "{}", shown.out);
-    assert!(shown.err.contains("note: weights are read from .safetensors files: "), "{}", shown.err);
+    // The archive runs with its description.
+    let description = folder.path("model.json");
+    gatewave(["describe", &archive, "-o", &description]).done();
+    let summary = gatewave(["summary", &archive, "--model", &description]).done();
+    assert!(summary.contains("gru (GRU, 2 layers)"), "{summary}");
 }
 
 #[test]

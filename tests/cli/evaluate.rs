@@ -120,7 +120,7 @@ fn gradients_through_time_are_a_table_and_a_picture() {
     assert!(norms(lines[1])[1] < norms(lines[12])[1], "{text}");
     let svg = fs::read_to_string(&picture).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("gru.l1"), "{svg}");
-    assert!(gatewave(&both).refused().contains("is there already; --force writes over it"));
+    assert!(gatewave(&both).refused().contains("already exists; --force overwrites it"));
     let said = gatewave([&all[..], &["--by-step", &folder.path("n.png")]].concat()).refused();
     assert!(said.contains("--by-step: expected a name that ends in .csv or .svg"), "{said}");
 }

@@ -1,9 +1,8 @@
 //! Existing files are overwritten only with `--force`, by every command, and keep their mode.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
+use crate::support::files::copy;
 use crate::{Folder, command, ran};
 
 /// Every command that writes a named file, with the name of the file.
@@ -41,17 +40,14 @@ const WRITERS: [(&str, &str); 9] = [
 fn what_is_there_is_written_over_by_force_alone_and_keeps_its_mode() {
     let folder = Folder::new("force");
     let place = folder.path("");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    assert!(
-        Command::new("cp").args(["-R", "examples", "models", &place]).current_dir(root).status().unwrap().success()
-    );
+    copy(&["examples", "models"], &place);
     for (text, name) in WRITERS {
         let path = folder.path(name);
         fs::write(&path, "before").unwrap();
         #[cfg(unix)]
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
         let run = |flags: &[&str]| ran(command().args(text.split(' ')).args(flags).current_dir(&place));
-        assert_eq!(run(&[]).refused(), format!("{name}: is there already; --force writes over it"), "{text}");
+        assert_eq!(run(&[]).refused(), format!("{name}: already exists; --force overwrites it"), "{text}");
         assert_eq!(fs::read(&path).unwrap(), b"before", "{text}");
         run(&["--force"]).done();
         assert_ne!(fs::read(&path).unwrap(), b"before", "{text}");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use crate::support::fixtures;
 use crate::{Folder, MODEL, Ran, command, gatewave, ran, told};
 
 /// A file beside the model.
@@ -14,7 +15,7 @@ fn beside(name: &str) -> String {
 }
 
 /// Runs it with the bytes of a file piped to its standard input.
-fn piped(path: &str, args: &[&str]) -> Ran {
+pub(crate) fn piped(path: &str, args: &[&str]) -> Ran {
     told(&fed(command().args(args), path))
 }
 
@@ -61,6 +62,33 @@ fn a_model_from_a_pipe_is_the_model_of_the_file() {
     let wanted = gatewave(["summary", &weights, "--model", &description]).done();
     assert_eq!(piped(&description, &["summary", &weights, "--model", "-"]).done(), wanted);
     assert_eq!(piped(&weights, &["summary", "-", "--model", &description]).done(), wanted);
+}
+
+#[test]
+fn a_file_of_any_kind_is_described_from_a_pipe() {
+    let roads = |name: &str| format!("{}/tests/golden/roads/{name}", env!("CARGO_MANIFEST_DIR"));
+    let weights = fixtures::one("pt_om_clf_bilstm_packed").weights;
+    let mut files = vec![MODEL.to_owned(), weights.to_str().unwrap().to_owned()];
+    files.extend(cfg!(feature = "onnx").then(|| roads("model.onnx")));
+    files.extend(cfg!(feature = "keras").then(|| roads("model.keras")));
+    for file in &files {
+        assert_eq!(piped(file, &["describe", "-"]).done(), gatewave(["describe", file]).done(), "{file}");
+    }
+    // An archive of arrays is none of Keras.
+    let folder = Folder::new("pipes-describe");
+    let archive = folder.path("weights.npz");
+    let mut npz = ndarray_npy::NpzWriter::new(File::create(&archive).unwrap());
+    npz.add_array("head.weight", &ndarray::Array2::<f32>::zeros((3, 4))).unwrap();
+    npz.add_array("head.bias", &ndarray::Array1::<f32>::zeros(3)).unwrap();
+    npz.finish().unwrap();
+    assert_eq!(piped(&archive, &["describe", "-"]).done(), gatewave(["describe", &archive]).done());
+
+    // A description that goes to standard output is alone there.
+    let both = gatewave(["describe", &files[1]]);
+    let json = &both.out[both.out.find("{\n").expect("a description")..];
+    let alone = gatewave(["describe", &files[1], "-o", "-"]);
+    assert_eq!(alone.out, json);
+    assert!(alone.err.contains("│ tensor"), "{alone:?}");
 }
 
 #[test]
@@ -123,6 +151,11 @@ fn a_fault_in_piped_data_is_told_of_the_stream() {
     let wanted = gatewave(["data", &file]).refused().replace(&file, "standard input");
     assert!(wanted.starts_with("standard input"), "{wanted}");
     assert_eq!(piped(&file, &["data", "-"]).refused(), wanted);
+    let file = folder.path("lines.txt");
+    fs::write(&file, "one\n\ntwo\n").unwrap();
+    let wanted = gatewave(["run", MODEL, "--text-file", &file]).refused().replace(&file, "standard input");
+    assert!(wanted.starts_with("standard input: line 2: "), "{wanted}");
+    assert_eq!(piped(&file, &["run", MODEL, "--text-file", "-"]).refused(), wanted);
 }
 
 #[test]
@@ -131,7 +164,7 @@ fn a_stream_is_read_once_and_says_what_it_is() {
     assert_eq!(twice, "standard input: expected it for one of the files that are read, got it for two");
     let text = beside("README.md");
     let model = piped(&text, &["summary", "-"]).refused();
-    let wanted = "expected a .safetensors, .onnx, .keras or .h5 file by its first bytes, got text";
+    let wanted = "expected a .safetensors, .onnx, .keras, .h5, .pt or .npz file by its first bytes, got text";
     assert_eq!(model, format!("standard input: {wanted}"));
     let input = piped(&text, &["run", MODEL, "--input", "-"]).refused();
     let wanted = "expected a .safetensors, .npz or .npy file by its first bytes, got text";

@@ -101,7 +101,7 @@ fn a_run_keeps_all_that_it_did_in_its_folder() {
     let before = left(&run);
     let refused = gatewave(start(&model, &data, &run)).refused();
     assert!(
-        refused.contains("holds a run already (args.json); --resume goes on with it, --force begins anew"),
+        refused.contains("holds a run already (args.json); --resume continues it, --force begins a new one"),
         "{refused}"
     );
     assert!(left(&run) == before, "a refusal changed the run");

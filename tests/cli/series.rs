@@ -1,4 +1,4 @@
-//! A series of numbers, and a text as a whole: `gatewave data`,
+//! A time series, and a plain-text corpus: `gatewave data`,
 //! `train`, and `run --series` or `generate` with the trained model.
 
 use std::collections::BTreeMap;
@@ -160,23 +160,23 @@ fn what_is_wrong_with_a_series_is_told() {
         ),
         (
             &["--data", &data, "--window", "5", "--loss", "cross_entropy"],
-            "--loss: expected one of mse, mae, huber of a series",
+            "--loss: expected one of mse, mae, huber of a time series",
         ),
         (
             &["--data", &data, "--window", "5", "--stateful"],
-            "--stateful: expected --data of a text as a whole, got a series",
+            "--stateful: expected --data of a plain-text corpus, got a time series",
         ),
         (
             &["--data", &data, "--window", "5", "--stream"],
-            "--stream: expected --data of tensors, labelled text or a text as a whole, got a series",
+            "--stream: expected --data of tensors, labelled text or a plain-text corpus, got a time series",
         ),
         (
             &["--data", &data, "--window", "5", "--max-length", "3"],
-            "--max-length: expected --data of labelled text, got a series",
+            "--max-length: expected --data of labelled text, got a time series",
         ),
         (
             &["--data", &model, "--window", "5"],
-            "--window: expected --data of a series (.csv, .npy, .npz, .safetensors) or a text (.txt), got ",
+            "--window: expected --data of a time series (.csv, .npy, .npz, .safetensors) or a plain-text corpus (.txt), got ",
         ),
         (&["--data", &data, "--window", "39", "--validation-split", "0.01"], "expected at least 40 rows, got 39"),
     ] {
@@ -184,7 +184,10 @@ fn what_is_wrong_with_a_series_is_told() {
         assert!(error.contains(said), "{args:?}: {error}");
     }
     let error = gatewave(["run", crate::MODEL, "--series", &data]).refused();
-    assert!(error.contains("expected a model with the columns and scales of a series, got one without; "), "{error}");
+    assert!(
+        error.contains("expected a model with the columns and scales of a time series, got one without; "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -196,7 +199,7 @@ fn a_text_is_trained_on_and_goes_on() {
         ["--validation-split", "0.2", "--batch-size", "4", "--learning-rate", "0.02", "--force", "--output", &out];
     let own = ["train", &model, "--data", &data, "--window", "10"];
     let ran = gatewave(own.into_iter().chain(fit).chain(["--epochs", "10"]));
-    assert!(ran.err.contains("512 chars in a vocabulary of 11 tokens\n"), "{}", ran.err);
+    assert!(ran.err.contains("512 characters in a vocabulary of 11 tokens\n"), "{}", ran.err);
     assert!(ran.err.contains("val_perplexity"), "{}", ran.err);
     ran.done();
     let held = fs::read(&out).unwrap();
@@ -251,11 +254,12 @@ fn data_tells_what_a_text_holds() {
         (&[&data, "--window", "0"], "t.txt: window: expected 1 or more, got 0"),
         (&[&data, "--num-tokens", "3"], "num_tokens: expected 4 or more, got 3"),
         (&[&data, "--max-bytes", "9"], "t.txt: expected at most 9 bytes, got more; "),
-        (&[&data, "--max-length", "9"], "t.txt: --max-length: expected labelled text, got a text as a whole"),
-        (&[&data, "--window", "5", "--horizon", "2"], "--horizon: expected a series, got a text as a whole"),
+        (&[&data, "--max-bytes", "9", "--stream"], "t.txt: line 1: expected a row of at most 9 bytes, got more; "),
+        (&[&data, "--max-length", "9"], "t.txt: --max-length: expected labelled text, got a plain-text corpus"),
+        (&[&data, "--window", "5", "--horizon", "2"], "--horizon: expected a time series, got a plain-text corpus"),
         (
             &[&series, "--window", "5", "--stream"],
-            "s.csv: --stream: expected labelled text or a text as a whole, got a series",
+            "s.csv: --stream: expected labelled text or a plain-text corpus, got a time series",
         ),
         (&[&folder.path("none.txt")], "none.txt: cannot be read: "),
     ] {
@@ -301,7 +305,7 @@ fn what_is_wrong_with_a_text_is_told() {
             &["--window", "5", "--stateful"],
             "window 5 in each of 32 streams: expected a text of at least 161 tokens, got 18",
         ),
-        (&["--window", "5", "--columns", "a"], "--columns: expected --data of a series, got a text as a whole"),
+        (&["--window", "5", "--columns", "a"], "--columns: expected --data of a time series, got a plain-text corpus"),
         (&["--window", "5", "--num-tokens", "21"], "num_tokens: expected at most 20, which the model has, got 21"),
         (&["--window", "5", "--loss", "mse"], "--loss: expected cross_entropy of text and this model, got mse"),
     ] {

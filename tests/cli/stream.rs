@@ -78,6 +78,36 @@ fn trained(folder: &Folder, model: &str, flags: &[&str]) -> [Vec<u8>; 2] {
     })
 }
 
+/// The same rows with a mask in the place of lengths.
+fn masked(mut tensors: Tensors) -> Tensors {
+    let Some(Array::I64(lengths)) = tensors.remove("lengths") else { panic!("rows have lengths") };
+    let rows = lengths.len();
+    let lengths: Vec<usize> = lengths.iter().map(|length| usize::try_from(*length).unwrap()).collect();
+    let live = |index: IxDyn| f32::from(u8::from(9 - index[1] <= lengths[index[0]]));
+    tensors.insert("mask".to_owned(), Array::F32(ArrayD::from_shape_fn(IxDyn(&[rows, 9]), live)));
+    tensors
+}
+
+#[test]
+fn rows_with_a_mask_on_disk_have_lengths() {
+    let folder = Folder::new("stream-mask");
+    let (model, data) = (folder.path("tagger.json"), folder.path("masked.npz"));
+    fs::write(&model, TAGGER).unwrap();
+    write(&data, &masked(tags(23)));
+    let [held, stored] = trained(&folder, &model, &["--data", &data, "--loss", "cross_entropy", "--buckets"]);
+    assert!(held == stored);
+    let told = gatewave(["data", &data]).done();
+    let start = format!("{data}: 23 rows\n  mask ");
+    assert!(told.starts_with(&start) && told.contains("\ny: 3 classes\n  0 "), "{told}");
+    assert!(told.contains("\nsteps a row\n  shortest 1   ") && told.contains("   longest 9\n"), "{told}");
+    let line: serde_json::Value = serde_json::from_str(&gatewave(["data", &data, "--json"]).done()).unwrap();
+    assert_eq!(line["tensors"][1]["shape"], serde_json::json!([23, 9]));
+    let error = gatewave(["data", &data, "--max-bytes", "9"]).refused();
+    assert!(error.contains("masked.npz: expected at most 9 bytes, got "), "{error}");
+    let error = gatewave(["data", &data, "--num-tokens", "9"]).refused();
+    assert!(error.ends_with("--num-tokens: expected labelled text or a plain-text corpus, got tensors"), "{error}");
+}
+
 #[test]
 fn rows_on_disk_train_to_the_bytes_of_those_in_memory() {
     let folder = Folder::new("stream");
@@ -167,5 +197,5 @@ fn what_cannot_stay_on_disk_is_refused_with_its_place() {
     let series = path("series.csv");
     fs::write(&series, "a\n1\n2\n3\n4\n5\n6\n").unwrap();
     let error = refused(&series, &["--window", "4"]);
-    assert_eq!(error, "--stream: expected --data of tensors, labelled text or a text as a whole, got a series");
+    assert_eq!(error, "--stream: expected --data of tensors, labelled text or a plain-text corpus, got a time series");
 }

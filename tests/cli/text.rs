@@ -164,7 +164,7 @@ fn the_vocabulary_is_that_of_the_training_part() {
     assert!(error.contains("--no-start: expected none, since the model keeps the tokenizer"), "{error}");
     let corpus = write(&folder, "text.txt", "a text as a whole");
     let error = gatewave(["train", &model, "--data", &corpus, "--window", "4", "--no-start"]).refused();
-    assert!(error.contains("--no-start: expected --data of labelled text, got a text as a whole"), "{error}");
+    assert!(error.contains("--no-start: expected --data of labelled text, got a plain-text corpus"), "{error}");
 }
 
 #[test]
@@ -333,6 +333,10 @@ fn data_tells_what_is_there() {
     let error = gatewave(["data", &write(&folder, "empty.tsv", "")]).refused();
     assert!(error.contains("empty.tsv: expected rows of a label and a text, got none"), "{error}");
     assert!(gatewave(["data", &folder.path("none.csv")]).refused().contains("none.csv: "));
+    let notes = write(&folder, "notes.md", "No data.\n");
+    let wanted = "expected labelled text (a folder, .tsv, .csv, .jsonl or .ndjson), a plain-text corpus (.txt), or with \
+                  --window a time series";
+    assert_eq!(gatewave(["data", &notes]).refused(), format!("{notes}: {wanted}"));
 }
 
 /// Seven of eight rows have one label. A model learns this

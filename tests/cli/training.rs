@@ -218,9 +218,9 @@ fn what_does_not_go_together_is_refused_before_any_work() {
     let there = folder.path("there.safetensors");
     fs::write(&there, "before").unwrap();
     let error = train(&["--output", &there]);
-    assert_eq!(error, format!("{there}: is there already; --force writes over it"));
+    assert_eq!(error, format!("{there}: already exists; --force overwrites it"));
     let ran = gatewave(["gradients", MODEL, "--data", "nowhere.npz", "--loss", "mse", "--output", &there]);
-    assert_eq!(ran.refused(), format!("{there}: is there already; --force writes over it"));
+    assert_eq!(ran.refused(), format!("{there}: already exists; --force overwrites it"));
     assert_eq!(fs::read_to_string(&there).unwrap(), "before");
 }
 

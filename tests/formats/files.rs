@@ -28,12 +28,57 @@ fn a_file_that_is_something_else_is_refused_with_what_it_is() {
         (b"\x89HDF\r\n\x1a\n\0\x08\x08\0\x04\0\x10\0", "an HDF5 file; a Keras model has a name that ends in .h5"),
         (
             b"PK\x03\x04\x14\0\0\0\x08\0archive/data.pkl",
-            "a zip archive; a Keras model has a name that ends in .keras, NumPy's arrays one in .npz; what torch.save wrote is \
-             not read: write it with safetensors.torch.save_file",
+            "a zip archive; a Keras model has a name that ends in .keras, NumPy's arrays one in .npz, a file of torch.save one \
+             in .pt",
         ),
     ] {
         assert_eq!(read_refusal(begin), weights_error(&format!("expected a .safetensors file, got {got}")));
     }
+}
+
+/// A name of another format does not change the hint, whether the file is on disk or in memory.
+#[test]
+fn a_file_that_is_something_else_is_told_under_any_name() {
+    use gatewave::formats::{Format, read_bytes};
+
+    let page =
+        "a web page; the server sent a page instead of the file; download it again from the link to the file itself";
+    for (begin, got) in [
+        (&b"<!DOCTYPE html>\n<html lang=\"en\">"[..], page),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; git lfs pull fetches the file"),
+        (b"# My model\n", "text; is it the right file?"),
+        (b"", "an empty file"),
+        (b"\x93NUMPY\x01\x00v\x00", "an array of NumPy; give it a name that ends in .npy"),
+    ] {
+        for (extension, wanted, is_built) in [
+            ("safetensors", "a .safetensors", true),
+            ("onnx", "an .onnx", cfg!(feature = "onnx")),
+            ("keras", "a Keras", cfg!(feature = "keras")),
+            ("h5", "a Keras", cfg!(feature = "keras")),
+            ("pt", "a PyTorch", cfg!(feature = "torch")),
+            ("npz", "an .npz", cfg!(feature = "torch")),
+        ] {
+            if !is_built {
+                continue;
+            }
+            let path = scratch(&format!("mistaken.{extension}"));
+            std::fs::write(&path, begin).unwrap();
+            let error = open(&path).unwrap_err();
+            let text = format!("expected {wanted} file, got {got}");
+            assert_eq!(error.to_string(), format!("{}: {text}", path.display()));
+            assert_eq!(error.kind(), ErrorKind::Weights);
+            let error = read_bytes(begin, Format::of(&path).unwrap(), None).unwrap_err();
+            assert_eq!(error.to_string(), format!("{wanted} file in memory: {text}"));
+        }
+    }
+    let folder = scratch("mistaken.keras").with_file_name("");
+    let text = "expected a file, got a folder; in Keras, model.save(\"model.keras\") writes one";
+    assert_eq!(open(&folder).unwrap_err().to_string(), format!("{}: {text}", folder.display()));
+    // The reader's own error stays if the bytes are those of the format, or show nothing.
+    let path = scratch("damaged.onnx");
+    std::fs::write(&path, b"\x08\x0a\x12\x07pytorch\x1a\xff").unwrap();
+    let error = open(&path).unwrap_err().to_string();
+    assert!(!error.contains("expected an .onnx file, got"), "{error}");
 }
 
 #[test]
@@ -47,9 +92,9 @@ fn first_bytes_tell_the_format_of_a_model() {
     for (name, format) in [("model.onnx", Format::Onnx), ("model.keras", Format::Keras)] {
         assert_eq!(of(&std::fs::read(golden.join(name)).unwrap()), Ok(format));
     }
-    let wanted = "expected a .safetensors, .onnx, .keras or .h5 file by its first bytes, got ";
+    let wanted = "expected a .safetensors, .onnx, .keras, .h5, .pt or .npz file by its first bytes, got ";
     assert_eq!(of(b"abc"), Err((ErrorKind::Io, format!("{wanted}text"))));
-    assert_eq!(of(&[]), Err((ErrorKind::Io, format!("{wanted}other bytes"))));
+    assert_eq!(of(&[]), Err((ErrorKind::Io, format!("{wanted}an empty file"))));
 }
 
 #[test]
@@ -142,12 +187,8 @@ fn an_integer_tensor_is_refused_only_where_the_model_needs_it() {
 #[test]
 fn a_format_that_is_not_read_is_refused_by_name() {
     let cases = [
-        (
-            "m.pt",
-            "m.pt: expected a .safetensors, .onnx, .keras or .h5 file, got .pt; in PyTorch, \
-             safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") writes one",
-        ),
-        ("m", "m: expected a .safetensors, .onnx, .keras or .h5 file, got no extension"),
+        ("m.tflite", "m.tflite: expected a .safetensors, .onnx, .keras, .h5, .pt or .npz file, got .tflite"),
+        ("m", "m: expected a .safetensors, .onnx, .keras, .h5, .pt or .npz file, got no extension"),
     ];
     for (path, message) in cases {
         let error = open(path).unwrap_err();
@@ -185,7 +226,8 @@ fn a_file_without_a_description_says_how_to_give_one() {
     let error = open(&fixture.weights).unwrap_err();
     let message = format!(
         "{}: expected a description of the model in the metadata (key gatewave.model), got none; \
-         give one beside the file (--model model.json)",
+         gatewave describe FILE -o model.json drafts one from the tensors: correct it, and give it beside the file \
+         (--model model.json)",
         fixture.weights.display()
     );
     assert_eq!((error.kind(), error.to_string()), model_error(&message));

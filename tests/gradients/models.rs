@@ -3,8 +3,8 @@
 use gatewave::conformance::{Case, InitialStates, MaskKind};
 use gatewave::interface::{Axes, Graph, State, Value};
 use gatewave::layer::{
-    Bias, Cell, Direction, Dropout, Functions, Join, LayerKind, Masking, Merge, Padding, Recurrent, Reset, Slice,
-    SliceSteps,
+    Attention, BatchNorm, Bias, Cell, Direction, Dropout, Functions, Join, L2Norm, LayerKind, LayerNorm, Masking,
+    Merge, PRelu, Padding, Recurrent, Reset, RmsNorm, Slice, SliceSteps,
 };
 use gatewave::{Activation, Embedding, Error, Linear, Model, OneHot, Precision, Select};
 use rand_chacha::ChaCha8Rng;
@@ -120,6 +120,19 @@ fn stack(draw: &mut Draw, input: usize) -> Recurrent {
         1 | 3 | 5 => stack.dropout(0.4),
         _ => stack,
     }
+}
+
+/// Returns a layer that normalises, in every other place of more than one feature. It draws nothing.
+fn norm(place: usize, size: usize) -> Option<LayerKind> {
+    let kinds: [LayerKind; 6] = [
+        LayerNorm::new(size).eps(0.1).into(),
+        BatchNorm::new(size).frozen().into(),
+        PRelu::new(size).into(),
+        RmsNorm::new(size).eps(0.1).into(),
+        PRelu::new(size).shared().into(),
+        L2Norm::new(size).eps(0.1).into(),
+    ];
+    (place % 2 == 1 && size > 1).then(|| kinds[(place / 2 + size) % kinds.len()].clone())
 }
 
 fn chain(draw: &mut Draw) -> Model {
@@ -252,7 +265,7 @@ impl Drawn<'_> {
 
     fn layer(&mut self) {
         let from = self.any();
-        match self.draw.below(12) {
+        match self.draw.below(13) {
             0..=2 if from.has_time => self.stack(from),
             3 | 4 => {
                 let out = 1 + self.draw.below(4);
@@ -261,7 +274,12 @@ impl Drawn<'_> {
             }
             5 => {
                 let f = activation(self.draw);
-                self.plain(f, from.value, from.size, from.has_time);
+                match norm(self.layers, from.size) {
+                    Some(norm) => {
+                        self.with_tensors(norm, from, from.size);
+                    }
+                    None => self.plain(f, from.value, from.size, from.has_time),
+                }
             }
             6 => {
                 let first = self.draw.below(from.size);
@@ -282,6 +300,7 @@ impl Drawn<'_> {
                 self.plain(select, from.value, from.size, select == Select::AllSteps);
             }
             9 => self.plain(Dropout::new(0.2), from.value, from.size, from.has_time),
+            10 if from.has_time => self.attend(from),
             _ => self.join(from),
         }
     }
@@ -354,6 +373,20 @@ impl Drawn<'_> {
                 self.graph.begin(node, State::Cell, cell);
             }
         }
+    }
+
+    /// Sums the steps of `from` for a query of as many features.
+    fn attend(&mut self, from: Flow) {
+        let queries: Vec<_> = self.flows.iter().filter(|flow| flow.size == from.size).copied().collect();
+        let query = queries[self.draw.below(queries.len())];
+        let attention = match self.draw.below(3) {
+            0 => Attention::dot(from.size).scale(0.5),
+            1 => Attention::scaled_dot(from.size),
+            _ => Attention::additive(from.size).weight(self.draw.chance(2)),
+        };
+        let (name, attention) = (self.name(), attention.causal(self.draw.chance(3)));
+        let node = self.graph.add_with_weights(name.clone(), format!("{name}."), attention, [query.value, from.value]);
+        self.push(node.y(), from.size, query.has_time);
     }
 
     fn join(&mut self, from: Flow) {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use gatewave::conformance::{Case, InitialStates, MaskKind};
 use gatewave::interface::{Axes, Value};
 use gatewave::layer::{
-    Bias, Cell, Direction, Dropout, Functions, Initial, Join, LayerKind, Masking, Merge, Padding, Recurrent, Reset,
+    Attention, BatchNorm, Bias, Cell, Direction, Dropout, Flatten, Functions, GlobalPool, Initial, Join, L2Norm,
+    LayerKind, LayerNorm, Masking, Merge, PRelu, Padding, Permute, Recurrent, Reduce, Repeat, Reset, Reshape, RmsNorm,
     Slice, SliceSteps,
 };
 use gatewave::oracle::{Along, differences};
@@ -147,6 +148,30 @@ fn layers() -> Vec<Model> {
     );
     all.extend([Dropout::new(0.4), Dropout::new(0.4).features()].map(|dropout| between(dropout, HIDDEN)));
     all.push(between(Slice::features(1, 2), 2));
+    for (scale, bias) in [(true, true), (true, false), (false, true), (false, false)] {
+        all.push(between(LayerNorm::new(HIDDEN).eps(0.1).scale(scale).bias(bias), HIDDEN));
+        all.push(between(BatchNorm::new(HIDDEN).scale(scale).bias(bias).frozen(), HIDDEN));
+    }
+    all.extend([true, false].map(|scale| between(RmsNorm::new(HIDDEN).eps(0.1).scale(scale), HIDDEN)));
+    all.extend([1e-12, 10.0].map(|eps| between(L2Norm::new(HIDDEN).eps(eps), HIDDEN)));
+    all.extend([PRelu::new(HIDDEN), PRelu::new(HIDDEN).shared()].map(|slopes| between(slopes, HIDDEN)));
+    let all_reduced = [Reduce::Max, Reduce::Mean, Reduce::Min, Reduce::Sum].map(GlobalPool::new);
+    all.extend(all_reduced.into_iter().flat_map(|pool| [pool, pool.all_steps()]).map(|pool| between(pool, HIDDEN)));
+    all.push(between(Flatten::new(TIME), TIME * HIDDEN));
+    all.push(between(Reshape::new(HIDDEN, TIME), TIME));
+    all.push(between(Permute::new(TIME, HIDDEN), TIME));
+    let last = || Model::new().layer(Lstm::new(INPUT, HIDDEN)).layer(Select::FinalHidden);
+    all.push(last().layer(Repeat::new(5)).layer(Lstm::new(HIDDEN, 2)));
+    let scores = [Attention::dot(HIDDEN).scale(0.7), Attention::dot(HIDDEN).causal(true), Attention::additive(HIDDEN)];
+    for attention in scores {
+        let mut graph = Model::graph();
+        let x = graph.sequence("x", INPUT);
+        let query = graph.add("query", Lstm::new(INPUT, HIDDEN), x);
+        let value = graph.add("value", Recurrent::new(Cell::Gru(Reset::After), INPUT, HIDDEN), x);
+        let sums = graph.add("sums", attention, [query, value]);
+        graph.output("y", sums);
+        all.push(graph.finish().expect("the graph is right"));
+    }
     let slices = [SliceSteps::from(1), SliceSteps::from(-2), SliceSteps::from(0).to(-1)];
     all.extend(slices.map(|slice| between(slice, HIDDEN)));
     let joins =

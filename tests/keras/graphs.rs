@@ -18,10 +18,7 @@ use crate::support::fixtures::read_io;
 const COUNT: usize = 43;
 
 fn files() -> Vec<PathBuf> {
-    let all = std::fs::read_dir(folder().join("keras-graphs")).expect("the fixtures");
-    let mut files: Vec<_> = all.map(|entry| entry.expect("an entry").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension != "safetensors"));
-    files.sort();
+    let files = crate::support::files::files(&folder().join("keras-graphs"), &["h5", "keras"]);
     assert_eq!(files.len(), COUNT, "model files in tests/golden/keras-graphs");
     files
 }

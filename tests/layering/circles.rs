@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use crate::{code, group_items, rust_files};
+use crate::{code, files, group_items};
 
 /// Folders whose files are kept apart.
 const ROOMS: &[&str] = &[
@@ -86,13 +86,8 @@ fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
 fn of_room(room: &str) -> Imports {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room);
     let mut all = Imports::new();
-    for file in rust_files(&folder) {
-        let path = file
-            .strip_prefix(&folder)
-            .expect("a file of the room")
-            .to_str()
-            .expect("a name in UTF-8")
-            .replace('\\', "/");
+    for file in files::files(&folder, &["rs"]) {
+        let path = files::name(&folder, &file);
         if let Some(name) = file_of(&path) {
             let found = imports(room, &path, &fs::read_to_string(&file).expect("a readable file"));
             all.entry(name.to_owned()).or_default().extend(found.into_iter().filter(|import| import != name));

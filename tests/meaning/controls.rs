@@ -2,7 +2,9 @@
 //! in the weights, and every option that an executor would ignore.
 
 use gatewave::conformance::{self, Bug, Case, InitialStates, MaskKind, cases};
-use gatewave::layer::{Bias, Coupling, Direction, Join, Layer, LayerKind, Merge, Padding, Peepholes, Recurrent};
+use gatewave::layer::{
+    Bias, Coupling, Direction, Join, Layer, LayerKind, Merge, Padding, Peepholes, Recurrent, Reduce,
+};
 use gatewave::weights::LayerWeights;
 use gatewave::{Activation, Model, Precision, Select, Weights, oracle};
 
@@ -42,7 +44,7 @@ fn the_tables_tolerance_finds_every_planted_bug() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(planted, [228, 257, 267, 227, 244, 252]);
+    assert_eq!(planted, [273, 312, 322, 273, 290, 307]);
 }
 
 /// The removal of an option from a stack.
@@ -96,8 +98,13 @@ fn used_by(case: &Case, model: &Model, weights: &Weights) -> f64 {
 /// a direction that a stack does not have, a merge of outputs that nothing takes.
 fn is_hidden(case: &Case, option: &str) -> bool {
     match option {
-        "padding" => case.mask == MaskKind::All,
         "merge" => case.model.layers.iter().any(|layer| layer.kind == LayerKind::Select(Select::FinalHidden)),
+        // The smallest live number is below zero, so that zeros change nothing.
+        "padding" => {
+            let of_smallest =
+                |layer: &Layer| matches!(layer.kind, LayerKind::GlobalPool(pool) if pool.reduce == Reduce::Min);
+            case.mask == MaskKind::All || case.model.layers.iter().any(of_smallest)
+        }
         "functions in reverse" => case.model.stacks().all(|stack| stack.directions() == 1),
         _ => false,
     }
@@ -121,7 +128,7 @@ fn the_tables_tolerance_finds_every_option_left_out() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 18, 26]);
+    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 18, 29]);
 }
 
 #[test]
@@ -141,7 +148,7 @@ fn the_tables_tolerance_finds_a_mask_of_the_models_own_left_out() {
             left_out += 1;
         }
     }
-    assert_eq!(left_out, 13);
+    assert_eq!(left_out, 15);
 }
 
 #[test]
@@ -226,5 +233,5 @@ fn the_tables_tolerance_finds_every_mistake_in_a_join() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(mistaken, [20, 38, 7, 37]);
+    assert_eq!(mistaken, [23, 46, 7, 44]);
 }

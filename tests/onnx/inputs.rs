@@ -180,10 +180,10 @@ fn a_sum_or_mean_over_the_directions_merges_them() {
     assert_eq!(merged("ReduceSum", "Y", 1, 17), (Sum, 2));
     assert_eq!(merged("ReduceMean", "Y", 1, 18), (Average, 2));
     assert_eq!(merged("ReduceMean", "H", 0, 17), (Average, 3));
-    let pooled = both().node("ReduceMean", &["Y"], &["Z"], &[ints("axes", &[0])]).output("Z");
-    assert!(refused(&pooled).contains("(ReduceMean): pooling over time is no recurrent layer"));
+    let smallest = both().node("ReduceMin", &["H"], &["Z"], &[ints("axes", &[0])]).output("Z");
+    assert!(refused(&smallest).contains("(ReduceMin): the smallest of several parts: no layer here finds it"));
     let units = both().node("ReduceMean", &["Y"], &["Z"], &[ints("axes", &[3])]).output("Z");
-    assert!(refused(&units).contains("(ReduceMean): expected both directions of a layer, got axis 3"));
+    assert!(refused(&units).contains("(ReduceMean): expected steps or directions, got axis 3"));
 }
 
 #[test]

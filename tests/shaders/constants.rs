@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use gatewave::inspect::kernel::{self, Combine, Draw, JoinOp, NO_TOKEN, RowLoss};
+use gatewave::inspect::kernel::{self, Combine, Draw, JoinOp, NO_TOKEN, Norm, PoolOp, RowLoss};
 use gatewave::layer::Constant;
 
 use super::*;
@@ -13,6 +13,8 @@ fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
     let combinations = [Combine::Sum, Combine::Average, Combine::Product]
         .map(|combine| ("COMBINE", format!("{combine:?}").to_uppercase(), combine as u32));
     let joins = JoinOp::ALL.map(|join| ("JOIN", format!("{join:?}").to_uppercase(), join as u32));
+    let norms = Norm::ALL.map(|norm| ("NORM", norm.name().to_uppercase(), norm as u32));
+    let pools = PoolOp::ALL.map(|op| ("POOL", format!("{op:?}").to_uppercase(), op as u32));
     let none = Constant::new(0.0);
     let losses = [
         ("CROSS_ENTROPY", RowLoss::CrossEntropy { smoothing: none, weighted: false }),
@@ -25,7 +27,7 @@ fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
     .map(|(name, loss)| ("LOSS", name.to_owned(), loss.code()));
     let seen = RefCell::new(BTreeSet::new());
     for_every_program(|_, linked| {
-        let codes = functions.iter().chain(&combinations).chain(&joins).chain(&losses);
+        let codes = functions.iter().chain(&combinations).chain(&joins).chain(&norms).chain(&pools).chain(&losses);
         let differ = codes.filter_map(|(kind, name, code)| {
             let name = format!("{kind}_{name}");
             let wgsl = linked.constant(&name)?;
@@ -34,7 +36,7 @@ fn functions_and_combinations_have_the_same_codes_in_wgsl_and_rust() {
         });
         differ.collect()
     });
-    let codes = functions.len() + combinations.len() + joins.len() + losses.len();
+    let codes = functions.len() + combinations.len() + joins.len() + norms.len() + pools.len() + losses.len();
     assert_eq!(seen.into_inner().len(), codes, "codes that no file declares");
 }
 

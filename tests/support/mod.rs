@@ -5,6 +5,7 @@
 pub mod devices;
 pub mod drawing;
 pub mod executor;
+pub mod files;
 pub mod fixtures;
 pub mod forward_graphs;
 pub mod golden;

@@ -100,6 +100,17 @@ fn short_batches_have_the_weights_of_their_steps() {
     }
 }
 
+#[test]
+fn metrics_of_nothing_are_refused() {
+    let tensors = tensors(&[("sample_weight", Array1::<f32>::zeros(ROWS).into())]);
+    let data = Dataset::new(&tagger(), CrossEntropy::default(), tensors).expect("examples");
+    let trainer = trainer(&tagger(), CrossEntropy::default());
+    assert_eq!(trainer.measure(&data, 4, &[]).expect("a loss").loss, 0.0);
+    let error = trainer.measure(&data, 4, &[gatewave::train::Metric::F1]).expect_err("nothing counts");
+    assert_eq!(error.kind(), ErrorKind::Training);
+    assert_eq!(error.to_string(), "metrics: expected a row or step that counts, got sample weights of 0 alone");
+}
+
 /// A model with two outputs, one of rows, with an input that has the name of its weights.
 fn two() -> Model {
     let mut graph = Model::graph();

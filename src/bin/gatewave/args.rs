@@ -27,10 +27,10 @@ const SEED: u64 = 1;
 /// A model that must be given.
 #[derive(clap::Args)]
 pub(crate) struct ModelArgs {
-    /// The model: a .safetensors, .onnx, .keras or .h5 file, or `-` for standard input
+    /// The model: a .safetensors, .onnx, .keras, .h5, .pt or .npz file, or `-` for standard input
     #[arg(id = "path", value_name = "MODEL")]
     path: PathBuf,
-    /// The model's description, if MODEL is a .safetensors file without one
+    /// The model's description, if MODEL is a .safetensors file without one, or a .pt or .npz file
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
 }
@@ -38,10 +38,10 @@ pub(crate) struct ModelArgs {
 /// A model that may be given.
 #[derive(clap::Args)]
 pub(crate) struct MaybeModelArgs {
-    /// The model: a .safetensors, .onnx, .keras or .h5 file, or `-` for standard input
+    /// The model: a .safetensors, .onnx, .keras, .h5, .pt or .npz file, or `-` for standard input
     #[arg(id = "path", value_name = "MODEL")]
     path: Option<PathBuf>,
-    /// The model's description, if MODEL is a .safetensors file without one
+    /// The model's description, if MODEL is a .safetensors file without one, or a .pt or .npz file
     #[arg(long = "model", value_name = "model.json", requires = "path")]
     description: Option<PathBuf>,
 }
@@ -175,7 +175,7 @@ fn described(path: &Path, description: Option<&Path>) -> Result<Model> {
 }
 
 /// Reads a model; its tensors stay in the file, or in memory if they came as a stream.
-fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
+pub(crate) fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
     let bytes = match (files::streamed(path)?, description) {
         (Some(bytes), _) => bytes,
         (None, Some(description)) if files::is_stream(description) => {
@@ -276,8 +276,8 @@ pub(crate) struct KeepArgs {
 /// The device to compute on.
 #[derive(clap::Args)]
 pub(crate) struct DeviceArgs {
-    /// Where to compute: the best GPU or else the CPU, the CPU, any GPU or an error, or the adapter
-    /// with NAME in its name [default: that of the environment variable `GATEWAVE_ADAPTER`, else auto]
+    /// Where to compute. auto: the best GPU, else the CPU. cpu: the CPU. gpu: the best GPU, else an error. NAME:
+    /// the adapter with NAME in its name [default: the environment variable `GATEWAVE_ADAPTER`, else auto]
     #[arg(long, value_name = "auto|cpu|gpu|NAME")]
     device: Option<Device>,
 }
@@ -317,8 +317,8 @@ pub(crate) fn precision() -> impl TypedValueParser<Value = Precision> {
     let value = |precision: &Precision| {
         let words = match precision {
             Precision::F32 => "32-bit floats",
-            Precision::F16 => "16-bit floats for the weights, sums in 32 bits",
-            Precision::I8 => "8-bit integers for matrices with a scale a row, sums in 32 bits",
+            Precision::F16 => "16-bit floats for the weights; sums in 32 bits",
+            Precision::I8 => "8-bit integers for matrices, with one scale for each row; sums in 32 bits",
             _ => "",
         };
         PossibleValue::new(precision.name()).help(words)
@@ -326,19 +326,24 @@ pub(crate) fn precision() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::ALL.iter().map(value)).try_map(|name| name.parse::<Precision>())
 }
 
+/// Parses a count that is not zero.
+pub(crate) fn positive(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
+}
+
 /// How recurrent layers go through time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StrategyArg {
-    /// Chosen by sizes and device
+    /// Chosen by the sizes and the device
     Auto,
     /// One dispatch for each timestep of each layer
     Step,
-    /// One dispatch for a timestep of all layers of a stack, each a step behind the one below
+    /// One dispatch for all layers, each one step behind the one that feeds it
     #[value(alias = "diagonal")]
     Wavefront,
     /// One dispatch for all timesteps of a layer
     Scan,
-    /// As scan, by workgroups that share a layer if they run side by side; never chosen by sizes
+    /// Like scan, by workgroups that share a layer side by side; only on request
     Persistent,
 }
 

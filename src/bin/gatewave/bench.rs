@@ -35,7 +35,7 @@ use sweep::Sweep;
 /// Times are wall clock for a whole call on a warm engine, in milliseconds: upload, compute and readback.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A work list in place of the built-in bench/shapes.json
+    /// A work list to use instead of the built-in bench/shapes.json
     #[arg(long, value_name = "FILE", conflicts_with = "cell")]
     shapes: Option<PathBuf>,
     /// Only these shapes of the list
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     only: Vec<String>,
     #[command(flatten)]
     stack: StackArgs,
-    /// Timesteps of the stack by flags
+    /// Timesteps of the stack that --cell describes
     #[arg(
         short = 't',
         long,
@@ -53,7 +53,7 @@ pub(crate) struct Args {
         allow_negative_numbers = true
     )]
     steps: usize,
-    /// Batch of the stack by flags
+    /// Rows of a batch of the stack that --cell describes
     #[arg(short, long, value_name = "B", default_value_t = 1, requires = "cell", allow_negative_numbers = true)]
     batch: usize,
     #[command(flatten)]
@@ -70,16 +70,16 @@ pub(crate) struct Args {
     /// Print JSON, one object on each line, instead of a table
     #[arg(long)]
     json: bool,
-    /// Another engine's times, as --json prints them, joined by shape; may be given again
+    /// Another engine's times, in the form that --json prints, to compare with ours; may be repeated
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     compare: Vec<PathBuf>,
     /// Time each kernel, and compare its rates with a large copy and a large product
     #[arg(long, conflicts_with = "compare")]
     kernels: bool,
-    /// Time the gradients of all weights, forward and back, of the sum of squares of the output
+    /// Time a forward and a backward pass: the gradients of the output's sum of squares by all weights
     #[arg(long, conflicts_with_all = ["sweep", "count", "check", "precision"])]
     train: bool,
-    /// Show how the time of one shape grows with T, B or H, doubled from FROM up to TO
+    /// Show how the time of one shape grows with T, B or H, which doubles from FROM up to TO
     #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["json", "compare", "kernels"])]
     sweep: Option<Sweep>,
     /// Draw the sweep into a picture

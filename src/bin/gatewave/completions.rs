@@ -6,10 +6,10 @@ use clap_complete::Shell;
 
 use crate::{Outcome, Verdict, help};
 
-/// Prints the script by which a shell completes the arguments of gatewave
+/// Prints a script that lets a shell complete gatewave's arguments
 ///
-/// Bash and zsh read it from a file that is sourced, fish from a
-/// file in its folder of completions, `PowerShell` from the profile.
+/// For bash, save it as ~/.local/share/bash-completion/completions/gatewave. For zsh, save it as `_gatewave` in a folder
+/// of $fpath. For fish, save it as ~/.config/fish/completions/gatewave.fish. For `PowerShell`, add it to the profile.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The shell

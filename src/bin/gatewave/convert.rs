@@ -2,9 +2,8 @@
 //!
 //! Decides what may be overwritten; the library decides what is written.
 
-use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::slice;
 
@@ -12,8 +11,8 @@ use gatewave::formats::{self, safetensors::TRAINING_KEY};
 use gatewave::{Error, ErrorKind, Precision, Result};
 
 use crate::args::{ModelArgs, has_extension, precision};
-use crate::files::{is_standard_output, spare, temporary_folder, unused};
-use crate::messages::{counted, note};
+use crate::files::{is_standard_output, no_terminal, spare, temporary_folder, unused};
+use crate::messages::{tell, written};
 use crate::{Outcome, Verdict};
 
 /// Writes a model as a .safetensors file with its description
@@ -44,6 +43,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     }
     spare("OUT", args.model.files(), slice::from_ref(&args.out))?;
     unused(path, args.force)?;
+    if is_standard {
+        no_terminal("a model")?;
+    }
     let (model, tensors) = args.model.read_alone()?;
     let mut metadata = args.model.metadata()?;
     // Without the tensors of a training it cannot go on.
@@ -53,22 +55,13 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         Ok(fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len())
     };
     let bytes = if is_standard { through_a_file(write, out)? } else { write(path)? };
-    let layers = counted(model.layers.len(), "layer");
-    let (parameters, precision) = (model.parameters(), args.precision.name());
-    let told = |place: &dyn Display| format!("{place}: {layers}, {parameters} parameters, {precision}, {bytes} bytes");
-    match is_standard {
-        true => note(told(&"standard output")),
-        false => writeln!(out, "{}", told(&path.display()))?,
-    }
+    let place = if is_standard { "standard output".to_owned() } else { path.display().to_string() };
+    tell(written(place, &model, args.precision, bytes), is_standard, out)?;
     Ok(Verdict::Done)
 }
 
 /// Writes a temporary file, and copies it to `out` when it is whole.
 fn through_a_file(write: impl FnOnce(&Path) -> Result<u64>, out: &mut impl Write) -> Outcome<u64> {
-    if io::stdout().is_terminal() {
-        let text = "standard output: expected a pipe or a file for a model, got a terminal";
-        return Err(Error::new(ErrorKind::Io, text).into());
-    }
     let path = temporary_folder()?.join("model.safetensors");
     write(&path)?;
     let mut file = File::open(&path).map_err(|e| io_error(&path, &e.to_string()))?;

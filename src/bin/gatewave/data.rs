@@ -1,82 +1,70 @@
-//! `gatewave data`: the contents of a file of labelled text, of a
-//! series or of a whole text, before anything is trained on it.
+//! `gatewave data`: the contents of a file of labelled text, of a time series,
+//! of a plain-text corpus or of tensors, before anything is trained on it.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use gatewave::data::{
-    CorpusOptions, CorpusSummary, DataSummary, SeriesOptions, SeriesSummary, SummaryOptions, is_corpus,
+    CorpusOptions, CorpusSummary, DataSummary, SeriesOptions, SeriesSummary, SummaryOptions, TensorsSummary, Unit,
+    is_corpus, is_labelled_text,
 };
 use gatewave::{Error, ErrorKind, Result};
 
 use crate::files::{data_parser, name};
-use crate::tensors::read_series;
-use crate::text::{ColumnArgs, Tokens};
+use crate::tensors::{can_hold_series, read_bounded, read_series};
+use crate::text::{ColumnArgs, Kind, unit};
 use crate::{Outcome, Verdict};
 
-/// Summarises a file of labelled text, a series of numbers, or a whole text
+/// Summarises a file of labelled text, a time series, a plain-text corpus, or tensors
 ///
-/// Prints rows, labels and their balance, and a histogram of lengths with quantiles. Also prints the
-/// share of words that a vocabulary lacks, and what is kept of texts that are cut to a length. FILE
-/// is what `train --data` takes: .tsv (`label TAB text`, or columns below their names), .csv with
-/// column names, .jsonl or .ndjson. Or it is a folder with a folder of .txt files for each label.
+/// Prints rows, labels and their balance, and a histogram of lengths with quantiles. Also prints the share
+/// of words that a vocabulary lacks, and how much of the texts is kept if they are cut to a length. FILE
+/// is what `train --data` takes: .tsv (`label TAB text`, or columns below their names), .csv with column
+/// names, .jsonl or .ndjson. It may also be a folder that has a folder of .txt files for each label.
+/// A .conll, .conllu, .bio, .iob or .iob2 file has a token and its tag on each line, and counts tags.
 ///
-/// A FILE that ends in .txt is a whole text. Prints how many characters or words there are, the most frequent
+/// A FILE that ends in .txt is a plain-text corpus. Prints how many characters or words there are, the most frequent
 /// ones, and the share that a vocabulary lacks. With --window it also prints how many windows there are.
 ///
-/// With --window any other FILE is a series of numbers: columns below their names
+/// With --window any other FILE is a time series: columns below their names
 /// (.csv), or arrays with a row for each time (.npy, .npz, .safetensors). Prints rows,
 /// the range, mean and deviation of each column, and how many windows there are.
+///
+/// Without --window, arrays are tensors to train on, with the rows along their first axis. Prints the shape and the
+/// range of each, the classes of targets (`y`) and their balance, and a histogram of `lengths` or of a `mask`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Labelled text: .tsv, .csv, .jsonl, .ndjson, or a folder; a whole text: .txt; with --window a series:
-    /// .csv, .npy, .npz or .safetensors; or `-` for standard input, whose first line shows what it is
+    /// Labelled text: .tsv, .csv, .jsonl, .ndjson, .conll, or a folder; a plain-text corpus: .txt; tensors: .npz, .npy
+    /// or .safetensors; with --window a time series: .csv or arrays; or `-` for standard input, whose first line shows
+    /// what it is
     #[arg(value_name = "FILE", value_parser = data_parser())]
     file: PathBuf,
     #[command(flatten)]
     read: ColumnArgs,
-    /// Text: what is counted [default: words of labelled text, chars of a whole text]
-    #[arg(long, value_enum)]
-    tokenizer: Option<Tokens>,
+    /// Text: what is counted [default: words of labelled text, chars of a plain-text corpus]
+    #[arg(long, value_name = "UNIT", value_parser = unit())]
+    tokenizer: Option<Unit>,
     /// Text: the only size of vocabulary to report; padding, start and unknown are three of its tokens
     #[arg(long, value_name = "N")]
     num_tokens: Option<usize>,
     /// Labelled text: the only length of cut texts to report, in tokens
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
-    /// Series and whole text: the steps of a window
+    /// Time series and plain-text corpora: the steps of a window
     #[arg(long, value_name = "N")]
     window: Option<usize>,
-    /// Series: how many steps are predicted behind a window [default: 1]
+    /// Time series: how many steps after a window are predicted [default: 1]
     #[arg(long, value_name = "N", requires = "window")]
     horizon: Option<usize>,
-    /// Series: how many rows each window begins after the one before it [default: 1]
+    /// Time series: how many rows each window begins after the one before it [default: 1]
     #[arg(long, value_name = "N", requires = "window")]
     stride: Option<usize>,
-    /// Series: the columns to report, separated by commas [default: all columns of numbers]
+    /// Time series: the columns to report, separated by commas [default: all columns of numbers]
     #[arg(long, value_name = "A,B", requires = "window", value_delimiter = ',')]
     columns: Vec<String>,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
-}
-
-/// What a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Labelled,
-    Series,
-    Corpus,
-}
-
-impl Kind {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Labelled => "labelled text",
-            Self::Series => "a series",
-            Self::Corpus => "a text as a whole",
-        }
-    }
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
@@ -91,6 +79,11 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         }
         Kind::Corpus => {
             let summary = args.corpus()?;
+            (summary.to_string(), summary.to_json())
+        }
+        Kind::Tensors => {
+            let tensors = read_bounded(&args.file, args.read.max_bytes)?;
+            let summary = TensorsSummary::of(&tensors).map_err(|e| e.at(name(&args.file)))?;
             (summary.to_string(), summary.to_json())
         }
     };
@@ -112,7 +105,8 @@ impl Args {
         let kind = match self.window {
             _ if is_corpus(&self.file) => Corpus,
             Some(_) => Series,
-            None => Labelled,
+            None if is_labelled_text(&self.file) || !can_hold_series(&self.file) => Labelled,
+            None => Kind::Tensors,
         };
         let flags: [(&str, bool, &[Kind]); 9] = [
             ("--text-column", self.read.text_column.is_some(), &[Labelled]),
@@ -137,8 +131,12 @@ impl Args {
 
     fn labelled(&self) -> Result<DataSummary> {
         let rows = self.read.read(&self.file)?;
+        if rows.is_tagged() && self.tokenizer.is_some() {
+            let text = "--tokenizer: expected none, since the tokens of tagged text are those of the file";
+            return Err(Error::new(ErrorKind::Training, text).at(rows.source()));
+        }
         let mut options = SummaryOptions::default();
-        options.unit = self.tokenizer.map_or(options.unit, Into::into);
+        options.unit = self.tokenizer.unwrap_or(options.unit);
         (options.num_tokens, options.max_length) = (self.num_tokens, self.max_length);
         DataSummary::of(&rows, &options)
     }
@@ -156,7 +154,7 @@ impl Args {
     fn corpus(&self) -> Result<CorpusSummary> {
         let corpus = self.read.corpus(&self.file)?;
         let mut options = CorpusOptions::default();
-        options.unit = self.tokenizer.map_or(options.unit, Into::into);
+        options.unit = self.tokenizer.unwrap_or(options.unit);
         options.num_tokens = self.num_tokens;
         CorpusSummary::of(&corpus, &options, self.window)
     }

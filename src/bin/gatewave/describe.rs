@@ -2,20 +2,21 @@
 //!
 //! If a file describes itself, its own description is shown. For tensors alone the library makes a draft.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{fmt, iter, slice};
 
 use comfy_table::{Table, presets};
-use gatewave::formats::{self, safetensors};
+use gatewave::formats::safetensors::Contents;
+use gatewave::formats::{self, Content, Format};
 use gatewave::inspect::Replacement;
 use gatewave::weights::{Tensor, Tensors};
 use gatewave::{Model, Result, Values};
 
-use crate::args::has_extension;
-use crate::files::{fill, spare, unused};
-use crate::messages::note;
+use crate::args::{self, has_extension};
+use crate::files::{fill, is_standard_output, name, spare, streamed, unused};
+use crate::messages::{note, tell};
 use crate::{Outcome, Verdict, tensors};
 
 /// Prints the tensors of a file, and a description (model.json) of the model that they belong to
@@ -25,10 +26,10 @@ use crate::{Outcome, Verdict, tensors};
 /// in the table. A file that describes itself (Keras, ONNX, a converted model) has its own description printed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The file: .safetensors, .npz, .keras, .h5 or .onnx
+    /// The file: .safetensors, .pt, .pth, .ckpt, .npz, .keras, .h5 or .onnx, or `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Write the description to this file instead of printing it
+    /// Write the description to this file; `-` prints it alone, with the tensors on standard error
     #[arg(short, long, value_name = "model.json")]
     output: Option<PathBuf>,
     /// Overwrite an existing file
@@ -59,60 +60,75 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let (rows, described) = read(&args.file)?;
     // The tensors can be listed, whether or not they make a model.
     let places = described.as_ref().map(|described| described.places.clone()).unwrap_or_default();
-    writeln!(out, "{}", table(&rows, &places))?;
-    let Described { json, notes, .. } = described.map_err(|e| e.at(args.file.display()))?;
+    tell(table(&rows, &places), args.output.as_deref().is_some_and(is_standard_output), out)?;
+    let Described { json, notes, .. } = described.map_err(|e| e.at(name(&args.file)))?;
     notes.iter().for_each(|text| note(format_args!("note: {text}")));
     match &args.output {
-        None => write!(out, "{json}")?,
-        Some(path) => {
+        Some(path) if !is_standard_output(path) => {
             let file = Replacement::open(path)?;
             fill(file, path, json.as_bytes())?;
             writeln!(out, "{}: {} bytes", path.display(), json.len())?;
         }
+        _ => write!(out, "{json}")?,
     }
     Ok(Verdict::Done)
 }
 
 /// Returns the tensors of the file, and its description or why there can be none.
 fn read(path: &Path) -> Result<(Vec<Row>, Result<Described>)> {
-    if has_extension(path, "npz") || has_extension(path, "npy") {
-        let mut held = Tensors::new();
-        let mut rows = Vec::new();
-        for (name, values) in tensors::read(path, "array")? {
-            let dtype = if let Values::I64(_) = values { "integer" } else { "float" };
-            let shape = values.shape().to_vec();
-            rows.push(Row { name: name.clone(), dtype: dtype.into(), shape: shape.clone() });
-            match values {
-                Values::I64(_) => held.insert_unread(name, dtype, shape),
-                // A draft reads no element.
-                _ => held.insert(name, Tensor::stored(shape, || Ok(Vec::new()))),
-            }
-        }
-        rows.sort_by(|a, b| a.name.cmp(&b.name));
-        let drafted = drafted(&held).map(|mut described| {
-            let text = "weights are read from .safetensors files: save these tensors as one, under the same names";
-            described.notes.push(text.into());
-            described
-        });
-        return Ok((rows, drafted));
-    }
-    if has_extension(path, "safetensors") {
-        let listed = safetensors::list(path)?;
-        let rows = listed.into_iter().map(|tensor| Row { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape });
-        let contents = safetensors::read(path)?;
-        let described = match contents.description {
-            None => drafted(&contents.tensors),
-            Some(_) => formats::read(path).map(|(model, tensors)| of_itself(&model, &tensors)),
-        };
-        return Ok((rows.collect(), described));
-    }
-    let (model, tensors) = formats::read(path)?;
-    let row = |name: &str| Row {
-        name: name.to_owned(),
-        dtype: "F32".into(),
-        shape: tensors.shape(name).unwrap_or_default().to_vec(),
+    let bytes = streamed(path)?;
+    let is_array = match &bytes {
+        Some(bytes) => Content::of(bytes) == Some(Content::Npy),
+        None => has_extension(path, "npy"),
     };
+    if is_array {
+        let arrays = tensors::read(path, "array")?.into_iter();
+        // A draft reads no element.
+        let held = |(name, values): (String, Values)| (name, Tensor::stored(values.shape(), || Ok(Vec::new())));
+        let held: Tensors = arrays.map(held).collect();
+        let row = |name: &str| row_of(&held, name, "F32");
+        return Ok((held.names().map(row).collect(), drafted(&held)));
+    }
+    let format = match &bytes {
+        Some(bytes) => Format::of_bytes(bytes).map_err(|e| e.at(name(path)))?,
+        None => Format::of(path)?,
+    };
+    if matches!(format, Format::Safetensors | Format::Torch | Format::Npz) {
+        return Ok(of_tensors(match bytes {
+            Some(bytes) => formats::contents_shared(bytes, format).map_err(|e| e.at(name(path)))?,
+            None => formats::contents(path)?,
+        }));
+    }
+    let (model, tensors) = args::read(path, None)?;
+    let row = |name: &str| row_of(&tensors, name, "F32");
     Ok((tensors.names().map(row).collect(), Ok(of_itself(&model, &tensors))))
+}
+
+/// Returns the tensors of a file that holds them by name, and its own description or a draft.
+fn of_tensors(contents: Contents) -> (Vec<Row>, Result<Described>) {
+    let (listed, held) = (contents.listed.clone(), contents.tensors.clone());
+    let rows = listed.iter().map(|tensor| {
+        let (name, dtype, shape) = (tensor.name.clone(), tensor.dtype.clone(), tensor.shape.clone());
+        Row { name, dtype, shape }
+    });
+    if contents.description.is_some() {
+        let described = formats::of_contents(contents, None).map(|(model, tensors)| of_itself(&model, &tensors));
+        return (rows.collect(), described);
+    }
+    let names: HashSet<_> = listed.iter().map(|tensor| tensor.name.as_str()).collect();
+    // Names that are not in the file: tied ones, and weights that are computed from others.
+    let parts: Vec<_> = names.iter().filter(|name| !held.contains(name)).map(|name| (*name).to_owned()).collect();
+    let computed = held.names().filter(|name| !names.contains(name) && !parts.is_empty());
+    let rows = rows.chain(computed.map(|name| row_of(&held, name, "computed"))).collect();
+    let described = drafted(&held).map(|mut described| {
+        described.places.extend(parts.into_iter().map(|name| (name, "a weight is computed from it".to_owned())));
+        described
+    });
+    (rows, described)
+}
+
+fn row_of(tensors: &Tensors, name: &str, dtype: &str) -> Row {
+    Row { name: name.to_owned(), dtype: dtype.to_owned(), shape: tensors.shape(name).unwrap_or_default().to_vec() }
 }
 
 fn drafted(tensors: &Tensors) -> Result<Described> {

@@ -21,22 +21,22 @@ const CLASSES: usize = 20;
 
 /// Measures how good a model is on examples
 ///
-/// DATA is what `train --data` takes: labelled text, a series or a text for a model
-/// that was trained on such data, or tensors with the targets `y`. Prints the loss and
-/// metrics, and for classes how many rows of each label the model predicts as each.
+/// DATA is what `train --data` takes: labelled text, a time series or a plain-text corpus for a model
+/// that was trained on such data, or tensors with the targets `y`. Prints the loss and the
+/// metrics. For classes it also prints how many rows of each label were predicted as which.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Examples: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; a series: .csv or
-    /// arrays without targets; a text: .txt; or `-` for standard input
+    /// Examples: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; a time series: .csv or
+    /// arrays without targets; a plain-text corpus: .txt; or `-` for standard input
     #[arg(long, value_name = "DATA", value_parser = data_parser())]
     data: PathBuf,
     #[command(flatten)]
     loss: LossArgs,
     #[command(flatten)]
     columns: ColumnArgs,
-    /// Metrics beside the loss: accuracy, perplexity, precision, recall, f1, auc, mae; several are
+    /// Metrics besides the loss: accuracy, perplexity, precision, recall, f1, auc, mae; several are
     /// separated by commas [default: those of classes, mae for numbers, perplexity and accuracy for a text]
     #[arg(long = "metric", value_name = "NAME", value_delimiter = ',')]
     metrics: Vec<String>,
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let (model, tensors) = args.model.read()?;
     let series = args.series()?;
     if args.columns.stream && series.is_some() {
-        let text = "--stream: expected --data of tensors, labelled text or a text as a whole, got a series";
+        let text = "--stream: expected --data of tensors, labelled text or a plain-text corpus, got a time series";
         return Err(Error::new(ErrorKind::Training, text).into());
     }
     let (objective, data, labels) = match &series {

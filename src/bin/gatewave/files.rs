@@ -50,6 +50,15 @@ pub(crate) fn is_standard_output(path: &Path) -> bool {
     is_one_of(path, STANDARD_OUTPUT)
 }
 
+/// Refuses a terminal as the standard output of `what`, which nobody can read.
+pub(crate) fn no_terminal(what: &str) -> Result<()> {
+    if io::stdout().is_terminal() { Err(terminal("standard output", what)) } else { Ok(()) }
+}
+
+fn terminal(stream: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Io, format!("{stream}: expected a pipe or a file for {what}, got a terminal"))
+}
+
 /// Returns the name that messages give to the file that is read from `path`.
 pub(crate) fn name(path: &Path) -> String {
     let copied = COPIED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +68,7 @@ pub(crate) fn name(path: &Path) -> String {
     if is_one_of(path, STANDARD_INPUT) { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// Returns `text` with the names of streams in the place of the temporary files that hold their copies.
+/// Returns `text` with the names of streams instead of the temporary files that hold their copies.
 pub(crate) fn renamed(text: &str) -> String {
     let copied = COPIED.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let names = copied.iter().map(|(_, file)| (file.display().to_string(), name(file)));
@@ -86,8 +95,7 @@ pub(crate) fn streamed(path: &Path) -> Result<Option<Arc<[u8]>>> {
         return Ok(Some(Arc::clone(bytes)));
     }
     if is_standard && io::stdin().is_terminal() {
-        let text = "expected a pipe or a file at standard input, got a terminal";
-        return Err(Error::new(ErrorKind::Io, text));
+        return Err(terminal("standard input", "input"));
     }
     let mut bytes = Vec::new();
     let all = match is_standard {
@@ -146,7 +154,7 @@ pub(crate) fn data_parser() -> impl TypedValueParser<Value = PathBuf> {
 }
 
 /// Returns `path`, or for a stream a temporary file with all of it. The first bytes give its extension:
-/// arrays and tensors; JSON objects, lines with a tab, lines with a comma; else a whole text.
+/// arrays and tensors; JSON objects, lines with a tab, lines with a comma; else a plain-text corpus.
 fn copied(path: PathBuf) -> Result<PathBuf> {
     let Some(bytes) = streamed(&path)? else { return Ok(path) };
     let before = COPIED.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -223,7 +231,7 @@ pub(crate) fn spare<'a>(what: &str, read: impl Iterator<Item = &'a Path>, output
 /// keep nothing that could be lost, and a folder is never overwritten.
 pub(crate) fn unused(path: &Path, force: bool) -> Result<()> {
     if path.is_file() && !is_standard_output(path) && !force {
-        return Err(Error::new(ErrorKind::Io, "is there already; --force writes over it").at(path.display()));
+        return Err(Error::new(ErrorKind::Io, "already exists; --force overwrites it").at(path.display()));
     }
     Ok(())
 }

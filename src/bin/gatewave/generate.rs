@@ -7,13 +7,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use gatewave::data::{CorpusSpec, Tokenizer, Unit};
+use gatewave::data::{CorpusSpec, Tokenizer};
 use gatewave::interface::{InputKind, ModelOutput, Pin, Value};
 use gatewave::layer::{Direction, Flow, LayerKind};
 use gatewave::stream::Sampling;
 use gatewave::{Error, ErrorKind, Model, NamedTensors, Precision, Result, Results, Streams};
 
-use crate::args::{DeviceArgs, ModelArgs, precision};
+use crate::args::{DeviceArgs, ModelArgs, positive, precision};
 use crate::files::{name, once};
 use crate::messages::note;
 use crate::{Outcome, Verdict, tensors};
@@ -27,28 +27,28 @@ const AT_ONCE: usize = 32;
 /// Needs a model with a vocabulary: from its description, or from a text that `gatewave train`
 /// trained it on. Prints the prompt and what follows, 32 characters or words at a time, and a newline
 /// if the text does not end with one. The same seed gives the same text on every device: the random
-/// numbers depend on the seed and the place in the text alone (Threefry-2x32-20, Gumbel's maximum).
+/// numbers depend only on the seed and the place in the text (Threefry-2x32-20, the Gumbel-max trick).
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The text to go on from
+    /// The text to continue
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
-    /// What the model takes beside the text, once: rows and initial states, by their names, as .safetensors or .npz
+    /// What the model takes besides the text: rows and initial states by name, in a .safetensors or .npz file
     #[arg(short, long, value_name = "IN")]
     input: Option<PathBuf>,
-    /// The output that they are drawn from [default: the first]
+    /// The output that characters or words are drawn from [default: the first]
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
     /// How many characters or words to write
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>, allow_negative_numbers = true)]
     length: usize,
-    /// How freely to choose: 0 always takes the likeliest, 1 draws as the model says
+    /// How freely to choose: 0 always takes the likeliest, 1 draws by the model's own probabilities
     #[arg(short, long, value_name = "X", default_value_t = 0.8, value_parser = temperature, allow_negative_numbers = true)]
     temperature: f32,
-    /// Choose from the K likeliest characters or words alone [default: all]
-    #[arg(long, value_name = "K", value_parser = top_k, allow_negative_numbers = true)]
+    /// Choose only from the K likeliest characters or words [default: all]
+    #[arg(long, value_name = "K", value_parser = positive, allow_negative_numbers = true)]
     top_k: Option<usize>,
     /// The seed of the draws
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>, allow_negative_numbers = true)]
@@ -69,10 +69,6 @@ fn temperature(text: &str) -> Result<f32, String> {
 
 fn whole<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "expected a whole number, 0 or more".to_owned())
-}
-
-fn top_k(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
@@ -174,7 +170,7 @@ fn vocabulary(model: &Model, spec: Option<CorpusSpec>, output: Option<&str>) -> 
         // It is a result of a stack: the caller that draws from it checks whether it fits.
         Some(_) => return Ok(spec),
     };
-    let unit = if spec.unit() == Unit::Words { "word" } else { "character" };
+    let unit = spec.unit().singular();
     match flow {
         Some(Flow::Steps(features) | Flow::Rows(features)) if features.len() == tokens => Ok(spec),
         other => Err(Error::new(
@@ -198,7 +194,10 @@ fn tokens(prompt: &str, vocabulary: &CorpusSpec) -> Result<(Vec<i64>, i64)> {
     let is_unknown = |token: &&i64| vocabulary.tokenizer().is_some() && **token == Tokenizer::UNKNOWN;
     let unknown = tokens.iter().chain([&last]).filter(is_unknown).count();
     if unknown > 0 {
-        note(format_args!("warning: --prompt: the model's vocabulary lacks {unknown} of its {}", vocabulary.unit()));
+        note(format_args!(
+            "warning: --prompt: the model's vocabulary lacks {unknown} of its {}",
+            vocabulary.unit().plural()
+        ));
     }
     Ok((tokens, last))
 }

@@ -3,6 +3,7 @@
 mod by_step;
 
 use std::io::Write;
+use std::iter;
 use std::path::PathBuf;
 
 use gatewave::data::{Labelled, is_labelled_text};
@@ -14,7 +15,7 @@ use serde::Serialize;
 use crate::args::{DeviceArgs, KeepArgs, ModelArgs, begin, is_description, measuring, note_device, tensors_for};
 use crate::files::{data_parser, is_standard_output, name, once, spare, unused};
 use crate::losses::LossArgs;
-use crate::messages::note;
+use crate::messages::{note, tell};
 use crate::tensors::{Destination, Format};
 use crate::text::{ColumnArgs, kept_text};
 use crate::{Outcome, Verdict};
@@ -28,11 +29,11 @@ const ROWS: usize = 32;
 /// The batch holds what `run` takes, and the targets `y`: integers for `cross_entropy`, else numbers of
 /// the output's shape. A model of several outputs takes `y_OUTPUT`, by the names of its outputs.
 /// `sample_weight` (`sample_weight_OUTPUT`) may be added. Prints the loss and the norm of each gradient.
-/// OUT holds `loss` and `grad.NAME` of each tensor of the model. It also holds the gradients of the
+/// OUT holds `loss`, and a `grad.NAME` for each tensor of the model. It also holds the gradients of the
 /// floating-point inputs and initial states of the batch (`grad.x`, `grad.h_0`). Dropout drops nothing.
 ///
-/// For a model that was trained on labelled text BATCH may be labelled
-/// text: its first --rows rows, with the model's own words and labels.
+/// For a model that was trained on labelled text, BATCH may also be labelled text.
+/// Its first --rows rows are used, with the vocabulary and the labels of the model.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -48,11 +49,11 @@ pub(crate) struct Args {
     columns: ColumnArgs,
     #[command(flatten)]
     loss: LossArgs,
-    /// Where the norm of the loss's gradient by the hidden state after each step goes: .csv, or a
-    /// picture .svg; may be repeated. Computed in 64-bit floats by the textbook's equations, on the CPU
+    /// Write the norm of the loss's gradient by the hidden state after each step, to a .csv or a picture (.svg);
+    /// may be repeated. Computed in 64-bit floats by the textbook's equations, on the CPU
     #[arg(long, value_name = "FILE")]
     by_step: Vec<PathBuf>,
-    /// For a description alone (.json): the seed of its weights, which are drawn as PyTorch does
+    /// For a description alone (.json): the seed of its weights, which are drawn as PyTorch draws them
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// Where the gradients go: .safetensors or .npz, or `-` for standard output
@@ -107,20 +108,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     note_device(trainer.device());
     let gradients = trainer.gradients(&batch).map_err(|e| e.at(args.data.display()))?;
     let named = gradients.named(&model, &given)?;
-    match destination {
-        Some(destination) if args.output.as_deref().is_some_and(is_standard_output) => {
-            // The printed text must not mix with the tensors on standard output.
-            let mut told = Vec::new();
-            print(args.json, gradients.loss, &named[1..], &mut told)?;
-            note(String::from_utf8_lossy(&told).trim_end());
-            destination.write(&named, out)?;
-        }
-        destination => {
-            print(args.json, gradients.loss, &named[1..], out)?;
-            if let Some(destination) = destination {
-                destination.write(&named, out)?;
-            }
-        }
+    tell(lines(args.json, gradients.loss, &named[1..]), args.output.as_deref().is_some_and(is_standard_output), out)?;
+    if let Some(destination) = destination {
+        destination.write(&named, out)?;
     }
     Ok(Verdict::Done)
 }
@@ -188,23 +178,22 @@ fn destination(args: &Args) -> Result<Option<Destination>> {
     Ok(Some(destination))
 }
 
-/// Prints the loss, and a line for each gradient.
-fn print(json: bool, loss: f64, gradients: &[(String, Values)], out: &mut impl Write) -> Outcome<()> {
+/// Returns a line for the loss, and one for each gradient.
+fn lines(json: bool, loss: f64, gradients: &[(String, Values)]) -> String {
     let norm = |values: &Values| values.to_f32().iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
     if json {
-        writeln!(out, "{}", serde_json::json!({ "name": "loss", "value": loss }))?;
-        for (name, values) in gradients {
+        let loss = serde_json::json!({ "name": "loss", "value": loss }).to_string();
+        let line = |(name, values): &(String, Values)| {
             let line = Line { name, shape: values.shape(), norm: norm(values) };
-            writeln!(out, "{}", serde_json::to_string(&line).expect("plain data"))?;
-        }
-        return Ok(());
+            serde_json::to_string(&line).expect("plain data")
+        };
+        return iter::once(loss).chain(gradients.iter().map(line)).collect::<Vec<_>>().join("\n");
     }
     let shape = |values: &Values| format!("{:?}", values.shape());
     let names = gradients.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let shapes = gradients.iter().map(|(_, values)| shape(values).len()).max().unwrap_or(0);
-    writeln!(out, "{:<names$}  {:<shapes$}  {loss:.8}", "loss", "")?;
-    for (name, values) in gradients {
-        writeln!(out, "{name:<names$}  {:<shapes$}  {:.6e}", shape(values), norm(values))?;
-    }
-    Ok(())
+    let loss = format!("{:<names$}  {:<shapes$}  {loss:.8}", "loss", "");
+    let line =
+        |(name, values): &(String, Values)| format!("{name:<names$}  {:<shapes$}  {:.6e}", shape(values), norm(values));
+    iter::once(loss).chain(gradients.iter().map(line)).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,4 @@
-//! What `--help` prints beside the arguments: examples of each subcommand, and the environment.
+//! What `--help` prints besides the arguments: examples of each subcommand, and the environment.
 //!
 //! The examples run at the root of the project, one after the other: `tests/cli/help.rs` runs them.
 
@@ -10,12 +10,16 @@ use crate::Cli;
 /// How the environment affects all subcommands.
 const ENVIRONMENT: &str = "\
 Environment:
-  GATEWAVE_ADAPTER   what --device is if it is not given
-  RAYON_NUM_THREADS  threads of the CPU [default: one for each core]
-  RUST_LOG           what is logged: error, warn, info or debug, of all or of gatewave alone [default:
-                     error,gatewave=warn]; RUST_LOG=gatewave=info tells which adapter was chosen, and why
+  GATEWAVE_ADAPTER   the default of --device
+  RAYON_NUM_THREADS  the number of threads on the CPU [default: one for each
+                     processor]
+  RUST_LOG           what is logged [default: error,gatewave=warn];
+                     gatewave=info adds which adapter was chosen and why, and
+                     gatewave=debug each kernel that is compiled
 
-Exit status: 0 done, 1 something differs or failed, 2 arguments or files cannot be used, 130 a signal ended a training.";
+Exit status: 0 success; 1 a comparison found a difference, or the device was
+lost; 2 arguments or files cannot be used; 130 training was interrupted, and its
+progress is saved.";
 
 /// Examples of each subcommand: what each does, and the command.
 const EXAMPLES: [(&str, &[(&str, &str)]); 14] = [
@@ -35,7 +39,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 14] = [
     (
         "generate",
         &[(
-            "Write 60 characters behind a prompt",
+            "Write 60 characters after a prompt",
             "gatewave generate models/shakespeare/shakespeare.safetensors --prompt \"ROMEO:\" --length 60 --seed 1",
         )],
     ),
@@ -46,16 +50,16 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 14] = [
             "gatewave describe models/shakespeare/shakespeare.safetensors --output model.json",
         )],
     ),
-    ("summary", &[("The layers of a description", "gatewave summary examples/models/embedding.json")]),
+    ("summary", &[("Print the layers of a description", "gatewave summary examples/models/embedding.json")]),
     (
         "plan",
         &[
             (
-                "What runs for a call of a model",
+                "Print what runs for a call of a model",
                 "gatewave plan models/shakespeare/shakespeare.safetensors --batch 4 --steps 3",
             ),
             (
-                "The shader of the first dispatch of a layer",
+                "Print the shader of the first dispatch of a layer",
                 "gatewave plan --cell gru --input-size 40 --hidden-size 128 --wgsl 0",
             ),
         ],
@@ -63,15 +67,15 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 14] = [
     (
         "convert",
         &[(
-            "A model with its weights in 16 bits",
+            "Write a model with its weights in 16 bits",
             "gatewave convert models/shakespeare/shakespeare.safetensors half.safetensors --precision f16",
         )],
     ),
-    ("adapters", &[("Each adapter as a JSON object", "gatewave adapters --json")]),
+    ("adapters", &[("Print each adapter as a JSON object", "gatewave adapters --json")]),
     (
         "verify",
         &[(
-            "Hold a model on the CPU against the textbook's equations",
+            "Compare a model on the CPU with the textbook's equations in 64-bit floats",
             "gatewave verify models/shakespeare/shakespeare.safetensors --device cpu",
         )],
     ),
@@ -88,7 +92,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 14] = [
     (
         "gradients",
         &[(
-            "The norm of each gradient, and of those that go back through time",
+            "Print the norm of each gradient, and write those of each step to a file",
             "gatewave gradients examples/models/long.json --data examples/long.safetensors --loss cross_entropy --by-step norms.csv",
         )],
     ),
@@ -99,25 +103,28 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 14] = [
                 "Train on labelled text, and keep the run in a folder",
                 "gatewave train examples/models/embedding.json --data examples/reviews.tsv --validation-split 0.2 --epochs 2 --run reviews",
             ),
-            ("Go on with it", "gatewave train --resume reviews --epochs 3"),
+            ("Continue that run", "gatewave train --resume reviews --epochs 3"),
             (
-                "Train on a series, and write the model to a file",
+                "Train on a time series, and write the model to a file",
                 "gatewave train examples/models/forecast.json --data examples/sunspots.csv --window 22 --columns sunspots --epochs 2 --output sunspots.safetensors",
             ),
         ],
     ),
     (
         "evaluate",
-        &[("How good the model of a run is", "gatewave evaluate reviews/best.safetensors --data examples/reviews.tsv")],
+        &[(
+            "Measure the best model of a run",
+            "gatewave evaluate reviews/best.safetensors --data examples/reviews.tsv",
+        )],
     ),
     (
         "data",
         &[
-            ("What labelled text holds", "gatewave data examples/reviews.tsv"),
-            ("What a series holds", "gatewave data examples/sunspots.csv --window 22 --columns sunspots"),
+            ("Summarise labelled text", "gatewave data examples/reviews.tsv"),
+            ("Summarise a time series", "gatewave data examples/sunspots.csv --window 22 --columns sunspots"),
         ],
     ),
-    ("completions", &[("What bash needs", "gatewave completions bash")]),
+    ("completions", &[("Print the script for bash", "gatewave completions bash")]),
 ];
 
 /// Returns the command line, as it is parsed and as `--help` shows it.
@@ -134,7 +141,10 @@ fn text(examples: &[(&str, &str)]) -> String {
     format!("Examples:\n{}", each.collect::<String>().trim_end())
 }
 
-/// Removes the backticks that our comments have around code, since a terminal would show them.
+/// The columns of a text, and of the text of an argument, which is indented.
+const COLUMNS: [usize; 2] = [80, 70];
+
+/// Removes the backticks that our comments have around code, since a terminal would show them, and breaks long lines.
 fn plain(mut command: Command) -> Command {
     let without = |text: Option<&StyledStr>| text.map(|text| text.to_string().replace('`', ""));
     let (about, long) = (without(command.get_about()), without(command.get_long_about()));
@@ -142,12 +152,32 @@ fn plain(mut command: Command) -> Command {
         command = command.about(about);
     }
     if let Some(long) = long {
-        command = command.long_about(long);
+        command = command.long_about(broken(&long, COLUMNS[0]));
     }
     command = command.mut_args(|arg| {
         let (help, long) = (without(arg.get_help()), without(arg.get_long_help()));
-        let arg = if let Some(help) = help { arg.help(help) } else { arg };
-        if let Some(long) = long { arg.long_help(long) } else { arg }
+        let arg = if let Some(help) = help { arg.help(broken(&help, COLUMNS[1])) } else { arg };
+        if let Some(long) = long { arg.long_help(broken(&long, COLUMNS[1])) } else { arg }
     });
     command.mut_subcommands(plain)
+}
+
+/// Breaks each line of `text` between words, so that it has at most `columns` columns.
+fn broken(text: &str, columns: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        lines.push(String::new());
+        for word in line.split(' ') {
+            let last = lines.last_mut().expect("a line was just added");
+            if last.is_empty() {
+                last.push_str(word);
+            } else if last.chars().count() + 1 + word.chars().count() <= columns {
+                last.push(' ');
+                last.push_str(word);
+            } else {
+                lines.push(word.to_owned());
+            }
+        }
+    }
+    lines.join("\n")
 }

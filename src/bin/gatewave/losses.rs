@@ -11,12 +11,15 @@ use gatewave::{Error, ErrorKind, Model, Result};
 pub(crate) struct LossArgs {
     /// The loss: `cross_entropy`, `binary_cross_entropy`, `mse`, `mae` or `huber`. A model
     /// of several outputs uses it for each output with targets, or OUTPUT=LOSS, which may
-    /// be repeated [default: for text the cross-entropy that fits, for a series mse]
+    /// be repeated [default: for text the cross-entropy that fits, for a time series mse]
     #[arg(long, value_name = "LOSS")]
     loss: Vec<Said>,
     /// `cross_entropy`, `binary_cross_entropy`: the share of each target that is spread over all classes
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     label_smoothing: Option<f32>,
+    /// huber: the error up to which it is a square [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    huber_delta: Option<f32>,
 }
 
 /// A loss, and its output, if that is given.
@@ -26,10 +29,13 @@ pub(crate) struct Said {
     loss: Loss,
 }
 
+/// The setting of a loss that a flag sets, if the loss has it.
+type Setting = fn(&mut Loss) -> Option<&mut f32>;
+
 impl LossArgs {
     /// Returns the objective of `model` on tensors; `is_there` tells which names they have.
     pub(crate) fn of_tensors(&self, model: &Model, is_there: impl Fn(&str) -> bool) -> Result<Objective> {
-        self.smoothed(objective(&self.loss, model, |output| is_there(&targets_of(output)))?)
+        self.tuned(objective(&self.loss, model, |output| is_there(&targets_of(output)))?)
     }
 
     /// Refuses tensors without a loss.
@@ -40,17 +46,17 @@ impl LossArgs {
         }
     }
 
-    /// Returns the objective of a series of numbers, by default the mean square.
+    /// Returns the objective of a time series, by default the mean square.
     pub(crate) fn of_series(&self) -> Result<Objective> {
         let loss = match &self.loss[..] {
             [] => Loss::MeanSquared,
             [Said { output: None, loss }] if ["mse", "mae", "huber"].contains(&loss.name()) => loss.clone(),
             [said, ..] => {
                 let got = said.loss.name();
-                return Err(wrong(format!("expected one of mse, mae, huber of a series, got {got}")));
+                return Err(wrong(format!("expected one of mse, mae, huber of a time series, got {got}")));
             }
         };
-        self.smoothed(loss.into())
+        self.tuned(loss.into())
     }
 
     /// Returns the objective of text; `fitting` is the one that fits the model.
@@ -61,7 +67,7 @@ impl LossArgs {
                 let got = said.loss.name();
                 Err(wrong(format!("expected {wanted} of text and this model, got {got}")))
             }
-            None => self.smoothed(fitting),
+            None => self.tuned(fitting),
         }
     }
 
@@ -70,22 +76,31 @@ impl LossArgs {
         self.label_smoothing.is_some_and(|share| share > 0.0)
     }
 
-    /// Returns the same objective with smoothed targets, if a flag asks for that.
-    fn smoothed(&self, objective: Objective) -> Result<Objective> {
-        let Some(share) = self.label_smoothing else { return Ok(objective) };
+    /// Returns the same objective with the settings of losses that flags ask for.
+    fn tuned(&self, objective: Objective) -> Result<Objective> {
         let mut terms = objective.terms().to_vec();
-        let mut is_said = false;
-        for term in &mut terms {
-            match &mut term.loss {
-                Loss::CrossEntropy(loss) => (loss.smoothing, is_said) = (share, true),
-                Loss::BinaryCrossEntropy(loss) => (loss.smoothing, is_said) = (share, true),
-                _ => {}
+        let flags: [(&str, &str, Option<f32>, Setting); 2] = [
+            ("--label-smoothing", "cross_entropy or binary_cross_entropy", self.label_smoothing, |loss| match loss {
+                Loss::CrossEntropy(loss) => Some(&mut loss.smoothing),
+                Loss::BinaryCrossEntropy(loss) => Some(&mut loss.smoothing),
+                _ => None,
+            }),
+            ("--huber-delta", "huber", self.huber_delta, |loss| match loss {
+                Loss::Huber(loss) => Some(&mut loss.delta),
+                _ => None,
+            }),
+        ];
+        for (flag, wanted, value, setting) in flags {
+            let Some(value) = value else { continue };
+            let mut is_said = false;
+            for own in terms.iter_mut().filter_map(|term| setting(&mut term.loss)) {
+                (*own, is_said) = (value, true);
             }
-        }
-        if !is_said {
-            let names = terms.iter().map(|term| term.loss.name()).collect::<Vec<_>>().join(", ");
-            let text = format!("expected a loss of cross_entropy or binary_cross_entropy, got {names}");
-            return Err(Error::new(ErrorKind::Training, text).at("--label-smoothing"));
+            if !is_said {
+                let names = terms.iter().map(|term| term.loss.name()).collect::<Vec<_>>().join(", ");
+                let text = format!("expected a loss of {wanted}, got {names}");
+                return Err(Error::new(ErrorKind::Training, text).at(flag));
+            }
         }
         Ok(Objective::of_terms(terms))
     }

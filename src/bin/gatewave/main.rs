@@ -44,7 +44,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Print only errors on standard error: no device, no warnings, no progress
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 900)]
     quiet: bool,
 }
 

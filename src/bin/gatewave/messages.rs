@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gatewave::{Model, Precision};
 use indicatif::ProgressDrawTarget;
 use log::Level;
 
@@ -40,6 +41,18 @@ pub(crate) fn note(line: impl Display) {
     }
 }
 
+/// Prints text about results on standard output. If that is `taken` by results for
+/// a program, with which the text must not mix, it goes to standard error.
+pub(crate) fn tell(text: impl Display, taken: bool, out: &mut impl Write) -> io::Result<()> {
+    let text = text.to_string();
+    let text = text.trim_end();
+    if taken {
+        note(text);
+        return Ok(());
+    }
+    writeln!(out, "{text}")
+}
+
 /// Prints a line about an error. A closed standard error is not worth stopping for.
 pub(crate) fn complain(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
@@ -54,6 +67,12 @@ pub(crate) fn is_watched() -> bool {
 pub(crate) fn counted(count: usize, one: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {one}{plural}")
+}
+
+/// Returns a line about a model that was written: where to, and how large it is.
+pub(crate) fn written(place: impl Display, model: &Model, precision: Precision, bytes: u64) -> String {
+    let (layers, parameters) = (counted(model.layers.len(), "layer"), model.parameters());
+    format!("{place}: {layers}, {parameters} parameters, {}, {bytes} bytes", precision.name())
 }
 
 /// Returns where progress bars are drawn.

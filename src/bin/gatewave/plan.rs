@@ -15,7 +15,7 @@ use crate::messages::note;
 use crate::shapes::StackArgs;
 use crate::{Outcome, Verdict};
 
-/// Prints the dispatches, sizes and memory of a call, before anything runs
+/// Prints the dispatches, sizes and memory of a call, without running it
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -18,7 +18,7 @@ use gatewave::{Engine, Error, ErrorKind, Input, Model, Precision, Result, Values
 
 use crate::args::{DeviceArgs, ModelArgs, precision, tensors_for};
 use crate::files::{self, once, spare, unused};
-use crate::messages::note;
+use crate::messages::tell;
 use crate::tensors::{Destination, Format};
 use crate::{Outcome, Verdict};
 use compare::{Reference, take_reference};
@@ -27,15 +27,15 @@ use text::TextArgs;
 
 /// Runs a model on the tensors of a file
 ///
-/// Reads x (features, or integer tokens), and optionally lengths, mask (`[B, T]` whatever the model's axes),
-/// `h_0` and `c_0`; gives output, `h_n` and `c_n`. The second recurrent stack's states are named `h_0.1`,
-/// `c_0.1`, `h_n.1`, `c_n.1`, and so on. A model that names its inputs and outputs uses those names: it takes
-/// `NAME_lengths` or `NAME_mask` of its sequence NAME as well. An ONNX model has its graph's own names and
-/// axes. A Keras model gives `y` beside output. An encoder and a decoder have the names of their input layers.
+/// Reads x (features, or integer tokens), and optionally lengths, mask (always `[B, T]`), `h_0` and `c_0`. Gives
+/// output, `h_n` and `c_n`. The states of the second recurrent stack are `h_0.1`, `c_0.1`, `h_n.1`, `c_n.1`, and so
+/// on. A model that names its inputs and outputs uses those names, and takes `NAME_lengths` or `NAME_mask` for its
+/// sequence NAME. An ONNX model has the names and axes of its graph. A Keras model gives `y` besides output. If it
+/// has several inputs, they have the names of their layers.
 ///
 /// A model that `gatewave train` made from labelled text takes `--text` or `--text-file`
-/// instead, and prints the label of each text with its probability. One that was made
-/// from a series takes `--series`, and prints its forecast, in the columns' own units.
+/// instead, and prints the label of each text with its probability. A model that was made
+/// from a time series takes `--series`, and prints its forecast in the units of the columns.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -44,8 +44,8 @@ pub(crate) struct Args {
     /// ONNX model), or `-` for standard input; repeat it for successive calls of one engine
     #[arg(short, long, required_unless_present_any = ["text", "text_file", "series"], value_name = "IN")]
     input: Vec<PathBuf>,
-    /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes
-    /// the first output alone); without it a short form is printed. `-` is standard output
+    /// Where the results go, one for each input: .safetensors, .npz, or .npy (which takes the
+    /// first output alone), or `-` for standard output. Without it a short form is printed
     #[arg(short, long, value_name = "OUT")]
     output: Vec<PathBuf>,
     /// The format of OUT [default: that of its name; safetensors for `-` and pipes]
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// Overwrite existing files
     #[arg(long, requires = "output")]
     force: bool,
-    /// Compare the outputs with reference outputs, which IN holds by the names of the
+    /// Check the outputs against expected outputs, which IN stores by the names of the
     /// outputs. Exit status 1 if a number is further off than TOL times 1 + its size
     #[arg(long, value_name = "TOL", num_args = 0..=1, require_equals = true, default_missing_value = "1e-4", requires = "input", value_parser = compare::tolerance)]
     compare: Option<f64>,
@@ -117,11 +117,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         if let Some(tolerance) = args.compare {
             let compared = call.reference.compare(&results, tolerance).map_err(|e| e.at(files::name(path)))?;
             let is_alike = compared.is_alike;
-            // Standard output is a file of tensors, if that was asked for.
-            match args.output.iter().any(|path| files::is_standard_output(path)) {
-                true => note(compared.text.trim_end()),
-                false => write!(out, "{}", compared.text)?,
-            }
+            tell(compared.text, args.output.iter().any(|path| files::is_standard_output(path)), out)?;
             if !is_alike {
                 verdict = Verdict::Different;
             }

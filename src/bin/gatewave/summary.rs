@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::args::ModelArgs;
+use crate::args::{ModelArgs, positive};
 use crate::{Outcome, Verdict};
 
 /// Prints a model's layers, output shapes and parameter counts
@@ -13,10 +13,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// The rows of a batch that the shapes show [default: those of the file, else None]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     batch: Option<usize>,
     /// The steps that the shapes show, of each input [default: those of the file, else None]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = positive, allow_negative_numbers = true)]
     steps: Option<usize>,
 }
 

@@ -11,12 +11,13 @@ mod stored;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Cursor, IsTerminal, Seek, Write};
+use std::io::{self, BufWriter, Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use gatewave::formats::{Content, content};
 use gatewave::inspect::Replacement;
+use gatewave::inspect::numpy::size_of_array;
 use gatewave::{Error, ErrorKind, NamedTensors, Result, Values};
 use half::{bf16, f16};
 use ndarray::ArrayD;
@@ -26,7 +27,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::Outcome;
 use crate::files::{self, unwritable};
 pub(crate) use rows::StoredTensors;
-pub(crate) use series::{can_hold_series, read_series, read_series_with};
+pub(crate) use series::{can_hold_series, read_bounded, read_series, read_series_with};
 pub(crate) use stored::TensorFile;
 
 /// The format of a file of tensors.
@@ -58,7 +59,7 @@ impl Format {
             Some(Content::Zip) => Ok(Self::Npz),
             Some(Content::Npy) => Ok(Self::Npy),
             other => {
-                let got = other.map_or_else(|| "other bytes".to_owned(), |content| content.to_string());
+                let got = content::told(other, bytes);
                 Err(format!("expected a .safetensors, .npz or .npy file by its first bytes, got {got}"))
             }
         }
@@ -186,15 +187,6 @@ fn little_endian(dtype: Dtype, big_endian: bool, bytes: &mut [u8]) {
     }
 }
 
-/// Returns the bytes of an array; `None` if they are more than memory can address.
-fn size_of_array(dtype: Dtype, shape: &[usize]) -> Option<usize> {
-    // ndarray counts the lengths beside a zero too.
-    let mut long = shape.iter().filter(|&&length| length > 0);
-    let bytes = long.try_fold(dtype.bitsize() / 8, |bytes: usize, &length| bytes.checked_mul(length))?;
-    isize::try_from(bytes).ok()?;
-    Some(if shape.contains(&0) { 0 } else { bytes })
-}
-
 /// A file that will be written, or a stream. The file is proven
 /// writable when this is made, and replaced only when the work is done.
 pub(crate) struct Destination {
@@ -227,11 +219,10 @@ impl Destination {
             None => Format::of(path)?,
         };
         let sink = match is_standard {
-            true if io::stdout().is_terminal() => {
-                let text = "standard output: expected a pipe or a file for tensors, got a terminal";
-                return Err(Error::new(ErrorKind::Io, text));
+            true => {
+                files::no_terminal("tensors")?;
+                Sink::StandardOutput
             }
-            true => Sink::StandardOutput,
             false if files::is_stream(path) => Sink::Stream,
             false => Sink::File(Replacement::open(path)?),
         };

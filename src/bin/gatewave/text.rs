@@ -1,9 +1,9 @@
-//! What several subcommands share about data: the flags of text, and errors of forecasts of a series in words.
+//! What several subcommands share about data: the flags of text, and errors of forecasts of a time series in words.
 
 use std::path::Path;
 
-use clap::ValueEnum;
-use gatewave::data::{Corpus, Labelled, ReadOptions, Side, TargetError, TextSpec, Unit};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use gatewave::data::{Corpus, Labelled, ReadOptions, Side, TargetError, TextSpec, Unit, is_labelled_text};
 use gatewave::train::{Dataset, Objective};
 use gatewave::{Error, ErrorKind, Model, Result};
 
@@ -20,7 +20,8 @@ pub(crate) struct ColumnArgs {
     /// Labelled text: the column or key of the label [default: label]
     #[arg(long, value_name = "NAME")]
     pub(crate) label_column: Option<String>,
-    /// Text and series: the most bytes of a file, or of all files of a folder [default: 1 GiB]
+    /// Text and time series: the most bytes of a file, or of all files of a folder; with
+    /// --stream those of a row, or of a line of a plain-text corpus [default: 1 GiB]
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
     /// Leave rows in their file and read them when a batch takes them: for files that are larger than memory
@@ -42,6 +43,11 @@ impl ColumnArgs {
 
     /// Reads the rows of a file or a folder. Prints warnings about them on standard error.
     pub(crate) fn read(&self, path: &Path) -> Result<Labelled> {
+        if path.exists() && !is_labelled_text(path) {
+            let text = "expected labelled text (a folder, .tsv, .csv, .jsonl or .ndjson), a plain-text corpus (.txt), or \
+                        with --window a time series";
+            return Err(Error::new(ErrorKind::Io, text).at(files::name(path)));
+        }
         let mut options = ReadOptions::default().max_bytes(self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES));
         options.text_column.clone_from(&self.text_column);
         options.label_column.clone_from(&self.label_column);
@@ -53,9 +59,10 @@ impl ColumnArgs {
 
     /// Reads the whole text of a file.
     pub(crate) fn corpus(&self, path: &Path) -> Result<Corpus> {
+        let max_bytes = self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES);
         match self.stream {
-            true => Corpus::open(path),
-            false => Corpus::read(path, self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES)),
+            true => Corpus::open(path, max_bytes),
+            false => Corpus::read(path, max_bytes),
         }
     }
 
@@ -94,40 +101,57 @@ pub(crate) fn kept_text(path: &Path) -> Result<TextSpec> {
     Err(Error::new(ErrorKind::Model, text).at(path.display()))
 }
 
-/// What a token represents, as flags name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Tokens {
-    /// Words in lower case, without punctuation
-    Words,
-    /// Characters
-    Chars,
+/// The kind of data that a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tensors,
+    Labelled,
+    Series,
+    Corpus,
 }
 
-impl From<Tokens> for Unit {
-    fn from(tokens: Tokens) -> Self {
-        match tokens {
-            Tokens::Words => Self::Words,
-            Tokens::Chars => Self::Characters,
+impl Kind {
+    /// Returns its name in messages.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Tensors => "tensors",
+            Self::Labelled => "labelled text",
+            Self::Series => "a time series",
+            Self::Corpus => "a plain-text corpus",
         }
     }
 }
 
-/// An end of a text, as flags name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum End {
-    /// The beginning
-    Start,
-    /// The end
-    End,
+/// Parses what a token represents, by the words of [`Unit`].
+pub(crate) fn unit() -> impl TypedValueParser<Value = Unit> {
+    let help = |unit| match unit {
+        Unit::Words => "words in lower case, without punctuation",
+        Unit::Characters => "characters",
+        Unit::Whitespace => "what stands between white space, unchanged",
+        _ => "",
+    };
+    of_words(&Unit::WORDS, help)
 }
 
-impl From<End> for Side {
-    fn from(end: End) -> Self {
-        match end {
-            End::Start => Self::Start,
-            End::End => Self::End,
-        }
-    }
+/// Parses an end of a text, by the words of [`Side`].
+pub(crate) fn side() -> impl TypedValueParser<Value = Side> {
+    let help = |side| match side {
+        Side::Start => "the beginning",
+        Side::End => "the end",
+    };
+    of_words(&Side::WORDS, help)
+}
+
+/// Parses a value by its word.
+fn of_words<T: Copy + Send + Sync + 'static>(
+    words: &'static [(&'static str, T)],
+    help: impl Fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let value = |(word, value): &(&'static str, T)| PossibleValue::new(*word).help(help(*value));
+    PossibleValuesParser::new(words.iter().map(value)).map(move |said| {
+        let meant = words.iter().find(|(word, _)| *word == said);
+        meant.expect("only these words are possible").1
+    })
 }
 
 /// Describes the errors of forecasts, and those of repeating the last values.

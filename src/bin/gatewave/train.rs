@@ -24,13 +24,13 @@ use std::{env, fs};
 use clap::Parser;
 use gatewave::formats::{self, Metadata};
 use gatewave::inspect::Replacement;
-use gatewave::train::{Fit, FitEnd, FitEvent, Fitting};
+use gatewave::train::{Dataset, Epoch, Fit, FitEnd, FitEvent, Fitting};
 use gatewave::{Engine, EngineBuilder, Error, ErrorKind, Precision, Result, Trainer};
 
 use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, measuring, note_device};
 use crate::files::{data_parser, no_stream, once, spare, unused};
 use crate::losses::LossArgs;
-use crate::messages::{counted, is_watched, note};
+use crate::messages::{is_watched, note, tell, written};
 use crate::{Cli, Command, Outcome, Verdict};
 use corpus::CorpusArgs;
 use examples::Examples;
@@ -43,46 +43,48 @@ use show::Show;
 pub(crate) use signals::STATUS;
 use text::TextArgs;
 
-/// How far the loss of the best model, read from its file, may be from the loss measured in training.
+/// How far the loss of a model, read from its file, may be from the loss measured in training.
 const SAME: f64 = 1e-3;
 
-/// Trains a model on labelled text, a series of numbers, a whole text, or on the tensors of a file
+/// Trains a model on labelled text, a time series, a plain-text corpus, or the tensors of a file
 ///
-/// DATA of labelled text is what `gatewave data` takes. Words become tokens, and labels in their order
-/// become classes. The vocabulary holds the most frequent words of the training rows, as many as the
-/// model has tokens. OUT keeps both, so that `gatewave run OUT --text TEXT` answers with a label.
+/// Labelled text is what `gatewave data` takes. Words become tokens, and labels in their order become
+/// classes. The vocabulary holds the most frequent words of the training rows, as many as the model
+/// has tokens. OUT keeps both, so that `gatewave run OUT --text TEXT` answers with a label.
 ///
-/// DATA with --window is a series of numbers or a text. A series (.csv: column names, and a row for each time; or
-/// arrays of [rows] or [rows, columns]) is cut into windows, and the model predicts what comes behind each. In a text
-/// (.txt) it predicts each next character or word. OUT keeps columns and scales for `gatewave run OUT --series FILE`,
-/// or the vocabulary for `gatewave generate OUT`. The validation uses the last part of both.
+/// With --window DATA is a time series or a plain-text corpus. A time series (.csv: column names, and a row for each
+/// time; or arrays of [rows] or [rows, columns]) is cut into windows, and the model predicts what follows each. In a
+/// corpus (.txt) it predicts each next character or word. OUT keeps columns and scales for
+/// `gatewave run OUT --series FILE`, or the vocabulary for `gatewave generate OUT`. In both, --validation-split takes
+/// the last part.
 ///
 /// DATA of tensors holds what `run` takes, and the targets `y`, with a row for each example: integers
 /// for `cross_entropy` (−100 does not count), else numbers of the output's shape. A model of several
 /// outputs takes `y_OUTPUT`, by the names of its outputs. `sample_weight` (`sample_weight_OUTPUT`)
-/// may be added; it multiplies the loss of each row or step. A last activation of softmax or sigmoid
+/// may be added. It multiplies the loss of each row or step. A last activation of softmax or sigmoid
 /// is part of the loss. The same call gives the same weights on the same device.
 ///
-/// Ctrl-C ends a training after its batch and saves it; a second Ctrl-C ends it at once. With --run the whole run is
-/// kept, and `gatewave train --resume RUN` goes on with it. Further flags then replace earlier ones, as --epochs does.
+/// Ctrl-C ends a training after its batch and saves it. A second Ctrl-C ends it at once. With --run the whole run is
+/// kept, and `gatewave train --resume RUN` continues it. Further flags, such as --epochs, then replace earlier ones.
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct Args {
-    /// The model: a .safetensors, .onnx, .keras or .h5 file, at whose weights
+    /// The model: a .safetensors, .onnx, .keras, .h5, .pt or .npz file, at whose weights
     /// training begins; or a description alone (.json), whose weights are drawn
     #[arg(value_name = "MODEL", required_unless_present = "resume")]
     path: Option<PathBuf>,
-    /// The model's description, if MODEL is a .safetensors file without one
+    /// The model's description, if MODEL is a .safetensors file without one, or a .pt or .npz file
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
-    /// Examples to train on: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; with --window a series
-    /// (.csv, .npy, .npz, .safetensors) or a text (.txt); or `-` for standard input, whose first line shows what it is
+    /// Examples to train on: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; with
+    /// --window a time series (.csv, .npy, .npz, .safetensors) or a plain-text corpus (.txt); or `-` for standard
+    /// input, whose first line shows what it is
     #[arg(long, value_name = "DATA", value_parser = data_parser(), required_unless_present = "resume")]
     data: Option<PathBuf>,
     /// Examples to validate with after each epoch, in a file like DATA
     #[arg(long, value_name = "DATA", value_parser = data_parser(), conflicts_with = "validation_split")]
     validation: Option<PathBuf>,
-    /// Validate with the last rows of the examples, this share of them, and do not train on these
+    /// Validate with this share of the examples, the last ones, and do not train on them
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     validation_split: Option<f64>,
     #[command(flatten)]
@@ -109,10 +111,10 @@ pub(crate) struct Args {
     /// Where the loss of each epoch goes
     #[arg(long, value_name = "FILE.csv")]
     history: Option<PathBuf>,
-    /// Keep the run in a folder: its arguments, a checkpoint to go on from, the best model, history and curve
+    /// Keep the run in a folder: its arguments, a checkpoint to continue from, the best model, history and curve
     #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
     run: Option<PathBuf>,
-    /// Go on with the run in a folder, as if it had not ended
+    /// Continue the run in a folder, as if it had not ended
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
     /// Print each epoch on standard output as one JSON object on a line
@@ -189,7 +191,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
         note("the trained weights are not kept: there is no --output and no --run");
     }
     if !fitting.epochs().is_empty() {
-        note(format_args!("goes on behind epoch {}", fitting.epochs().len()));
+        note(format_args!("continues after epoch {}", fitting.epochs().len()));
     }
     signals::watch()?;
     let window = args.window.window.filter(|_| kind == Kind::Corpus);
@@ -233,45 +235,56 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
             }
             Some(_) => note(format_args!("kept in {path}")),
         }
-        if let (Some(data), true) = (&validation, end.is_some()) {
-            check_best(folder, &trainer, &fitting, (data, options, args.corpus.stateful))?;
-        }
     }
     fitting.restore_best(&mut trainer)?;
     drop(proofs);
     args.write(&trainer, &fitting, &metadata, out)?;
+    if let (Some(data), true) = (&validation, end.is_some()) {
+        let read = (data, options, args.corpus.stateful);
+        match (&folder, &args.output) {
+            (Some(folder), _) => check(&folder::best(folder.path()), fitting.best(), &trainer, &fitting, read)?,
+            // If the fit may stop early, it holds the best model. Else it holds the last
+            // one, which nothing has measured if the time was over within an epoch.
+            (None, Some(path)) => {
+                let stops = fitting.settings().early_stopping.is_some();
+                let last = fitting.epochs().last().filter(|_| fitting.position().batches == 0);
+                check(path, if stops { fitting.best() } else { last }, &trainer, &fitting, read)?;
+            }
+            (None, None) => {}
+        }
+    }
     if let Some(line) = series.map(|series| series.line(&trainer)).transpose()? {
-        args.tell(line, out)?;
+        tell(line, args.json, out)?;
     }
     Ok(if end.is_some() { Verdict::Done } else { Verdict::Interrupted })
 }
 
-/// Measures the best model once more, from its file.
-fn check_best(
-    folder: &Folder,
+/// Measures the model of `epoch` once more, from its file.
+fn check(
+    path: &Path,
+    epoch: Option<&Epoch>,
     trainer: &Trainer,
     fitting: &Fitting,
-    (data, options, carry): (&gatewave::train::Dataset, EngineBuilder, bool),
+    (data, options, carry): (&Dataset, EngineBuilder, bool),
 ) -> Result<()> {
-    let Some((best, wanted)) = fitting.best().and_then(|best| Some((best, best.validation_loss?))) else {
+    let Some((epoch, wanted)) = epoch.and_then(|epoch| Some((epoch, epoch.validation_loss?))) else {
         return Ok(());
     };
     let settings = fitting.settings();
     if settings.most_batches.is_some() {
         return Ok(());
     }
-    let (model, weights) = folder.best()?;
+    let (model, weights) = formats::open(path)?;
     let mut reader = measuring(model, &weights, trainer.objective().clone(), options)?;
     reader.carry(carry)?;
     let measures = reader.measure(data, settings.batch_size, &settings.metrics)?;
-    let place = folder::best(folder.path());
     // A killed run may have left a better model, and this one may not have come as far again.
     if measures.loss > wanted + SAME * (1.0 + wanted.abs()) {
-        let text = format!("expected a val_loss of {wanted}, as epoch {} had, got {}", best.number, measures.loss);
-        return Err(Error::new(ErrorKind::Internal, text).at(place.display()));
+        let text = format!("expected a val_loss of {wanted}, as epoch {} had, got {}", epoch.number, measures.loss);
+        return Err(Error::new(ErrorKind::Internal, text).at(path.display()));
     }
     let metrics: String = measures.metrics.iter().map(|(metric, value)| format!("  val_{metric} {value:.4}")).collect();
-    note(format_args!("{}: val_loss {:.4}{metrics}, read from the file", place.display(), measures.loss));
+    note(format_args!("{}: val_loss {:.4}{metrics}, read from the file", path.display(), measures.loss));
     Ok(())
 }
 
@@ -343,19 +356,7 @@ impl Args {
             let (model, tensors) = (trainer.model(), trainer.weights()?.to_tensors(trainer.model())?);
             formats::write_with(path, model, tensors, Precision::F32, metadata)?;
             let bytes = fs::metadata(path).map_err(|e| io_error(path, &e.to_string()))?.len();
-            let (layers, parameters) = (counted(model.layers.len(), "layer"), model.parameters());
-            let line = format!("{}: {layers}, {parameters} parameters, f32, {bytes} bytes", path.display());
-            self.tell(line, out)?;
-        }
-        Ok(())
-    }
-
-    /// Prints a line about a result. With `--json` standard output is for programs, so it goes to standard error.
-    fn tell(&self, line: String, out: &mut impl Write) -> Outcome<()> {
-        if self.json {
-            note(line)
-        } else {
-            writeln!(out, "{line}")?
+            tell(written(path.display(), model, Precision::F32, bytes), self.json, out)?;
         }
         Ok(())
     }

@@ -28,22 +28,22 @@ use crate::Outcome;
 use crate::args::{DeviceArgs, MaybeModelArgs, device_name, note_device};
 use crate::messages::{note, progress_target};
 
-/// Compares a device with the CPU, and both with the oracle
+/// Checks a device's results, gradients included, against the CPU and a 64-bit reference
 ///
-/// Runs the table of cases, or random inputs through MODEL, by the device's own
-/// choice of strategy and by each other one. Exit status 1 if anything differs.
+/// Runs a table of cases, or random inputs through MODEL: with the strategy that
+/// the device would choose, and with each other one. Exit status 1 if anything differs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: MaybeModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Train every case in every way on the device too; the default
-    /// is as many cases as cover each kernel and each option
+    /// Compare the gradients of every case with every strategy on the device too. By
+    /// default these are as many cases as cover each kernel and each option
     #[arg(long)]
     all: bool,
-    /// Run on the device only as many cases as cover each kernel
-    /// and each option once: for a driver that compiles slowly
+    /// Run only as many cases on the device as cover each kernel and
+    /// each option once, for a driver that compiles slowly
     #[arg(long, conflicts_with_all = ["all", "path"])]
     quick: bool,
     /// Print JSON, one object on each line

@@ -25,7 +25,7 @@ pub(super) fn graphs() -> Vec<Case> {
 }
 
 /// Returns the case of the graph that `build` makes, with holes and given states.
-fn graph(name: &str, build: impl FnOnce(&mut Graph)) -> Case {
+pub(super) fn graph(name: &str, build: impl FnOnce(&mut Graph)) -> Case {
     let mut graph = Model::graph();
     build(&mut graph);
     let model = graph.finish().expect("the model of a case is right");

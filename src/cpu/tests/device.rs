@@ -48,7 +48,7 @@ fn grid(case: &Case, training: Training) -> [u32; 3] {
         Training::SumSteps { .. } => [columns(width), p.batch, 1],
         Training::Scatter { .. } => [columns(p.units), p.tokens, 1],
         // One workgroup for each row.
-        Training::SoftmaxBack { .. } | Training::Loss(_) => [1, p.rows, 1],
+        Training::SoftmaxBack { .. } | Training::NormalizeBack(_) | Training::Loss(_) => [1, p.rows, 1],
         Training::Tie { .. } => [p.features.div_ceil(WORKGROUP), p.rows, 1],
         Training::Squares => [(p.rows * p.units).div_ceil(4 * p.steps), 1, 1],
         Training::Total { .. } => [1, 1, 1],
@@ -99,14 +99,18 @@ fn ways(program: Program, p: &Params, lanes: u32) -> Vec<Program> {
 
 impl Case {
     /// Runs the case on the device, if there is one and the kernel is
-    /// one of training, and compares as [`check`](Self::check) does.
+    /// one of training or across steps, and compares as [`check`](Self::check) does.
     pub(super) fn check_on_device(&self, expected: &[(&str, usize, f64)]) {
-        let (Some(_), Some(gpu)) = (self.program.training(), device()) else { return };
+        let is_compared = self.program.training().is_some() || self.program.across().is_some();
+        let Some(gpu) = device().filter(|_| is_compared) else { return };
         for way in ways(self.program, &self.params, gpu.limits().subgroup_lanes) {
-            let training = way.training().expect("it is one of training");
             let (mut plan, feeds, packed) = self.plan();
             plan.programs[0] = way;
-            plan.steps[0].grid = grid(self, training);
+            let p = &self.params;
+            plan.steps[0].grid = match way.training() {
+                Some(training) => grid(self, training),
+                None => [(p.units * p.directions).div_ceil(4 * WORKGROUP), p.rows, 1],
+            };
             into_textures(&mut plan);
             let mut loaded = Loaded::default();
             for buffer in packed.buffers {

@@ -2,6 +2,8 @@
 //! f64. Cases have odd sizes, both directions, masks, windows that start inside
 //! a slot, dispatches that compute a part of the panels, and both storages.
 
+mod across;
+mod attention;
 mod back;
 mod derivative;
 #[cfg(feature = "gpu")]
@@ -13,6 +15,7 @@ mod halves;
 mod join;
 mod loss;
 mod math;
+mod normalize;
 mod outer;
 mod rows;
 mod rows_back;

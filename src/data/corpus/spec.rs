@@ -1,6 +1,6 @@
 //! A text ⇄ tokens of a model that predicts the next one, as a training fixed them.
 
-use super::windows::Windows;
+use super::windows::CorpusExamples;
 use super::{Corpus, Part};
 use crate::data::ends::{Ends, foresees};
 use crate::data::tokenizer::{Tokenizer, Unit};
@@ -177,8 +177,7 @@ impl CorpusSpec {
     }
 
     fn none(&self) -> Error {
-        let unit = if self.unit() == Unit::Words { "word" } else { "character" };
-        Error::new(ErrorKind::Shape, format!("expected at least one {unit}, got none"))
+        Error::new(ErrorKind::Shape, format!("expected at least one {}, got none", self.unit().singular()))
     }
 
     /// Returns the text of tokens that continue others. Each word follows a
@@ -193,7 +192,7 @@ impl CorpusSpec {
                 }
                 Vocabulary::Learned(tokenizer) => {
                     let unit = place.and_then(|place| tokenizer.units().get(place.checked_sub(Tokenizer::SPECIAL)?));
-                    if tokenizer.unit() == Unit::Words {
+                    if tokenizer.unit().is_spaced() {
                         text.push(' ');
                     }
                     text.push_str(unit.map_or("\u{fffd}", String::as_str));
@@ -215,16 +214,9 @@ impl CorpusSpec {
         Ok(tokens)
     }
 
-    /// Returns how many tokens a whole text has, and how many of them are outside the vocabulary.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`tokens`](Self::tokens).
-    pub fn count(&self, corpus: &Corpus) -> Result<[usize; 2]> {
-        let (mut all, mut unknown) = (0, 0);
-        let is_unknown = |token| self.tokenizer().is_some() && token == Tokenizer::UNKNOWN;
-        self.each_token(corpus, |_, token| (all, unknown) = (all + 1, unknown + usize::from(is_unknown(token))))?;
-        Ok([all, unknown])
+    /// Returns whether a token stands for what is outside the vocabulary.
+    pub(super) fn is_unknown(&self, token: i64) -> bool {
+        self.tokenizer().is_some() && token == Tokenizer::UNKNOWN
     }
 
     /// Calls `each` with the tokens of a whole text, and the bytes at which they begin.
@@ -269,7 +261,7 @@ impl CorpusSpec {
         window: usize,
         streams: Option<usize>,
     ) -> Result<NamedTensors> {
-        let windows = Windows::new(self.ends(model)?, self, corpus, window, streams)?;
+        let windows = CorpusExamples::new(self.ends(model)?, self, corpus, window, streams)?;
         let rows: Vec<usize> = (0..windows.rows()).collect();
         if rows.len().saturating_mul(window) > MOST_TOKENS {
             let text = format!("{} windows of {window}: expected at most {MOST_TOKENS} tokens in all", rows.len());
@@ -290,8 +282,8 @@ impl CorpusSpec {
         corpus: &Corpus,
         window: usize,
         streams: Option<usize>,
-    ) -> Result<impl Examples + use<>> {
-        Windows::new(self.ends(model)?, self, corpus, window, streams)
+    ) -> Result<CorpusExamples> {
+        CorpusExamples::new(self.ends(model)?, self, corpus, window, streams)
     }
 }
 

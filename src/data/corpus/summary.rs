@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::windows::Cut;
 use super::{Corpus, CorpusOptions};
-use crate::data::summary::{Unknown, bar, counted, in_words, percent, share, unknown};
+use crate::data::summary::{Unknown, bar, percent, share, unknown};
 use crate::data::tokenizer::Unit;
 use crate::error::Result;
 
@@ -60,7 +60,7 @@ impl CorpusSummary {
     ///   has no word, the vocabulary has no room for one, or `window` is 0;
     /// - [`ErrorKind::Io`](crate::ErrorKind::Io) if the text can no longer be read.
     pub fn of(corpus: &Corpus, options: &CorpusOptions, window: Option<usize>) -> Result<Self> {
-        let counted = counted(corpus.counter(options.unit)?, corpus.source())?;
+        let counted = corpus.counter(options.unit)?.counted().map_err(|e| e.at(corpus.source()))?;
         let units: u64 = counted.iter().map(|(_, count)| count).sum();
         let windows = |window| {
             let tokens = usize::try_from(units).unwrap_or(usize::MAX);
@@ -102,7 +102,7 @@ impl CorpusSummary {
 
 impl fmt::Display for CorpusSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = in_words(self.unit);
+        let what = self.unit.plural();
         writeln!(f, "{} {what}, {} different", self.units, self.distinct)?;
         let most = self.frequent.first().map_or(1, |row| row.count);
         for UnitCount { unit, count, share } in &self.frequent {
@@ -179,7 +179,7 @@ mod tests {
         // Longer than a piece.
         let text: String =
             (0..20_000).map(|n| format!("{n} é–{}{}", n % 13, if n % 5 == 0 { "\n" } else { " " })).collect();
-        let stored = Corpus::open(scratch.write("text.txt", format!("\u{feff}{text}"))).unwrap();
+        let stored = Corpus::open(scratch.write("text.txt", format!("\u{feff}{text}")), 1 << 20).unwrap();
         for unit in [Unit::Characters, Unit::Words] {
             let [held, stored] = [&corpus(&text).unwrap(), &stored]
                 .map(|text| CorpusSummary::of(text, &options(unit, None), Some(50)).unwrap());
@@ -218,6 +218,6 @@ mod tests {
         assert_eq!(error, "num_tokens: expected 4 or more, got 3");
         assert_eq!(refused("a", &options(Unit::Words, None), Some(0)), "text.txt: window: expected 1 or more, got 0");
         let error = refused("...?", &options(Unit::Words, None), None);
-        assert_eq!(error, "text.txt: expected texts with words, got punctuation alone; try to count characters");
+        assert_eq!(error, "text.txt: expected texts with words, got punctuation alone; try characters");
     }
 }

@@ -11,7 +11,7 @@ fn corpus(text: &str) -> Result<Corpus> {
 fn the_last_characters_or_words_are_split_off() {
     let scratch = Scratch::new("split");
     let parts = |text: &str, share: f64, unit: Unit| {
-        let stored = Corpus::open(scratch.write("text.txt", format!("\u{feff}{text}"))).unwrap();
+        let stored = Corpus::open(scratch.write("text.txt", format!("\u{feff}{text}")), 1 << 20).unwrap();
         let [held, stored] = [corpus(text).unwrap(), stored]
             .map(|corpus| corpus.split(share, unit).unwrap().map(|part| part.text().unwrap().into_owned()));
         assert_eq!(held, stored);
@@ -38,7 +38,7 @@ fn an_empty_text_is_refused() {
     for empty in ["", " \n"] {
         let error = corpus(empty).unwrap_err().to_string();
         assert_eq!(error, "text.txt: expected a text, got none; is this the right file?");
-        let error = Corpus::open(scratch.write("text.txt", empty)).unwrap_err().to_string();
+        let error = Corpus::open(scratch.write("text.txt", empty), 1 << 20).unwrap_err().to_string();
         assert!(error.ends_with("text.txt: expected a text, got none; is this the right file?"), "{error}");
     }
     // A part of white space alone cannot be trained on.
@@ -49,11 +49,13 @@ fn an_empty_text_is_refused() {
 fn a_file_that_changes_is_an_error_with_its_name() {
     let scratch = Scratch::new("changes");
     let path = scratch.write("text.txt", "one\ntwo\nthree\n");
-    let stored = Corpus::open(&path).unwrap();
+    let stored = Corpus::open(&path, 1 << 20).unwrap();
     scratch.write("text.txt", "one\n");
     let error = stored.text().unwrap_err().to_string();
     assert!(error.contains("text.txt: bytes 0 to 14: expected 14 bytes, got 4; was the file changed"), "{error}");
-    let error = Corpus::open(scratch.write("latin.txt", b"one\ncaf\xe9")).unwrap_err().to_string();
+    let error = Corpus::open(scratch.write("latin.txt", b"one\ncaf\xe9"), 1 << 20).unwrap_err().to_string();
     assert!(error.contains("latin.txt: line 2: expected UTF-8, got the byte 0xe9; "), "{error}");
-    assert!(Corpus::open(Path::new("none.txt")).unwrap_err().to_string().starts_with("none.txt: cannot be read: "));
+    assert!(
+        Corpus::open(Path::new("none.txt"), 1 << 20).unwrap_err().to_string().starts_with("none.txt: cannot be read: ")
+    );
 }

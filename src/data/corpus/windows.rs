@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayD};
 
-use super::Corpus;
 use super::spec::{CorpusSpec, wrong};
+use super::{Corpus, Stored};
 use crate::data::ends::Ends;
 use crate::error::{Error, ErrorKind, Result, zeros};
 use crate::model::Dim;
@@ -75,12 +75,14 @@ impl Cut {
     }
 }
 
-/// Windows of a text for a model.
+/// Windows of a text for a model. [`CorpusSpec::examples`] makes them.
 #[derive(Debug)]
-pub(super) struct Windows {
+pub struct CorpusExamples {
     ends: Ends,
     cut: Cut,
     text: Text,
+    tokens: usize,
+    unknown: usize,
 }
 
 /// Where the tokens of a row come from.
@@ -89,10 +91,20 @@ enum Text {
     /// All tokens, in memory.
     Held(Vec<i64>),
     /// The bytes of each row, with the token behind it, in the file of the text.
-    Stored { spec: CorpusSpec, corpus: Corpus, rows: Vec<Range<u64>> },
+    Stored { spec: CorpusSpec, corpus: Corpus, stored: Stored, rows: Vec<Range<u64>> },
 }
 
-impl Windows {
+impl CorpusExamples {
+    /// Returns how many tokens the whole text has.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Returns how many of them are outside the vocabulary.
+    pub fn unknown(&self) -> usize {
+        self.unknown
+    }
+
     pub(super) fn new(
         ends: Ends,
         spec: &CorpusSpec,
@@ -101,12 +113,17 @@ impl Windows {
         streams: Option<usize>,
     ) -> Result<Self> {
         let cut = |tokens| Cut::of(tokens, window, streams).map_err(|e| e.at(corpus.source()));
-        let Some(bytes) = corpus.stored() else {
-            let tokens = spec.tokens(corpus)?;
-            return Ok(Self { ends, cut: cut(tokens.len())?, text: Text::Held(tokens) });
+        let Some(stored) = corpus.stored() else {
+            let held = spec.tokens(corpus)?;
+            let (tokens, unknown) = (held.len(), held.iter().filter(|token| spec.is_unknown(**token)).count());
+            return Ok(Self { ends, cut: cut(tokens)?, text: Text::Held(held), tokens, unknown });
         };
-        let cut = cut(spec.count(corpus)?[0])?;
-        let mut rows: Vec<Range<u64>> = vec![bytes.clone(); cut.rows()];
+        let (mut tokens, mut unknown) = (0, 0);
+        spec.each_token(corpus, |_, token| {
+            (tokens, unknown) = (tokens + 1, unknown + usize::from(spec.is_unknown(token)));
+        })?;
+        let cut = cut(tokens)?;
+        let mut rows: Vec<Range<u64>> = vec![stored.bytes.clone(); cut.rows()];
         let mut token = 0;
         spec.each_token(corpus, |at, _| {
             if let Some(row) = cut.row_at(token) {
@@ -118,7 +135,8 @@ impl Windows {
             }
             token += 1;
         })?;
-        Ok(Self { ends, cut, text: Text::Stored { spec: spec.clone(), corpus: corpus.clone(), rows } })
+        let (stored, spec, corpus) = (stored.clone(), spec.clone(), corpus.clone());
+        Ok(Self { ends, cut, text: Text::Stored { spec, corpus, stored, rows }, tokens, unknown })
     }
 
     /// Fills in the tokens of a row: those that are read, and those that are predicted.
@@ -130,9 +148,9 @@ impl Windows {
         };
         match &self.text {
             Text::Held(tokens) => copy(&tokens[self.cut.begin(row)..][..=window]),
-            Text::Stored { spec, corpus, rows } => {
+            Text::Stored { spec, corpus, stored, rows } => {
                 let mut tokens = Vec::with_capacity(window + 1);
-                let text = corpus.stretch(&rows[row])?;
+                let text = corpus.stretch(stored, &rows[row])?;
                 spec.go_on(&text, |_, token| tokens.push(token)).map_err(|(_, e)| e.at(corpus.source()))?;
                 if tokens.len() <= window {
                     let Range { start, end } = rows[row];
@@ -148,7 +166,7 @@ impl Windows {
     }
 }
 
-impl Examples for Windows {
+impl Examples for CorpusExamples {
     fn rows(&self) -> usize {
         self.cut.rows()
     }

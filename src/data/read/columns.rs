@@ -11,10 +11,14 @@ use crate::error::{Result, some_of};
 /// if one of them is not among the names, or both are the same.
 pub(super) fn places(names: &[&str], options: &ReadOptions) -> Result<[usize; 2]> {
     let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+    let holds = |wanted: &str| names.contains(&wanted);
     let place = |what: &str, wanted: &str| {
         names.iter().position(|name| *name == wanted).ok_or_else(|| {
             let hint = match names[..] {
                 [one] if one.contains(';') => "columns are set apart by commas here, and not by semicolons".to_owned(),
+                _ if !options.names_columns() && !holds("label") && !holds("text") => format!(
+                    "--{what}-column NAME says which holds the {what}, and --window N takes the file as a time series"
+                ),
                 _ => format!("--{what}-column NAME says which holds the {what}"),
             };
             wrong(format!("expected a column {wanted}, got {}", listed(&names))).hint(hint)

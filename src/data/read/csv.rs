@@ -25,7 +25,7 @@ pub(super) fn read(source: &SourceLocation, options: &ReadOptions) -> Result<Vec
         records.each(&piece?, |record, place, bytes| {
             let Some(([label, text], again)) = &columns else {
                 let found = places(record, options).map_err(|e| e.at(place))?;
-                columns = Some((found, again(move |record| cell(record, found[1]))));
+                columns = Some((found, again(source, move |record| cell(record, found[1]))));
                 return Ok(());
             };
             let row = Example::new(record[*text], record[*label], place)?;

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// with the line, if the file cannot be read or a line does not fit.
 pub(super) fn read(source: &SourceLocation, options: &ReadOptions) -> Result<Vec<Example>> {
     let own = options.clone();
-    let again = again(move |line| Ok(fields(line, &own)?[1].clone()));
+    let again = again(source, move |line| Ok(fields(line, &own)?[1].clone()));
     let mut rows = Vec::new();
     for piece in options.pieces(source, Ends::Lines)? {
         for line in piece?.lines().filter(|line| !line.text.trim().is_empty()) {

@@ -1,5 +1,5 @@
 //! Files of labelled text → [`Labelled`]: `.tsv`, `.csv`, `.jsonl`
-//! and `.ndjson`, and a folder with a folder for each label.
+//! and `.ndjson`, a folder with a folder for each label, and files of tagged tokens.
 //!
 //! A file is read up to a bound, and must be UTF-8. If texts stay in their
 //! files, the size of these has no bound. Knows no tokens and no model.
@@ -11,13 +11,14 @@ mod csv;
 mod folder;
 mod json_lines;
 mod series;
+mod tags;
 mod tsv;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::bytes::{self, Ends, Piece, Pieces, unreadable, wrong};
+use super::bytes::{self, Ends, Piece, Pieces, Stretches, unreadable, wrong};
 use super::labelled::{Labelled, ReadAgain, SourceLocation};
 use crate::error::Result;
 #[cfg(not(feature = "csv"))]
@@ -27,9 +28,11 @@ use crate::error::not_built;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadOptions {
-    /// The name of the column, or the key, of the text; `text` by default.
+    /// The name of the column, or the key, of the text; `text` by default. In
+    /// a file of tagged tokens it is the number of the tokens' column, from 1.
     pub text_column: Option<String>,
-    /// The name of the column, or the key, of the label; `label` by default.
+    /// The name of the column, or the key, of the label; `label` by default. In
+    /// a file of tagged tokens it is the number of the tags' column, from 1.
     pub label_column: Option<String>,
     /// The most bytes that are read, of all files of a folder together.
     pub max_bytes: u64,
@@ -110,6 +113,7 @@ enum Kind {
     Tsv,
     Csv,
     JsonLines,
+    Tags,
     Folder,
 }
 
@@ -122,13 +126,14 @@ impl Kind {
             "tsv" => Some(Self::Tsv),
             "csv" => Some(Self::Csv),
             "jsonl" | "ndjson" => Some(Self::JsonLines),
+            "conll" | "conllu" | "bio" | "iob" | "iob2" => Some(Self::Tags),
             _ => None,
         }
     }
 }
 
-/// Returns whether [`Labelled::read`] would read a file of this name: a
-/// folder, or a name that ends in `.tsv`, `.csv`, `.jsonl` or `.ndjson`.
+/// Returns whether [`Labelled::read`] would read a file of this name: a folder, or a name that
+/// ends in `.tsv`, `.csv`, `.jsonl`, `.ndjson`, `.conll`, `.conllu`, `.bio`, `.iob` or `.iob2`.
 pub fn is_labelled_text(path: impl AsRef<Path>) -> bool {
     Kind::of(path.as_ref()).is_some()
 }
@@ -141,7 +146,14 @@ impl Labelled {
     /// | `.tsv` | `label TAB text`; or a first line of column names, if it holds the names of both columns |
     /// | `.csv` | comma-separated values by RFC 4180, below a line of column names; needs the feature `csv` |
     /// | `.jsonl`, `.ndjson` | a JSON object a line; the label may be a string, a number or a boolean |
+    /// | `.conll`, `.conllu`, `.bio`, `.iob`, `.iob2` | a token and its tag a line, an empty line behind each sentence |
     /// | a folder | `LABEL/NAME.txt`, a text a file; hidden files and other endings are skipped |
+    ///
+    /// Tagged tokens are [tagged text](crate::data::Example::tagged): a row is a sentence, and its label has a tag for
+    /// each token.
+    /// Columns are set apart by tabs, or by white space in a line without a tab. The token is in the first column and
+    /// the tag in the last one; of `.conllu` they are the second and the fourth, the form and the part of speech.
+    /// Lines of `-DOCSTART-` are skipped. So are comments of `.conllu`, and its lines of several tokens or of none.
     ///
     /// The files of a folder have no order of their own. Those of a label come by name,
     /// and the labels take turns. So every range of the rows is as balanced as the whole.
@@ -160,7 +172,7 @@ impl Labelled {
         let source = SourceLocation::of_file(path);
         let Some(kind) = Kind::of(path) else {
             fs::metadata(path).map_err(|e| unreadable(&e).at(path.display()))?;
-            let text = "expected labelled text: a folder, or a name that ends in .tsv, .csv, .jsonl or .ndjson";
+            let text = "expected labelled text: a folder, or a name that ends in .tsv, .csv, .jsonl, .ndjson or .conll";
             return Err(wrong(text).at(path.display()));
         };
         let rows = match kind {
@@ -171,6 +183,7 @@ impl Labelled {
             #[cfg(not(feature = "csv"))]
             Kind::Csv => return Err(not_built("csv").at(source)),
             Kind::JsonLines => json_lines::read(&source, options)?,
+            Kind::Tags => tags::read(&source, options)?,
         };
         Self::new(rows, source)
     }
@@ -194,7 +207,7 @@ fn lines_of(all: &str, file: &SourceLocation) -> Result<Vec<(String, SourceLocat
     let lines: Vec<_> = lines.map(|(index, line)| (line.to_owned(), file.line(index + 1))).collect();
     match lines.iter().find(|(line, _)| line.trim().is_empty()) {
         Some((_, place)) => Err(wrong("expected a text, got an empty line; take it out").at(place)),
-        None if lines.is_empty() => Err(wrong("expected a text a line, got an empty file").at(file)),
+        None if lines.is_empty() => Err(wrong("expected one text on each line, got an empty file").at(file)),
         None => Ok(lines),
     }
 }
@@ -204,10 +217,11 @@ fn text(path: &Path, max_bytes: u64) -> Result<String> {
     bytes::text(path, max_bytes).map_err(|e| e.at(path.display()))
 }
 
-/// Makes a function that reads the text of a row again; `text` takes it from the row's record.
-fn again(text: impl Fn(&str) -> Result<String> + Send + Sync + 'static) -> Arc<ReadAgain> {
+/// Makes a function that reads the text of a row of `source` again; `text` takes it from the row's record.
+fn again(source: &SourceLocation, text: impl Fn(&str) -> Result<String> + Send + Sync + 'static) -> Arc<ReadAgain> {
+    let file = Stretches::of(source.path());
     Arc::new(move |place, bytes| {
-        let read = || text(&bytes::stretch(place.path(), bytes)?);
+        let read = || text(&file.read(bytes)?);
         read().map_err(|e| e.at(place))
     })
 }

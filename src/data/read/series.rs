@@ -29,7 +29,7 @@ impl Series {
         let path = path.as_ref();
         if !is_series(path) {
             std::fs::metadata(path).map_err(|e| unreadable(&e).at(path.display()))?;
-            return Err(wrong("expected a series of numbers: a name that ends in .csv").at(path.display()));
+            return Err(wrong("expected a time series: a name that ends in .csv").at(path.display()));
         }
         read(path, max_bytes)
     }
@@ -122,7 +122,7 @@ mod tests {
         assert!(long.starts_with("expected at most 1000 bytes, got more"), "{long}");
         let scratch = Scratch::new("ending");
         let error = Series::read(scratch.write("s.txt", "a\n1\n"), 1000).unwrap_err().to_string();
-        assert!(error.ends_with("expected a series of numbers: a name that ends in .csv"), "{error}");
+        assert!(error.ends_with("expected a time series: a name that ends in .csv"), "{error}");
         assert!(Series::read(Path::new("none/s.csv"), 1000).unwrap_err().to_string().contains("cannot be read"));
     }
 }

@@ -134,7 +134,15 @@ fn what_is_wrong_with_a_csv_is_told_by_line() {
     for (bytes, said) in [
         ("", "expected rows of a label and a text, got none"),
         ("label,text\n", "expected rows of a label and a text, got none"),
-        ("id,text\n1,Fine\n", "line 1: expected a column label, got \"id\", \"text\"; --label-column NAME says"),
+        (
+            "id,text\n1,Fine\n",
+            "line 1: expected a column label, got \"id\", \"text\"; --label-column NAME says which holds the label",
+        ),
+        (
+            "year,sunspots\n1700,5\n",
+            "line 1: expected a column label, got \"year\", \"sunspots\"; --label-column NAME says which holds the label, and \
+             --window N takes the file as a time series",
+        ),
         (
             "label;text\n1;Fine\n",
             "line 1: expected a column label, got \"label;text\"; columns are set apart by commas",
@@ -181,7 +189,7 @@ fn lines_of_text_have_their_places() {
     assert!(lines[1].1.ends_with("a.txt: line 2"));
     let refused = |bytes: &str| read_lines(scratch.write("a.txt", bytes), 100).unwrap_err().to_string();
     assert!(refused("one\n\ntwo\n").ends_with("a.txt: line 2: expected a text, got an empty line; take it out"));
-    assert!(refused(" \n").ends_with("a.txt: expected a text a line, got an empty file"));
+    assert!(refused(" \n").ends_with("a.txt: expected one text on each line, got an empty file"));
 }
 
 /// Returns the labels and texts of a file. Checks that they and

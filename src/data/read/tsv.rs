@@ -28,7 +28,7 @@ pub(super) fn read(source: &SourceLocation, options: &ReadOptions) -> Result<Vec
             let place = source.line(line.number);
             if columns.is_none() {
                 let found = Columns::of(line.text, options).map_err(|e| e.at(&place))?;
-                columns = Some((found, again(move |line| Ok(found.fields(line)?[1].to_owned()))));
+                columns = Some((found, again(source, move |line| Ok(found.fields(line)?[1].to_owned()))));
                 if matches!(found, Columns::Named(..)) {
                     continue;
                 }

@@ -220,7 +220,7 @@ impl SeriesSpec {
         let ends = Ends::of(model)?;
         let Flow::Steps(taken) = ends.takes else {
             let text = "expected a model that takes features, got one that takes tokens";
-            return Err(misfit(text).hint("a series needs a recurrent or linear layer first"));
+            return Err(misfit(text).hint("a time series needs a recurrent or linear layer first"));
         };
         if taken.len() != self.inputs.len() {
             let columns: Vec<&str> = self.inputs().map(|scale| scale.column.as_str()).collect();
@@ -311,7 +311,7 @@ impl SeriesSpec {
 
     /// Returns some scaled columns: `[rows, columns]`.
     fn seen(&self, series: &Series, places: &[usize]) -> Result<Vec<f32>> {
-        let mut seen = zeros("a series", &[series.rows(), places.len()], "try fewer columns (--columns)")?;
+        let mut seen = zeros("a time series", &[series.rows(), places.len()], "try fewer columns (--columns)")?;
         for (at, place) in places.iter().enumerate() {
             let scale = &self.scales[*place];
             for (row, number) in series.column(&scale.column)?.iter().enumerate() {
@@ -332,7 +332,7 @@ impl SeriesSpec {
 
 fn too_short(window: usize, horizon: usize, needed: usize, got: usize) -> Error {
     let text = format!("window {window} and horizon {horizon}: expected at least {needed} rows, got {got}");
-    wrong(text).hint("try a smaller window or horizon, or a longer series")
+    wrong(text).hint("try a smaller window or horizon, or a longer time series")
 }
 
 /// Checks the numbers of a window.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::data::{Example, SourceLocation};
-use crate::model::{Direction, Embedding, Gru, Linear, Padding, Select, SliceSteps};
+use crate::data::{DataSummary, Example, SourceLocation, SummaryOptions};
+use crate::model::{Axes, Direction, Embedding, Gru, Linear, Padding, Select, SliceSteps};
 use crate::named::Values;
 use crate::weights::Weights;
 use crate::{Activation, Device, Engine};
@@ -175,6 +175,148 @@ fn more_padding_than_can_be_laid_out_is_refused() {
     assert!(error.to_string().starts_with(said) && error.to_string().contains("--max-length"), "{error}");
     let spec = TextSpec::learn(&model(9, 1), &many, &TextOptions { max_length: Some(10), ..options }).unwrap();
     assert_eq!(spec.tensors(&model(9, 1), &many).unwrap()["x"].shape(), [4001, 10]);
+}
+
+/// Sentences whose tokens have a tag each.
+fn tagged() -> Labelled {
+    let file = SourceLocation::of_file(Path::new("rows.conll"));
+    let row = |line: usize, tokens: &[&str], tags: &[&str]| Example::tagged(tokens, tags, file.line(line)).unwrap();
+    let rows = vec![
+        row(1, &["EU", "rejects", "EU", "."], &["ORG", "O", "ORG", "O"]),
+        row(6, &["Peter"], &["PER"]),
+        row(8, &["EU", "Peter"], &["ORG", "PER"]),
+    ];
+    Labelled::new(rows, file.clone()).unwrap()
+}
+
+fn tagger(tokens: usize, outputs: usize) -> Model {
+    let model = Model::new().layer(Embedding::new(tokens, 4)).layer(Gru::new(4, 8).bidirectional());
+    model.layer(Linear::new(16, outputs))
+}
+
+#[test]
+fn tags_stand_beside_their_tokens() {
+    let options = |pad| TextOptions { pad, ..TextOptions::default() };
+    for axes in [Axes::BatchFirst, Axes::TimeMajor] {
+        let model = tagger(20, 3).axes(axes);
+        for (pad, x, y) in [
+            (Side::End, [3, 5, 3, 6, 4, 0, 0, 0, 3, 4, 0, 0], [1, 0, 1, 0, 2, 0, 0, 0, 1, 2, 0, 0]),
+            (Side::Start, [3, 5, 3, 6, 0, 0, 0, 4, 0, 0, 3, 4], [1, 0, 1, 0, 0, 0, 0, 2, 0, 0, 1, 2]),
+        ] {
+            let spec = TextSpec::learn(&model, &tagged(), &options(pad)).unwrap();
+            assert_eq!(spec.tokenizer().units(), ["EU", "Peter", "rejects", "."]);
+            assert_eq!(spec.classes().labels(), ["O", "ORG", "PER"]);
+            assert!(spec.is_tagging() && !spec.tokenizer().start());
+            let tensors = spec.tensors(&model, &tagged()).unwrap();
+            let laid_out = |name: &str| {
+                let Values::I64(array) = &tensors[name] else { panic!("expected whole numbers") };
+                let array = array.view().into_dimensionality::<Ix2>().unwrap();
+                let array = if axes == Axes::TimeMajor { array.reversed_axes() } else { array };
+                array.iter().copied().collect::<Vec<_>>()
+            };
+            assert_eq!((laid_out("x"), laid_out("y")), (x.to_vec(), y.to_vec()), "{axes:?} {pad:?}");
+            let examples = spec.examples(&model, tagged()).unwrap();
+            assert_eq!((examples.lengths(), examples.tensors(&[0, 1, 2]).unwrap()), (Some(vec![4, 1, 2]), tensors));
+            let again = TextSpec::from_json(&spec.to_json()).unwrap();
+            assert_eq!((again.is_tagging(), &again), (true, &spec));
+        }
+    }
+}
+
+#[test]
+fn tags_are_cut_with_their_tokens() {
+    for (truncate, x, y) in [(Side::End, [3, 5], [1, 0]), (Side::Start, [3, 6], [1, 0])] {
+        let options = TextOptions { max_length: Some(2), truncate, ..TextOptions::default() };
+        let spec = TextSpec::learn(&tagger(20, 3), &tagged(), &options).unwrap();
+        let tensors = spec.tensors(&tagger(20, 3), &tagged()).unwrap();
+        assert_eq!((&whole(&tensors["x"])[..2], &whole(&tensors["y"])[..2]), (&x[..], &y[..]));
+        assert_eq!(whole(&tensors["lengths"]), [2, 1, 2]);
+    }
+}
+
+#[test]
+fn each_token_has_the_answer_that_it_has_alone() {
+    for axes in [Axes::BatchFirst, Axes::TimeMajor] {
+        for (outputs, pad) in [(3, Side::End), (3, Side::Start)] {
+            let model = tagger(20, outputs).axes(axes);
+            let options = TextOptions { pad, ..TextOptions::default() };
+            let spec = TextSpec::learn(&model, &tagged(), &options).unwrap();
+            let engine = Engine::new(&model, &Weights::random(&model, 1).unwrap(), Device::Cpu).unwrap();
+            let answers = |texts: &[&'static str]| {
+                let output = engine.run(&spec.input(&model, texts.iter().copied()).unwrap()).unwrap();
+                spec.tag_answers(&model, texts.iter().copied(), &output).unwrap()
+            };
+            let texts = ["EU rejects", "Peter", "no EU rejects Peter ."];
+            let together = answers(&texts);
+            assert_eq!(together.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 5]);
+            for (all, text) in together.iter().zip(texts) {
+                for (answer, alone) in all.iter().zip(&answers(&[text])[0]) {
+                    let pairs = answer.probabilities.iter().zip(&alone.probabilities);
+                    assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{axes:?} {pad:?} {text}");
+                    assert!(answer.probabilities.iter().all(|p| *p <= answer.probabilities[answer.class]));
+                }
+            }
+            let output = engine.run(&spec.input(&model, texts).unwrap()).unwrap();
+            let error = spec.tag_answers(&model, ["EU"], &output).unwrap_err().to_string();
+            assert!(error.starts_with("expected an output of 1 texts with 3 numbers for each token, got ["), "{error}");
+            assert!(spec.answers(&model, &output).is_err());
+        }
+    }
+}
+
+#[test]
+fn tagged_text_that_does_not_fit_is_refused() {
+    let learn = |model: &Model, rows: &Labelled| TextSpec::learn(model, rows, &TextOptions::default());
+    let error = learn(&model(20, 3), &tagged()).unwrap_err().to_string();
+    let said = "expected an output for each token of a text, got one for all of them; leave out the select layer";
+    assert_eq!(error, said);
+    let error = learn(&tagger(20, 2), &tagged()).unwrap_err().to_string();
+    let said = "rows.conll: line 6: expected 2 labels, which the model tells apart, got \"PER\" beside ORG, O; give";
+    assert!(error.starts_with(said), "{error}");
+    let spec = learn(&tagger(20, 3), &tagged()).unwrap();
+    let file = SourceLocation::of_file(Path::new("rows.conll"));
+    let other = Example::tagged(&["EU", "in"], &["ORG", "LOC"], file.line(4)).unwrap();
+    let other = Labelled::new(vec![other], file.clone()).unwrap();
+    let error = spec.tensors(&tagger(20, 3), &other).unwrap_err().to_string();
+    let said = "rows.conll: line 4: token 2: expected a label that was trained on (O, ORG, PER), got \"LOC\"; take";
+    assert!(error.starts_with(said), "{error}");
+    let error = spec.tensors(&tagger(20, 3), &reviews()).unwrap_err().to_string();
+    let said = "rows.tsv: expected a tag for each token, as in the data that the model was trained on, got a label for";
+    assert!(error.starts_with(said), "{error}");
+    let error = learn(&model(20, 2), &reviews()).unwrap().tensors(&model(20, 2), &tagged()).unwrap_err().to_string();
+    assert!(error.starts_with("rows.conll: expected a label for each text, as in the data"), "{error}");
+    let tokenizer = Tokenizer::of_units(Unit::Whitespace, true, vec!["EU".to_owned()]).unwrap();
+    let begun = TextSpec::new(tokenizer, spec.classes().clone()).tagging();
+    let error = begun.check(&tagger(20, 3)).unwrap_err().to_string();
+    assert_eq!(error, "expected texts without a start token, since each token has an answer, got one");
+    for (tokens, tags, said) in [
+        (&["a", "b"][..], &["x"][..], "rows.conll: expected a tag for each token, got 2 tokens and 1 tags"),
+        (&[], &[], "rows.conll: expected a tag for each token, got 0 tokens and 0 tags"),
+        (&["a b"], &["x"], "rows.conll: token 1: expected one without white space, got \"a b\""),
+        (&["a", "b"], &["x", ""], "rows.conll: tag 2: expected one without white space, got \"\""),
+    ] {
+        assert_eq!(Example::tagged(tokens, tags, file.clone()).unwrap_err().to_string(), said);
+    }
+    let mixed = [tagged().rows().to_vec(), reviews().rows().to_vec()].concat();
+    let error = Labelled::new(mixed, file).unwrap_err().to_string();
+    assert_eq!(error, "rows.tsv: line 1: expected tags in every row or in none, got both kinds");
+}
+
+#[test]
+fn tags_are_counted_and_not_rows() {
+    let rows = tagged();
+    let classes = Classes::of(&rows).unwrap();
+    // Of seven tokens two are O, three ORG and two PER.
+    let balanced = classes.balanced(&rows).unwrap();
+    let wanted = [7.0 / 6.0, 7.0 / 9.0, 7.0 / 6.0];
+    assert!(balanced.iter().zip(wanted).all(|(got, wanted)| (got - wanted).abs() < 1e-6), "{balanced:?}");
+    assert_eq!((rows.only_label(), rows.warnings().len()), (None, 0));
+    let summary = DataSummary::of(&rows, &SummaryOptions::default()).unwrap();
+    assert_eq!((summary.rows(), summary.length(1.0), summary.distinct()), (3, 4, 4));
+    let counts: Vec<_> = summary.classes().iter().map(|class| (class.label.as_str(), class.rows)).collect();
+    assert_eq!(counts, [("O", 2), ("ORG", 3), ("PER", 2)]);
+    let text = summary.to_string();
+    assert!(text.contains(" 42.9 %") && text.contains("\ntokens a row\n  shortest 1 "), "{text}");
 }
 
 #[test]

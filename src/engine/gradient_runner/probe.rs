@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use super::{Asked, GradientRunner};
+use super::{Asked, GradientRunner, Way};
 use crate::call::Input;
-use crate::engine::training_io::{Found, TrainingIo};
+use crate::engine::training_io::Found;
 use crate::error::Result;
 use crate::loss::{Objective, Targets};
 use crate::plan::{Plan, Slots};
 use crate::platform::block_on;
 
 /// Returns the plan to run in place of the given one.
-pub(crate) type Change<'a> = &'a mut dyn FnMut(&Arc<Plan>) -> Arc<Plan>;
+pub(crate) type Change<'a> = &'a mut (dyn FnMut(&Arc<Plan>) -> Arc<Plan> + Send);
 
 impl GradientRunner {
     /// [`gradients`](Self::gradients) by the plans that `change` returns.
@@ -23,9 +23,8 @@ impl GradientRunner {
         (targets, asked): (&[Targets], Asked),
         change: Change<'_>,
     ) -> Result<Found> {
-        let run =
-            async |plan: &Arc<Plan>, io: &mut TrainingIo<'_, '_>| self.executor.run(&change(plan), io).await.map(drop);
-        block_on(self.learn((input, None), objective, (targets, asked), run, |io, learned| io.finish(learned)))
+        let way = Way::Changed(change);
+        block_on(self.learn((input, None), objective, (targets, asked), way, |io, learned| io.finish(learned)))
     }
 
     /// The number of objects made on the GPU so far.
@@ -43,13 +42,8 @@ impl GradientRunner {
         change: Change<'_>,
     ) -> Result<Slots> {
         let mut slots = Slots::new();
-        let run = async |plan: &Arc<Plan>, io: &mut TrainingIo<'_, '_>| {
-            let plan = change(plan);
-            let traced = self.executor.trace(&plan, io).await?;
-            slots.extend(traced.into_iter().map(|(slot, data)| (plan.slots[slot].name.clone(), data)));
-            Ok(())
-        };
-        block_on(self.learn((input, None), objective, (targets, asked), run, |_, _| ()))?;
+        let way = Way::Traced(change, &mut slots);
+        block_on(self.learn((input, None), objective, (targets, asked), way, |_, _| ()))?;
         Ok(slots)
     }
 }

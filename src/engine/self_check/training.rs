@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::kernel::Mask;
 use crate::layout::Layout;
 use crate::loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets};
-use crate::model::{Dropout, Embedding, Gru, Join, Linear, Lstm, Model, Rnn, Value};
+use crate::model::{Dropout, Embedding, Gru, Join, LayerNorm, Linear, Lstm, Model, Rnn, Value};
 use crate::pack::pack;
 use crate::plan::tune::{Target, Tuning};
 use crate::plan::{Gradients, Limits, Shape, Strategy, lower};
@@ -100,7 +100,8 @@ fn model() -> Result<Model> {
     let before = graph.add("before", dropping.cell(Cell::Gru(Reset::Before)), after);
     let largest = graph.add("largest", Join::Maximum, [after.y(), before.y()]);
     let projected = graph.add("projected", Lstm::new(HIDDEN, HIDDEN).proj_size(CLASSES), largest);
-    let shares = graph.add("shares", Activation::Softmax, before);
+    let normal = graph.add("normal", LayerNorm::new(HIDDEN), before);
+    let shares = graph.add("shares", Activation::Softmax, normal);
     let mut output = |name: &str, from: Value, size: usize, activation: Activation| {
         let linear = graph.add(name, Linear::new(size, CLASSES).activation(activation), from);
         graph.output(name, linear);

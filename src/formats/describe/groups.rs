@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::error::Result;
 use crate::formats::description::layer_of;
-use crate::model::LayerKind;
+use crate::model::{Flow, LayerKind};
 use crate::weights::Tensors;
 use crate::weights::dialect::{BIAS, WEIGHT};
 
@@ -37,21 +37,16 @@ impl Part {
 
 /// Returns the number of features that a layer takes; `None` for tokens.
 pub(super) fn taken(kind: &LayerKind) -> Option<usize> {
-    match kind {
-        LayerKind::Recurrent(stack) => Some(stack.input_size),
-        LayerKind::Linear(linear) => Some(linear.in_features),
+    match kind.takes() {
+        Some(Flow::Steps(features) | Flow::Rows(features)) => Some(features.len()),
         _ => None,
     }
 }
 
 /// Returns the number of features that a layer gives.
 pub(super) fn given(kind: &LayerKind) -> usize {
-    match kind {
-        LayerKind::Recurrent(stack) => stack.output().len(),
-        LayerKind::Linear(linear) => linear.out_features,
-        LayerKind::Embedding(table) => table.embedding_dim,
-        _ => 0,
-    }
+    let flow = kind.takes().and_then(|taken| kind.flow(&[taken]).ok());
+    flow.map_or(0, |flow| flow.features().len())
 }
 
 /// Splits a name into its prefix, with its last dot, and the rest.
@@ -128,12 +123,27 @@ fn readings(prefix: &str, locals: &[&str], tensors: &Tensors) -> std::result::Re
     match (shape(WEIGHT), shape(BIAS)) {
         (Some(&[rows, _]), Some(&[bias])) if rows == bias => layer("linear", None).map(|kind| vec![kind]),
         (Some(&[_, _]), None) => Ok(vec![layer("embedding", None)?, layer("linear", None)?]),
-        (Some(&[_]), _) => Err("a vector of weights: a normalization, which no layer here computes".into()),
-        (Some(&[_, _, _]), _) => Err("a convolution, which no layer here computes".into()),
+        (Some(weight @ (&[_] | &[_, _, _])), bias) => {
+            let name = guess(has("running_mean"), weight.len(), bias.is_some());
+            match LayerKind::NAMES.contains(&name) {
+                true => layer(name, None).map(|kind| vec![kind]),
+                false => Err(format!("by its tensors a {name}, which no layer here computes")),
+            }
+        }
         _ if has("kernel") || has("embeddings") => {
             Err("Keras' name: save the whole model (model.save(\"model.keras\")), which needs no description".into())
         }
         _ => Err("no layer that is known has a tensor of that name".into()),
+    }
+}
+
+/// Returns the name in descriptions of a layer whose `weight` has this many axes and is no matrix.
+fn guess(has_statistics: bool, axes: usize, has_bias: bool) -> &'static str {
+    match (axes, has_statistics, has_bias) {
+        (3, ..) => "conv1d",
+        (_, true, _) => "batch_norm",
+        (_, false, true) => "layer_norm",
+        (_, false, false) => "rms_norm",
     }
 }
 

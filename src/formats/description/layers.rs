@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use super::across;
 use super::edges::Edges;
+use super::norms;
 use super::numbers::{share, told};
 use super::ordered::Json;
 use super::recurrent;
@@ -40,6 +42,9 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String
         "dropout" => dropout(keys)?,
         "slice" => slice(keys)?,
         "slice_steps" => slice_steps(keys)?,
+        "batch_norm" | "layer_norm" | "rms_norm" | "l2_norm" | "prelu" => norms::read(name, keys, &under)?,
+        "global_pool" | "repeat" | "flatten" | "reshape" | "permute" => across::read(name, keys)?,
+        "attention" => super::attention::read(keys, &under)?,
         cell => match join {
             Some((_, join)) => keys.finish().map(|()| join.into())?,
             None => recurrent::read(cell, keys, &under)?.into(),
@@ -161,12 +166,23 @@ pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2])
         }
         LayerKind::Activation(activation) => keys.push((ACTIVATION, function_json(*activation))),
         LayerKind::Join(_) => {}
+        LayerKind::GlobalPool(_)
+        | LayerKind::Repeat(_)
+        | LayerKind::Flatten(_)
+        | LayerKind::Reshape(_)
+        | LayerKind::Permute(_) => keys.extend(across::json(&layer.kind)),
         LayerKind::Slice(slice) => keys.extend(Slice::KEYS.into_iter().zip([slice.first, slice.count].map(Json::from))),
         LayerKind::SliceSteps(slice) => {
             let [start, end] = SliceSteps::KEYS;
             keys.push((start, Json::from(slice.start)));
             keys.extend(slice.end.map(|at| (end, Json::from(at))));
         }
+        LayerKind::BatchNorm(_)
+        | LayerKind::LayerNorm(_)
+        | LayerKind::RmsNorm(_)
+        | LayerKind::L2Norm(_)
+        | LayerKind::PRelu(_) => keys.extend(norms::json(&layer.kind)),
+        LayerKind::Attention(attention) => keys.extend(super::attention::json(attention)),
         LayerKind::Dropout(dropout) => {
             let [rate, drops] = Dropout::KEYS;
             keys.push((rate, Json::number(dropout.rate)));

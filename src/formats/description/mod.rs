@@ -4,10 +4,14 @@
 //! layers, `recurrent` the stacks, and `edges` their names for each other. `ports` has the
 //! named tensors of a call, and `words` the meaning of each word. Knows no element of a tensor.
 
+mod across;
+mod attention;
 mod edges;
 mod layers;
+mod norms;
 mod numbers;
 mod ordered;
+mod own;
 mod ports;
 mod recurrent;
 mod words;
@@ -22,6 +26,7 @@ use crate::weights::Tensors;
 
 use edges::Names;
 use ordered::Json;
+pub(crate) use own::own_names;
 
 /// The version of the format.
 const VERSION: usize = 1;
@@ -30,6 +35,9 @@ const VERSION: usize = 1;
 const UNTOLD: usize = 0;
 
 /// Reads the model that `json` describes. Sizes that are left out are inferred from `tensors`.
+///
+/// A layer whose `weights` are names of their own takes the names that
+/// [`read_with`](super::read_with) gives to its tensors.
 ///
 /// # Errors
 ///
@@ -69,7 +77,7 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
     let encoder = keys.take("encoder");
     keys.finish()?;
     let none = Tensors::new();
-    for (index, value) in layers.into_iter().enumerate() {
+    for (index, mut value) in layers.into_iter().enumerate() {
         let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
         let place = match (value.get("type").and_then(Value::as_str), &name) {
             (Some(kind), Some(name)) => format!("layer {index} {name} ({kind})"),
@@ -80,7 +88,7 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
         // Tensors that the caller supplies are missing here, which does not make the layer wrong.
         let supplied = model.ports.supplies(index);
         let told_by = if supplied { &none } else { tensors };
-        let layer = layers::read(value, told_by);
+        let layer = own::shorten(&mut value, index).and_then(|()| layers::read(value, told_by));
         let layer = layer.and_then(|(kind, prefix, edges)| edges.layer(&model, &names, kind, prefix));
         model.layers.push(layer.map_err(at_layer)?);
     }

@@ -9,8 +9,8 @@ use std::io::{BufReader, Read};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::source::{Reader, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::formats::source::{Reader, Source};
 
 /// The largest factor by which a compressed member may grow.
 /// Deflate could reach 1032, but weights hardly shrink at all.

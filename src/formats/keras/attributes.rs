@@ -12,6 +12,7 @@ pub const ATTRIBUTES: &[Attribute] = {
     }
     use Treatment::{Identity, Refused, Supported};
     const RNN: &str = "SimpleRNN LSTM GRU";
+    const ATTENTION: &str = "Attention AdditiveAttention";
     const JOINS: &str = "Concatenate Add Subtract Multiply Average Maximum";
     &[
         row("Sequential", "", Supported, "layers one after the other, also as a layer"),
@@ -128,6 +129,16 @@ pub const ATTRIBUTES: &[Attribute] = {
             "sequences, or features without time; of the last five also both: a row meets every step",
         ),
         row("Concatenate", "axis", Supported, "the features, or time, of sequences"),
+        row(
+            ATTENTION,
+            "",
+            Supported,
+            "of query and value, or query, value and key; a row without any live step of the value gives zero",
+        ),
+        row(ATTENTION, "use_scale", Supported, "the scale of an Attention becomes a constant"),
+        row("Attention", "score_mode", Supported, "dot, and concat, whose numbers become constants"),
+        row(ATTENTION, "causal", Supported, "of Keras 2; in a call, use_causal_mask"),
+        row(ATTENTION, "dropout seed", Identity, "training; what it drops is dropped nowhere here"),
         row("Cropping1D", "", Supported, "hands no mask on, as in Keras"),
         row("Cropping1D", "cropping", Supported, ""),
         row("Activation", "", Supported, ""),
@@ -153,13 +164,56 @@ pub const ATTRIBUTES: &[Attribute] = {
         row("AlphaDropout", "rate seed noise_shape", Identity, "training"),
         row("GaussianNoise", "stddev seed", Identity, "training"),
         row("ActivityRegularization", "l1 l2", Identity, "training"),
-        row("Flatten", "", Supported, "where it only renames axes: of single features, or of sequences of one feature"),
+        row("GlobalMaxPooling1D", "", Supported, "over all steps, masked or not, as in Keras"),
+        row("GlobalAveragePooling1D", "", Supported, "over the steps that the mask leaves"),
+        row("GlobalMaxPooling1D GlobalAveragePooling1D", "data_format", Refused, "all but channels_last"),
+        row("GlobalMaxPooling1D GlobalAveragePooling1D", "keepdims", Supported, "true: one step"),
+        row("RepeatVector", "", Supported, ""),
+        row("RepeatVector", "n", Supported, ""),
+        row("Flatten", "", Supported, "of as many steps as the model fixes, or where it only renames axes"),
         row("Flatten", "data_format", Identity, "there are no channels"),
-        row("Reshape", "", Supported, "where it only renames axes"),
-        row("Reshape", "target_shape", Supported, "the shape as it is, with or without an axis of one feature"),
+        row("Reshape", "", Supported, "to features, or to steps and features, of sizes that the model fixes"),
+        row(
+            "Reshape",
+            "target_shape",
+            Supported,
+            "any length of time only where the shape stays, but for an axis of one feature",
+        ),
         row("Permute", "", Supported, ""),
-        row("Permute", "dims", Refused, "all but the axes as they are"),
-        row("PReLU", "", Refused, "a slope for each unit"),
+        row("Permute", "dims", Supported, "the axes as they are, or those of a fixed number of steps swapped"),
+        row("PReLU", "", Supported, "a slope for each feature, or one for all"),
+        row("PReLU", "shared_axes", Supported, "the steps, of a sequence: [1], or [1, 2] for one slope"),
+        row("PReLU", "alpha_initializer alpha_regularizer alpha_constraint", Identity, "training"),
+        row("BatchNormalization", "", Supported, "by the moving mean and variance"),
+        row("BatchNormalization LayerNormalization", "epsilon center scale", Supported, ""),
+        row("BatchNormalization", "momentum synchronized renorm renorm_clipping renorm_momentum", Identity, "training"),
+        row("BatchNormalization", "moving_mean_initializer moving_variance_initializer", Identity, "training"),
+        row("LayerNormalization", "", Supported, ""),
+        row(
+            "LayerNormalization",
+            "rms_scaling",
+            Refused,
+            "all but false: Keras divides by the deviation there; RMSNormalization is read",
+        ),
+        row(
+            "BatchNormalization LayerNormalization",
+            "beta_initializer gamma_initializer beta_regularizer gamma_regularizer beta_constraint gamma_constraint",
+            Identity,
+            "training",
+        ),
+        row("RMSNormalization", "", Supported, ""),
+        row("RMSNormalization", "epsilon", Supported, ""),
+        row("UnitNormalization", "", Supported, ""),
+        row("Normalization", "", Supported, "constants, or what `adapt` has found"),
+        row("Normalization", "mean variance invert", Supported, "one number, or one for each feature"),
+        row(
+            "BatchNormalization LayerNormalization RMSNormalization UnitNormalization Normalization",
+            "axis",
+            Supported,
+            "the features alone; of Normalization with a mean and a variance also null",
+        ),
+        row("Rescaling", "", Supported, ""),
+        row("Rescaling", "scale offset", Supported, "one number, or one for each feature"),
     ]
 };
 

@@ -1,4 +1,4 @@
-//! Flatten, Reshape and Permute, as far as they only rename axes.
+//! Flatten, Reshape and Permute: whether they only rename axes. `across` moves numbers between axes.
 //!
 //! The shapes before and after such a layer differ only in an axis of length 1. The
 //! model's ports then leave that axis out or add it. Knows shapes; knows no tensor.
@@ -29,6 +29,16 @@ impl Builder {
             Flow::Rows(features) => vec![Some(*features)],
             Flow::OneStep(features) => vec![Some(1), Some(*features)],
         };
+        if config.class() == "Permute" {
+            let same: Value = (1..=from.len()).collect::<Vec<_>>().into();
+            return match config.take("dims").unwrap_or_default() {
+                dims if dims == same => Ok(()),
+                dims if from.len() == 2 && dims == serde_json::json!([2, 1]) => self.swap_axes(),
+                dims => {
+                    Err(wrong(format!("dims: expected {same}, or [2, 1] of time and features, got {}", short(&dims))))
+                }
+            };
+        }
         let to = target(config, &from)?;
         let rows = matches!(self.now.flow, Flow::Rows(_));
         match (&from[..], &to[..]) {
@@ -51,14 +61,7 @@ impl Builder {
             ([time, Some(1)], [other]) if input.is_none() && time == other => {
                 self.now.flow = Flow::Steps { time: *time, features: Some(1), bare: true };
             }
-            _ => {
-                let words = |shape: &[Option<usize>]| {
-                    let axes: Vec<_> = shape.iter().map(|n| n.map_or("any".into(), |n| n.to_string())).collect();
-                    axes.join(" × ")
-                };
-                let text = format!("expected what only renames axes, got {} from {}", words(&to), words(&from));
-                return Err(wrong(text));
-            }
+            _ => self.moved(&to)?,
         }
         Ok(())
     }
@@ -73,11 +76,6 @@ fn target(config: &mut Config, from: &[Option<usize>]) -> Result<Vec<Option<usiz
             let mut long = from.iter().copied().filter(|n| *n != Some(1));
             let first = long.next().unwrap_or(Some(1));
             Ok(vec![long.try_fold(first, |product, n| Some(product?.checked_mul(n?))).flatten()])
-        }
-        "Permute" => {
-            let same: Value = (1..=from.len()).collect::<Vec<_>>().into();
-            config.only("dims", &same)?;
-            Ok(from.to_vec())
         }
         _ => {
             let shape = config.take("target_shape").unwrap_or_default();

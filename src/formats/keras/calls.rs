@@ -38,6 +38,8 @@ pub(super) struct Call {
     pub(super) mask: Option<Vec<Option<Tensor>>>,
     /// The axis of an operation of Keras 2.
     pub(super) axis: Option<Value>,
+    /// Whether a step of an attention's query sees no later step.
+    pub(super) causal: bool,
 }
 
 /// The kind of arguments that a layer takes.
@@ -47,6 +49,8 @@ pub(super) enum Takes {
     Tensors,
     /// A sequence, followed by states.
     States,
+    /// Query, value and key: an attention.
+    Query,
     /// Tensors and numbers: an operation.
     Constants,
 }
@@ -153,6 +157,14 @@ impl Call {
                     None => Argument::Constant(operand.clone()),
                 }),
                 ("axis", Value::Number(_)) if takes == Takes::Constants => self.axis = Some(value.clone()),
+                ("use_causal_mask", Value::Bool(causal)) if takes == Takes::Query => self.causal = *causal,
+                ("return_attention_scores", Value::Bool(false)) if takes == Takes::Query => {}
+                ("return_attention_scores", _) if takes == Takes::Query => {
+                    let got = short(value);
+                    return Err(wrong(format!(
+                        "{key}: expected false, got {got}; the weights of steps are no output here"
+                    )));
+                }
                 ("mask", mask) => self.mask = Some(optional(mask).map_err(|e| e.at("mask"))?),
                 ("initial_state", states) if takes == Takes::States => {
                     if !self.initial.is_empty() {

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::activations::Version;
+use super::attention::is_attention;
 use super::calls::{Argument, Call, Takes, Tensor, calls, tensors};
 use super::config::{Config, short, word, wrong};
 use super::operations::Operation;
@@ -145,7 +146,11 @@ fn node(layer: &Value, version: Version, counter: &mut Counter) -> Result<Node> 
                 (Kind::EachStep(graph(wrapped, version).map_err(|e| e.at("layer"))?), Takes::Tensors)
             }
             _ => {
-                let takes = if is_recurrent(&class) { Takes::States } else { Takes::Tensors };
+                let takes = match &*class {
+                    class if is_recurrent(class) => Takes::States,
+                    class if is_attention(class) => Takes::Query,
+                    _ => Takes::Tensors,
+                };
                 (Kind::Layer(Config::of(layer)?), takes)
             }
         };

@@ -13,8 +13,8 @@ use hdf5_reader::group::Group;
 use hdf5_reader::messages::attribute::AttributeMessage;
 use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem, StringSize};
 
-use super::source::Source;
 use crate::error::{Error, ErrorKind, Result, SMALLER_MODEL, zeros};
+use crate::formats::source::Source;
 
 /// The most bytes of datasets for each byte of the file: chunks may be compressed, and fill values take none.
 const EXPANSION: u64 = 256;
@@ -156,7 +156,7 @@ impl Kind {
     }
 }
 
-/// A dataset of one or two axes whose elements are still in the file.
+/// A dataset of at most two axes whose elements are still in the file.
 #[derive(Clone)]
 pub(super) struct Stored {
     dataset: Arc<Dataset>,
@@ -167,8 +167,8 @@ pub(super) struct Stored {
 impl Stored {
     fn of(dataset: Dataset) -> Result<Self> {
         let shape = dataset.shape().iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect::<Vec<_>>();
-        if !(1..=2).contains(&shape.len()) || shape.contains(&0) {
-            return Err(wrong(format!("expected one or two axes, none of them empty, got {shape:?}")));
+        if shape.len() > 2 || shape.contains(&0) {
+            return Err(wrong(format!("expected at most two axes, none of them empty, got {shape:?}")));
         }
         let kind = Kind::of(&dataset)?;
         Ok(Self { dataset: Arc::new(dataset), shape, kind })
@@ -207,7 +207,7 @@ impl Stored {
     }
 
     fn columns(&self) -> usize {
-        self.shape[self.shape.len() - 1]
+        self.shape.last().copied().unwrap_or(1)
     }
 
     /// Reads the elements block by block, and passes on the rows
@@ -221,8 +221,8 @@ impl Stored {
             visit([0..rows, 0..columns], &widen(&bytes, self.kind, order));
             return Ok(());
         }
-        if self.shape.len() == 1 {
-            visit([0..1, 0..columns], &self.slice(&SliceInfo::all(1)).map_err(failed)?);
+        if self.shape.len() < 2 {
+            visit([0..1, 0..columns], &self.slice(&SliceInfo::all(self.shape.len())).map_err(failed)?);
             return Ok(());
         }
         let chunk = self.dataset.chunks().map(|chunk| chunk.into_iter().map(|n| n as usize).collect::<Vec<_>>());

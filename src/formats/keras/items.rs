@@ -110,7 +110,7 @@ impl Builder {
     }
 
     /// Records that the axis after the batch is time.
-    fn names_time(&mut self) {
+    pub(super) fn names_time(&mut self) {
         let place = self.place.to_string();
         self.renamed.get_or_insert(place);
     }

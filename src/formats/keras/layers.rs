@@ -8,6 +8,7 @@ use super::activations::{self, Version};
 use super::builder::{Builder, Stack};
 use super::config::{Config, short, wrong};
 use super::masks::{Makers, Mask};
+use super::norms;
 use super::recurrent::{CellVariables, Sequences, Settings, States, pair};
 use super::values::{Flow, Known, Source, unlike};
 use super::variables::{self, Variable, VariablePath, Within};
@@ -242,6 +243,7 @@ impl Builder {
             drop(inner.take("batch_input_shape"));
             match inner.class() {
                 "Dense" => self.dense(&mut inner, place, Within::Wrapped),
+                class if norms::CLASSES.contains(&class) => self.norm(&mut inner, place, Within::Wrapped),
                 // These depend on more than one step.
                 "SimpleRNN" | "LSTM" | "GRU" | "Bidirectional" | "SpatialDropout1D" | "Embedding" | "Masking"
                 | "TimeDistributed" | "InputLayer" | "Flatten" | "Reshape" | "Permute" | "Cropping1D" => {

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::across::{self, Counted};
 use super::builder::Builder;
 use super::config::wrong;
 use super::items::item_of_mask;
@@ -19,9 +20,12 @@ use crate::model::Join;
 const CLASSES: &[&str] = &[
     "Add",
     "All",
+    "Amax",
+    "Amin",
     "Any",
     "Cast",
     "Concatenate",
+    "ConvertToTensor",
     "Copy",
     "Divide",
     "Exp",
@@ -31,7 +35,10 @@ const CLASSES: &[&str] = &[
     "LogSigmoid",
     "LogicalAnd",
     "LogicalOr",
+    "Max",
     "Maximum",
+    "Mean",
+    "Min",
     "Multiply",
     "Negative",
     "NotEqual",
@@ -43,6 +50,7 @@ const CLASSES: &[&str] = &[
     "Softsign",
     "Split",
     "Subtract",
+    "Sum",
     "Tanh",
     "TrueDivide",
     "ZerosLike",
@@ -64,6 +72,10 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("math.truediv", "TrueDivide"),
     ("math.divide", "TrueDivide"),
     ("math.maximum", "Maximum"),
+    ("math.reduce_max", "Max"),
+    ("math.reduce_mean", "Mean"),
+    ("math.reduce_min", "Min"),
+    ("math.reduce_sum", "Sum"),
     ("math.negative", "Negative"),
     ("math.tanh", "Tanh"),
     ("math.sigmoid", "Sigmoid"),
@@ -165,6 +177,19 @@ impl Builder {
             }
             (class, _) if masks => only(mask(operation, class, &tensors)),
             ("GetItem", [Operand::Tensor(tensor), Operand::Constant(index)]) => self.item(tensor, index),
+            (class, [Operand::Tensor(tensor)]) if across::reduce(class).is_some() => {
+                let over = operation.key("axis");
+                let over = over.as_array().filter(|axes| axes.len() == 1).map_or(over, |axes| &axes[0]);
+                let (Some(reduce), true, true) =
+                    (across::reduce(class), is_time(over), operation.key("initial").is_null())
+                else {
+                    return Err(wrong("expected it over the steps of a sequence (axis=1)".into()));
+                };
+                let keeps = across::keeps_axis(operation.key("keepdims"))?;
+                self.now = self.settled(tensor)?;
+                self.pooled(reduce, Counted::All, keeps)?;
+                Ok(self.now.clone())
+            }
             ("Concatenate", _) if tensors.len() == operands.len() && operation.is_last_axis() => {
                 let tensors: Vec<_> = tensors.into_iter().cloned().collect();
                 self.unmasked(|builder| builder.join(Join::Concat, tensors))
@@ -259,7 +284,7 @@ fn mask(operation: &Operation, class: &str, tensors: &[&Known]) -> Mask {
         ("All", [Known { mask: Mask::Several(masks), .. }]) if operation.is_last_axis() => {
             masks.iter().cloned().fold(Mask::None, Mask::and)
         }
-        ("ExpandDims" | "Cast" | "Copy" | "Identity", [one]) => one.mask.clone(),
+        ("ExpandDims" | "Cast" | "Copy" | "ConvertToTensor" | "Identity", [one]) => one.mask.clone(),
         ("Concatenate", _) if operation.is_last_axis() && all.clone().all(|mask| !matches!(mask, Mask::Several(_))) => {
             Mask::Several(all.collect())
         }
@@ -325,7 +350,7 @@ fn number(value: &Value) -> Option<f32> {
 
 fn unread() -> crate::error::Error {
     let text = "this operation is not read: sums, differences, products and maxima of two tensors are, a tensor times or \
-                plus a number, x[:, a:b], x[..., a:b], concatenate, split, relu, sigmoid, tanh, softplus, softsign, silu, log_sigmoid \
+                plus a number, max, mean, min and sum over time, x[:, a:b], x[..., a:b], concatenate, split, relu, sigmoid, tanh, softplus, softsign, silu, log_sigmoid \
                 and exp; try a layer for it";
     wrong(text.into())
 }

@@ -95,7 +95,14 @@ impl Builder {
             begins,
             Some(LayerKind::Embedding(_) | LayerKind::Masking(_) | LayerKind::Recurrent(_) | LayerKind::Linear(_))
         );
-        begins && self.inputs.len() == 1 && self.model.is_chain() && ends.iter().all(given)
+        // A chain takes a sequence: one of rows, of which a layer makes steps, is a graph.
+        let makes_steps = self.model.layers.iter().any(|layer| layer.kind.own_steps().is_some());
+        let takes_steps = self.inputs.iter().all(LayerArgs::has_time);
+        begins
+            && (takes_steps || !makes_steps)
+            && self.inputs.len() == 1
+            && self.model.is_chain()
+            && ends.iter().all(given)
     }
 
     /// Whether the last layer gives the directions of a stack.

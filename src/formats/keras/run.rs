@@ -8,12 +8,14 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::activations::Version;
+use super::attention::is_attention;
 use super::builder::{Builder, LayerArgs, Stands};
 use super::calls::{Argument, Tensor};
 use super::config::{Config, wrong};
 use super::graph::{Graph, Kind, MOST_LAYERS, is_recurrent};
 use super::joins;
 use super::masks::Mask;
+use super::norms;
 use super::operations::Operand;
 use super::outputs;
 use super::values::{Flow, Known};
@@ -172,6 +174,9 @@ impl Builder {
                 gives
             }
             Kind::EachStep(inner) => self.each_step(inner, tensors, place),
+            Kind::Layer(config) if is_attention(config.class()) => {
+                self.attention(config.clone(), &place, tensors, call.causal).map(|known| vec![known])
+            }
             Kind::Layer(config) => {
                 let gives = self.layer(config.clone(), &place, tensors, &initial, mask.is_some())?;
                 // Recurrent layers decide themselves what they see.
@@ -238,8 +243,11 @@ impl Builder {
             "Bidirectional" => gives = self.bidirectional(&mut config, place, initial, told)?,
             "Dense" => self.dense(&mut config, place, Within::Layer)?,
             "TimeDistributed" => self.time_distributed(&mut config, place)?,
+            class if norms::CLASSES.contains(&class) => self.norm(&mut config, place, Within::Layer)?,
             "Flatten" | "Reshape" | "Permute" => self.rename_axes(&mut config)?,
             "Cropping1D" => self.cropping(&mut config)?,
+            "GlobalMaxPooling1D" | "GlobalAveragePooling1D" => self.global_pooling(&mut config)?,
+            "RepeatVector" => self.repeat_vector(&mut config)?,
             _ => self.elementwise(&mut config)?,
         }
         config.finish()?;

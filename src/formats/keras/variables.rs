@@ -59,6 +59,17 @@ pub(super) enum Variable {
     Kernel,
     RecurrentKernel,
     Bias,
+    /// One of several of a layer, by its name and its number in an archive.
+    Numbered {
+        name: &'static str,
+        number: usize,
+    },
+    /// The scale of an attention's scores.
+    Scale,
+    /// The factor of an attention's sums, which comes after this many variables.
+    ConcatWeight {
+        after: usize,
+    },
 }
 
 /// The variables of a file.
@@ -136,10 +147,12 @@ fn path(group: &str, place: &VariablePath, within: Within, variable: Variable) -
     };
     let in_cell = matches!(within, Within::Cell | Within::Forward | Within::Backward { .. });
     let number = match variable {
-        Variable::Embeddings | Variable::Kernel => 0,
+        Variable::Embeddings | Variable::Kernel | Variable::Scale => 0,
+        Variable::ConcatWeight { after } => after,
         Variable::RecurrentKernel => 1,
         Variable::Bias if in_cell => 2,
         Variable::Bias => 1,
+        Variable::Numbered { number, .. } => number,
     };
     // An inner model has a group of layers of its own.
     let layer = place.path.join(&format!("/{group}/"));
@@ -162,6 +175,9 @@ fn listed(hdf5: &Hdf5, group: &str, place: &VariablePath, within: Within, variab
         Variable::Kernel => "kernel",
         Variable::RecurrentKernel => "recurrent_kernel",
         Variable::Bias => "bias",
+        Variable::Numbered { name, .. } => name,
+        Variable::Scale => "scale",
+        Variable::ConcatWeight { .. } => "concat_score_weight",
     };
     let before = if let Within::Backward { before } = within { before } else { 0 };
     let mut fits: Vec<&String> = names.iter().filter(|name| leaf(name) == wanted).collect();
@@ -222,6 +238,11 @@ fn columns(cell: Cell, hidden: usize) -> Vec<usize> {
 /// Reads a table or a vector unchanged.
 pub(super) fn table(stored: Stored) -> Tensor {
     Tensor::stored(stored.shape().to_vec(), move || stored.elements())
+}
+
+/// Reads a single number.
+pub(super) fn number(stored: &Stored) -> Result<f32> {
+    stored.elements()?.first().copied().ok_or_else(|| wrong("expected a number, got none".into()))
 }
 
 /// Reads a kernel `[in, out]` as `[out, in]`.

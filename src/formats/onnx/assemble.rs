@@ -180,9 +180,11 @@ impl<'a> Work<'a> {
                 let place = self.place(*input);
                 matches!(self.done.model.inputs.get(place).map(|input| input.kind), Some(InputKind::Row(_)))
             }
-            What::FinalCell | What::Row => true,
-            What::Layer(LayerKind::Select(select)) if *select != Select::AllSteps => true,
+            what if what.ends_steps() => true,
             what if what.begins_steps() => false,
+            What::Layer(LayerKind::Attention(_)) => {
+                link.what.ends_steps() || link.parents.first().is_some_and(|query| self.rows.contains(query))
+            }
             _ => link.parents.iter().all(|parent| self.rows.contains(parent)),
         };
         let value = match (&link.what, &from[..]) {
@@ -210,6 +212,7 @@ impl<'a> Work<'a> {
             (What::Reversed, _) => return alone("steps in reverse, but for an RNN, LSTM or GRU"),
             (What::Erf | What::TwiceGelu, _) => return alone("Erf outside of what makes a Gelu"),
             (What::Largest, _) => return alone("the place of the largest feature, but for an output"),
+            (What::Statistic(_), _) => return alone("a mean or a length of the features, but for what it normalises"),
             (What::FinalCell, _) => return alone("a cell state of no stack"),
         };
         self.done.values.insert(index, value);

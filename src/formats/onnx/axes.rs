@@ -9,7 +9,7 @@ use super::constant::{Constant, MAX_NUMBERS, MAX_RANK};
 use super::cut::Cut;
 use super::misfit;
 use super::size::{Known, Size, shape_text};
-use super::value::{Axis, Data, Feed, FeedAxis, Fill, Filled, Repeated, Role, Tokens, Value};
+use super::value::{Axis, Data, Feed, FeedAxis, Fill, Filled, Repeated, Role, ScoreAxis, Tokens, Value};
 use crate::error::Result;
 use crate::model::SliceSteps;
 
@@ -27,6 +27,7 @@ impl Value {
             Self::Count(size) => vec![size.clone()],
             Self::Equal(..) => vec![Size::of(1)],
             Self::Data(data) => data.axes.iter().map(|axis| axis.size.clone()).collect(),
+            Self::Scored(scored) => scored.axes.iter().map(|axis| axis.size().clone()).collect(),
             Self::Unread(what) => return Err(misfit(what.clone())),
         })
     }
@@ -58,7 +59,7 @@ impl Value {
             Self::Count(size) => renew(size, known),
             Self::Equal(a, b) => [a, b].into_iter().for_each(|size| renew(size, known)),
             Self::Data(data) => data.axes.iter_mut().for_each(|axis| of_axis(axis, known)),
-            Self::Constant(_) | Self::Unread(_) => {}
+            Self::Constant(_) | Self::Scored(_) | Self::Unread(_) => {}
         }
         self
     }
@@ -101,6 +102,10 @@ impl Value {
                 Self::Input(Feed { axes: permutation.iter().map(|&i| feed.axes[i].clone()).collect(), ..feed })
             }
             Self::Data(data) => Self::Data(data.permuted(permutation)),
+            Self::Scored(mut scored) => {
+                scored.axes = permutation.iter().map(|&i| scored.axes[i].clone()).collect();
+                Self::Scored(scored)
+            }
             other => return Err(misfit(format!("moves axes of {}", other.kind()))),
         })
     }
@@ -135,6 +140,10 @@ impl Value {
             Self::Data(mut data) => {
                 data.axes.insert(at, Axis::one());
                 Self::Data(data)
+            }
+            Self::Scored(mut scored) => {
+                scored.axes.insert(at, ScoreAxis::one());
+                Self::Scored(scored)
             }
             other => return Err(misfit(format!("moves axes of {}", other.kind()))),
         })
@@ -171,6 +180,10 @@ impl Value {
                 Self::Input(feed)
             }
             Self::Data(data) => Self::Data(data.dropped(axis)),
+            Self::Scored(mut scored) if scored.axes[axis].is_one() => {
+                scored.axes.remove(axis);
+                Self::Scored(scored)
+            }
             other => return Err(misfit(format!("moves axes of {}", other.kind()))),
         })
     }

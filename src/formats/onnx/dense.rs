@@ -11,7 +11,9 @@ use super::links::{Link, Runs, SCALE, SHIFT, What};
 use super::misfit;
 use super::node::Node;
 use super::numbers;
+use super::scores;
 use super::size::Size;
+use super::statistics;
 use super::tokens;
 use super::value::{At, Axis, Data, Fill, Role, Segment, Value};
 use crate::cell::{Activation, Constant as Number};
@@ -54,8 +56,11 @@ pub(super) fn gemm(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
 
 /// Reads a product of data that flows and weights.
 pub(super) fn matmul(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    let w = weight(graph, graph.input(node, 1)?)?;
-    let x = graph.input(node, 0)?;
+    let (x, w) = (graph.input(node, 0)?, graph.input(node, 1)?);
+    if scores::are_values(graph, &x, &w) {
+        return scores::product(graph, x, w).map(|value| vec![value]);
+    }
+    let w = weight(graph, w)?;
     let lone = w.dims().len() == 1;
     let w = match *w.dims() {
         [k] => w.changed(Change::Reshape(vec![1, k]))?,
@@ -68,8 +73,16 @@ pub(super) fn matmul(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     Ok(vec![Value::Data(if lone { data.dropped(last) } else { data })])
 }
 
+/// Reads the square root of weights, such as the scale of an attention's scores.
+pub(super) fn root(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let w = weight(graph, graph.input(node, 0)?)?;
+    let shape = w.dims().to_vec();
+    let roots = Constant::computed(vec![w], shape, graph.limit, |of| of[0].mapv(f32::sqrt))?;
+    Ok(vec![Value::Constant(roots)])
+}
+
 /// Returns `value` as weights.
-fn weight(graph: &Graph, value: Value) -> Result<Constant> {
+pub(super) fn weight(graph: &Graph, value: Value) -> Result<Constant> {
     match value {
         Value::Constant(constant) => Ok(constant),
         Value::Filled(filled) => constant_of(&filled, graph.limit),
@@ -176,6 +189,16 @@ pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value
     }
     let value = match (a, b) {
         (Value::Numbers(a), Value::Numbers(b)) => numbers::arithmetic(node.op, &a, &b)?,
+        (Value::Scored(scored), weight) if is_weight(&weight) => {
+            scores::weighted(node.op, *scored, &scalar_or_weight(graph, weight)?)?
+        }
+        (weight, Value::Scored(scored)) if is_weight(&weight) && matches!(node.op, "Add" | "Mul") => {
+            scores::weighted(node.op, *scored, &scalar_or_weight(graph, weight)?)?
+        }
+        (Value::Scored(scored), value) | (value, Value::Scored(scored)) if node.op == "Mul" && graph.flows(&value) => {
+            let value = graph.data(value, None)?;
+            scores::times_value(graph, *scored, value)?
+        }
         (a, b) if graph.flows(&a) && graph.flows(&b) => {
             let (a, b) = (graph.data(a, None)?, graph.data(b, None)?);
             Value::Data(both(graph, node.op, a, b)?)
@@ -194,7 +217,7 @@ pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value
                     let negative = weighted(graph, "Mul", data, minus)?;
                     weighted(graph, "Add", negative, weight)?
                 }
-                "Div" => return Err(misfit("a weight divided by what flows".into())),
+                "Div" => statistics::inverse(graph, data, &weight)?,
                 op => weighted(graph, op, data, weight)?,
             })
         }
@@ -315,6 +338,9 @@ pub(super) fn unscaled(graph: &Graph, link: usize, w: Constant) -> Result<(usize
 
 /// Combines data that flows with a weight.
 fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result<Data> {
+    if let Some(data) = statistics::weighted(graph, op, &data, &weight)? {
+        return Ok(data);
+    }
     let last = data.axes.len().saturating_sub(1);
     if data.content.ndim() > 0
         && weight.len() > 1
@@ -416,7 +442,10 @@ fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Dat
 }
 
 /// Combines both directions of a layer, a value and a function of it, or any two values.
-fn both(graph: &mut Graph, op: &str, a: Data, b: Data) -> Result<Data> {
+pub(super) fn both(graph: &mut Graph, op: &str, a: Data, b: Data) -> Result<Data> {
+    if let Some(data) = statistics::both(graph, op, &a, &b)? {
+        return Ok(data);
+    }
     let merge = match op {
         "Add" => Some(Merge::Sum),
         "Mul" => Some(Merge::Product),
@@ -477,6 +506,8 @@ pub(super) fn of_many(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
         let weight = scalar_or_weight(graph, other)?;
         one = match (node.op, weight.scalar()?) {
             ("Sum", _) => weighted(graph, "Add", one, weight)?,
+            ("Max", Some(x)) if graph.statistic(&one).is_some() => statistics::at_least(graph, &one, x)?
+                .ok_or_else(|| misfit("the largest of a value and a number".into()))?,
             ("Max" | "Min", Some(x)) => {
                 let (least, most) = if node.op == "Max" { (x, f32::MAX) } else { (f32::MIN, x) };
                 let clamp = Activation::Clamp { alpha: Number::new(least), beta: Number::new(most) };

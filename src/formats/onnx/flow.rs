@@ -272,7 +272,7 @@ impl Graph {
     }
 
     /// Returns the axis that `a` and `b` become when they are combined.
-    fn meet(&mut self, a: &Axis, b: &Axis) -> Result<Axis> {
+    pub(super) fn meet(&mut self, a: &Axis, b: &Axis) -> Result<Axis> {
         let (a, b) = (&self.told(a), &self.told(b));
         let unfit = || {
             let axes = [a, b].map(Data::axis_text);

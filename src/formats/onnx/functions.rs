@@ -4,6 +4,8 @@ use super::graph::Graph;
 use super::links::What;
 use super::misfit;
 use super::node::Node;
+use super::scores;
+use super::statistics;
 use super::value::{Axis, Role, Value};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::{Error, Result};
@@ -80,17 +82,36 @@ pub(super) fn clip(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         };
         Ok(Number::new(given.unwrap_or(default)))
     };
-    let activation = Activation::Clamp { alpha: bound(1, "min", f32::MIN)?, beta: bound(2, "max", f32::MAX)? };
+    let [alpha, beta] = [bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?];
+    let activation = Activation::Clamp { alpha, beta };
     let data = graph.data(x, None)?;
+    if beta.get() >= f32::MAX
+        && let Some(bounded) = statistics::at_least(graph, &data, alpha.get())?
+    {
+        return Ok(vec![Value::Data(bounded)]);
+    }
     graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
 }
 
 /// Reads a softmax over the features; before version 13 it is over all axes from `axis` on.
 pub(super) fn softmax(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
-    let data = graph.data(x, None)?;
     let old = node.opset < 13;
-    let axis = Value::axis(node.int("axis")?.unwrap_or(if old { 1 } else { -1 }), data.axes.len())?;
+    let axis_of = |rank: usize| Value::axis(node.int("axis")?.unwrap_or(if old { 1 } else { -1 }), rank);
+    if let Value::Scored(scored) = x {
+        let axis = axis_of(scored.axes.len())?;
+        if node.op != "Softmax" || old && scored.axes[axis + 1..].iter().any(|axis| !axis.is_one()) {
+            return Err(misfit(format!("{} of {}", node.op, scored.axes_text())));
+        }
+        return scores::softmax(*scored, axis).map(|value| vec![value]);
+    }
+    let data = graph.data(x, None)?;
+    let axis = axis_of(data.axes.len())?;
+    let is_one = |axis: &Axis| axis.size.is(1);
+    let is_steps = matches!(data.axes[axis].role, Role::Time | Role::Open(_)) && !is_one(&data.axes[axis]);
+    if node.op == "Softmax" && is_steps && (!old || data.axes[axis + 1..].iter().all(is_one)) {
+        return scores::softmax_of_steps(graph, data, axis).map(|value| vec![value]);
+    }
     let over = if old { &data.axes[axis..] } else { &data.axes[axis..=axis] };
     let features = over.iter().filter(|axis| axis.role == Role::Features).count();
     if features != 1 || over.iter().any(|axis| axis.role != Role::Features && !axis.size.is(1)) {

@@ -256,6 +256,28 @@ impl Graph {
         node.input(index).map(|name| self.value(name)).transpose()
     }
 
+    /// Returns the axes of an operator: an input since version 13, an attribute before.
+    pub(super) fn axes(&self, node: &Node<'_>, rank: usize) -> Result<Option<Vec<usize>>> {
+        let given = match (node.ints("axes")?, self.whole_numbers(node, 1)?) {
+            (Some(axes), _) => Some(axes.to_vec()),
+            (None, Some(axes)) => {
+                let known = axes.iter().map(Size::value).collect::<Option<Vec<_>>>();
+                Some(known.ok_or_else(|| misfit("axes: expected numbers of the file".into()))?)
+            }
+            (None, None) => None,
+        };
+        let Some(given) = given else { return Ok(None) };
+        if given.len() > MAX_RANK {
+            return Err(misfit(format!("axes: expected at most {MAX_RANK}, got {}", given.len())));
+        }
+        let mut axes = given.into_iter().map(|axis| Value::axis(axis, rank)).collect::<Result<Vec<_>>>()?;
+        axes.sort_unstable();
+        if axes.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(misfit(format!("axes: expected each once, got {axes:?}")));
+        }
+        Ok(Some(axes))
+    }
+
     /// Returns the whole numbers of input `index` or, in older versions, of attribute `name` of a node.
     pub(super) fn whole_numbers(&self, node: &Node<'_>, index: usize) -> Result<Option<Vec<Size>>> {
         match self.optional(node, index)? {

@@ -17,7 +17,7 @@ use super::what::Made;
 pub(super) use super::what::What;
 use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
-use crate::model::{Direction, Join, LayerKind, Linear, Recurrent, Select, Slice, SliceSteps};
+use crate::model::{Attention, Direction, Join, LayerKind, Linear, Recurrent, Select, Slice, SliceSteps};
 use crate::weights::dialect::{BIAS, WEIGHT};
 
 /// All links, each after its parents.
@@ -106,6 +106,9 @@ impl Links {
         let (serial, node) = (self.links.len(), self.node.clone());
         let time = if what.ends_steps() {
             None
+        } else if let What::Layer(LayerKind::Attention(_)) = what {
+            // The steps of the query, which comes first.
+            self.links[parents[0]].time
         } else if what.begins_steps() {
             Some(self.times.derived())
         } else {
@@ -183,6 +186,24 @@ impl Links {
         let features = parents.iter().map(|&parent| self.links[parent].features);
         let features = if join == Join::Concat { features.sum() } else { features.max().unwrap_or(0) };
         Ok(self.child_of(parents, What::Layer(join.into()), features))
+    }
+
+    /// Sums the steps of `value` by the scores of `key` for `query`, or by those that `key` gives.
+    pub(super) fn attention(
+        &mut self,
+        attention: Attention,
+        query: Option<usize>,
+        key: usize,
+        value: usize,
+    ) -> Result<usize> {
+        const TEXT: &str = "expected none where a softmax is over all steps, which counts padding too, got some";
+        if let (Some(a), Some(b)) = (self.links[key].time, self.links[value].time) {
+            self.times.unite(a, b)?;
+            self.times.tell(a, None, TEXT)?;
+        }
+        let mut parents = vec![query.unwrap_or(key), value];
+        parents.extend(query.and(Some(key)).filter(|&key| key != value));
+        Ok(self.add(parents, What::Layer(attention.into()), self.links[value].features, Vec::new()))
     }
 
     /// Returns the steps `slice` of `link`.
@@ -329,6 +350,9 @@ impl Links {
             (What::Scaled, Some(scale), shift) => self.diagonal(of.parents[0], scale, shift),
             (What::Reversed, ..) => Err(misfit("steps in reverse, but for an RNN, LSTM or GRU".into())),
             (What::Largest, ..) => Err(misfit("the place of the largest feature, but for an output".into())),
+            (What::Statistic(_), ..) => {
+                Err(misfit("a mean or a length of the features, but for what it normalises".into()))
+            }
             _ => Ok(link),
         }
     }

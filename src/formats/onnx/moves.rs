@@ -3,6 +3,7 @@
 
 use ndarray::{ArrayD, IxDyn};
 
+use super::across;
 use super::change::Change;
 use super::constant::{MAX_NUMBERS, MAX_RANK};
 use super::cut::Cut;
@@ -12,9 +13,8 @@ use super::links::What;
 use super::misfit;
 use super::node::Node;
 use super::size::{Size, shape_text};
-use super::value::{Fill, Filled, Repeated, Role, Value};
+use super::value::{Fill, Filled, Repeated, Value};
 use crate::error::Result;
-use crate::model::Merge;
 
 /// Reads Identity, and operators that are the identity at inference.
 pub(super) fn identity(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
@@ -68,32 +68,10 @@ pub(super) fn transpose(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     Ok(vec![value.permuted(&permutation)?])
 }
 
-/// Returns the axes of an operator: an input since version 13, an attribute before.
-fn axes(graph: &Graph, node: &Node<'_>, rank: usize) -> Result<Option<Vec<usize>>> {
-    let given = match (node.ints("axes")?, graph.whole_numbers(node, 1)?) {
-        (Some(axes), _) => Some(axes.to_vec()),
-        (None, Some(axes)) => {
-            let known = axes.iter().map(Size::value).collect::<Option<Vec<_>>>();
-            Some(known.ok_or_else(|| misfit("axes: expected numbers of the file".into()))?)
-        }
-        (None, None) => None,
-    };
-    let Some(given) = given else { return Ok(None) };
-    if given.len() > MAX_RANK {
-        return Err(misfit(format!("axes: expected at most {MAX_RANK}, got {}", given.len())));
-    }
-    let mut axes = given.into_iter().map(|axis| Value::axis(axis, rank)).collect::<Result<Vec<_>>>()?;
-    axes.sort_unstable();
-    if axes.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(misfit(format!("axes: expected each once, got {axes:?}")));
-    }
-    Ok(Some(axes))
-}
-
 pub(super) fn squeeze(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let mut value = graph.input(node, 0)?;
     let sizes = value.sizes()?;
-    let axes = match axes(graph, node, sizes.len())? {
+    let axes = match graph.axes(node, sizes.len())? {
         Some(axes) => axes,
         None => (0..sizes.len()).filter(|&axis| sizes[axis].is(1)).collect(),
     };
@@ -110,7 +88,7 @@ pub(super) fn unsqueeze(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
         (None, axes) => axes.map_or(0, |axes| axes.len()),
     };
     let rank = value.sizes()?.len().saturating_add(more);
-    let axes = axes(graph, node, rank)?.ok_or_else(|| misfit("expected axes, got none".into()))?;
+    let axes = graph.axes(node, rank)?.ok_or_else(|| misfit("expected axes, got none".into()))?;
     for axis in axes {
         value = value.inserted(axis)?;
     }
@@ -135,6 +113,11 @@ fn in_shape(graph: &mut Graph, value: Value, wanted: Vec<Size>) -> Result<Vec<Va
         Value::Input(feed) if graph.flows(&value) && !feed.keeps_axes(&wanted) => Value::Data(graph.data(value, None)?),
         _ => value,
     };
+    if let Value::Data(data) = &value
+        && let Some(moved) = across::moved(graph, data, &wanted)?
+    {
+        return Ok(vec![Value::Data(moved)]);
+    }
     Ok(vec![value.reshaped(wanted)?])
 }
 
@@ -256,6 +239,12 @@ pub(super) fn split(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
 pub(super) fn expand(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let value = graph.input(node, 0)?;
     let wanted = graph.whole_numbers(node, 1)?.ok_or_else(|| misfit("expected a shape, got none".into()))?;
+    if let Value::Data(data) = &value
+        && graph.statistic(data).is_some()
+    {
+        // One number stands for all features.
+        return Ok(vec![value]);
+    }
     let old = value.sizes()?;
     let shape = broadcast(&old, &wanted)?;
     if shape == old {
@@ -282,34 +271,6 @@ pub(super) fn tile(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         return Ok(vec![value]);
     }
     Ok(vec![repeated(graph, value, shape)?])
-}
-
-/// Reads the sum or the mean over an axis: that of a layer's directions.
-pub(super) fn reduce(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    let data = match graph.input(node, 0)? {
-        Value::Data(data) => data,
-        other => return Err(misfit(format!("expected the directions of a layer, got {}", other.kind()))),
-    };
-    let merge = if node.op == "ReduceSum" { Merge::Sum } else { Merge::Average };
-    let keeps = node.int("keepdims")?.unwrap_or(1) != 0;
-    let axes = axes(graph, node, data.axes.len())?.unwrap_or_default();
-    let &[axis] = &axes[..] else { return Err(misfit(format!("expected one axis, got {axes:?}"))) };
-    match data.axes[axis].role {
-        Role::Parts if data.axes[axis].size.is(2) => {}
-        Role::Time | Role::Open(_) => return Err(misfit("pooling over time is no recurrent layer".into())),
-        _ => {
-            return Err(misfit(format!(
-                "expected both directions of a layer, got axis {axis} of {}",
-                data.axes_text()
-            )));
-        }
-    }
-    let one = |start| Value::Data(data.clone()).cut(axis, Cut::Range { start, step: 1, len: 1 })?.dropped(axis);
-    let (Value::Data(a), Value::Data(b)) = (one(0)?, one(1)?) else { unreachable!("a part of data is data") };
-    let merged = graph.links.merged(&a, &b, merge);
-    let merged = merged.ok_or_else(|| misfit("expected both directions of a layer, got other parts".into()))?;
-    let merged = Value::Data(merged);
-    Ok(vec![if keeps { merged.inserted(axis)? } else { merged }])
 }
 
 /// Repeats `value` to `shape`.

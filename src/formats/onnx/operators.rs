@@ -3,7 +3,7 @@
 //! The only file that knows all operators; `table` says how their attributes are treated.
 
 use super::graph::Operator;
-use super::{branch, dense, functions, moves, numbers, order, recurrent, tokens};
+use super::{across, branch, dense, functions, moves, norms, numbers, order, powers, recurrent, tokens};
 
 /// All supported operators.
 const OPERATORS: &[(&[&str], Operator)] = &[
@@ -40,7 +40,15 @@ const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Equal"], numbers::equal),
     (&["Where"], numbers::choose),
     (&["ReduceProd"], numbers::reduce_prod),
-    (&["ReduceSum", "ReduceMean"], moves::reduce),
+    (&["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"], across::reduce),
+    (&["GlobalMaxPool", "GlobalAveragePool"], across::global_pool),
+    (&["BatchNormalization"], norms::batch),
+    (&["LayerNormalization", "RMSNormalization"], norms::layer),
+    (&["LpNormalization"], norms::lp),
+    (&["PRelu"], norms::prelu),
+    (&["ReduceL2"], powers::length),
+    (&["Sqrt", "Reciprocal"], powers::root),
+    (&["Pow"], powers::power),
     (&["Softmax", "LogSoftmax"], functions::softmax),
     (&["Clip"], functions::clip),
     (&["Erf"], functions::erf),

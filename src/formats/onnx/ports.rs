@@ -239,7 +239,14 @@ fn path(graph: &Graph, last: usize) -> Option<Vec<usize>> {
         let link = graph.links.link(link);
         link.initial == [None; 2] && !matches!(link.what, What::FinalCell | What::Row | What::Largest)
     });
-    (begins && first && fits).then_some(path)
+    // A chain takes a sequence: one of rows, of which a layer makes steps, is a graph.
+    let source = graph.links.link(path[0]);
+    let is_row = matches!(source.what, What::Source(input) if source.features > 0 && !graph.has_time(input));
+    let makes_steps = path.iter().any(|&link| match &graph.links.link(link).what {
+        What::Layer(kind) => kind.own_steps().is_some(),
+        _ => false,
+    });
+    (begins && first && fits && !(is_row && makes_steps)).then_some(path)
 }
 
 /// Returns the layers of a graph with names, and its outputs.

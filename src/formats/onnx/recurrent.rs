@@ -5,11 +5,11 @@
 
 use ndarray::{ArrayD, IxDyn};
 
+use super::across;
 use super::change::Change;
 use super::constant::{Constant, is_possible};
 use super::dense::{self, spread};
 use super::graph::{Draft, Graph, Of};
-use super::join;
 use super::links::What;
 use super::misfit;
 use super::node::Node;
@@ -311,9 +311,7 @@ fn sequence(
     let axis = usize::from(layout == Layout::BatchMajor);
     graph.tell_time(&x, axis)?;
     let mut data = graph.data(x, Some(stack.input_size))?;
-    if data.axes.get(axis).is_some_and(|axis| axis.role == Role::Parts) && data.content.len() > 1 {
-        data = join::concat_steps(graph, vec![data], axis)?;
-    }
+    data = across::as_steps(graph, data, axis)?;
     let [first, second, Axis { role: Role::Features, size, .. }] = &data.axes[..] else {
         return Err(misfit(format!("X: expected time, batch and features, got {}", data.axes_text())));
     };

@@ -48,7 +48,7 @@ fn differing(a: &[Size], b: &[Size]) -> (Vec<Size>, Vec<Size>) {
 }
 
 /// Returns `wanted` with a length instead of its −1.
-fn told(sizes: &[Size], mut wanted: Vec<Size>) -> Result<Vec<Size>> {
+pub(super) fn told(sizes: &[Size], mut wanted: Vec<Size>) -> Result<Vec<Size>> {
     let mismatch =
         |wanted: &[Size]| misfit(format!("expected the elements of {}, got {}", shape_text(wanted), shape_text(sizes)));
     let mut open = wanted.iter().enumerate().filter(|(_, n)| n.is(-1)).map(|(i, _)| i);

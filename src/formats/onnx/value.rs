@@ -30,6 +30,8 @@ pub(super) enum Value {
     Equal(Size, Size),
     /// Data that flows from the inputs through the layers.
     Data(Data),
+    /// Scores of the steps of a sequence, or their softmax.
+    Scored(Box<Scored>),
     /// Unsupported data from the file: an error if it is used.
     Unread(String),
 }
@@ -48,6 +50,7 @@ impl Value {
             Self::Count(size) => format!("the numbers below {size}"),
             Self::Equal(a, b) => format!("whether {a} is {b}"),
             Self::Data(data) => format!("a sequence, or what layers make of it, of axes {}", data.axes_text()),
+            Self::Scored(scored) => format!("scores of steps, of axes {}", scored.axes_text()),
             Self::Unread(what) => what.clone(),
         }
     }
@@ -288,5 +291,72 @@ impl Data {
             Role::Stretched => format!("the same {} times", axis.size),
             Role::Joined(axes) => axes.iter().map(Self::axis_text).collect::<Vec<_>>().join(" × "),
         }
+    }
+}
+
+/// Scores of steps, or their softmax.
+#[derive(Clone, Debug)]
+pub(super) struct Scored {
+    /// What the steps are compared with, unless the scores are given.
+    pub(super) query: Option<Data>,
+    /// The steps, or the scores themselves: one feature of each step.
+    pub(super) key: Data,
+    pub(super) axes: Vec<ScoreAxis>,
+    /// The factor of the scores.
+    pub(super) factor: f32,
+    /// Whether they have been through the softmax.
+    pub(super) is_softmax: bool,
+    /// The value that they have been multiplied with, step by step.
+    pub(super) value: Option<Data>,
+}
+
+/// An axis of scores.
+#[derive(Clone, Debug)]
+pub(super) struct ScoreAxis {
+    pub(super) mark: Mark,
+    pub(super) axis: Axis,
+}
+
+/// What an axis of scores counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Rows of the batch, or separate parts.
+    Others,
+    /// Steps of the query.
+    Query,
+    /// Steps of the key.
+    Key,
+    /// Features of the value.
+    Features,
+    /// An axis of length 1.
+    One,
+}
+
+impl ScoreAxis {
+    pub(super) fn one() -> Self {
+        Self { mark: Mark::One, axis: Axis::one() }
+    }
+
+    pub(super) fn is_one(&self) -> bool {
+        self.mark == Mark::One
+    }
+
+    pub(super) fn size(&self) -> &Size {
+        &self.axis.size
+    }
+}
+
+impl Scored {
+    pub(super) fn axes_text(&self) -> String {
+        let of = |axis: &ScoreAxis| match axis.mark {
+            Mark::Query => "steps of the query".into(),
+            Mark::Key => "steps of the key".into(),
+            Mark::Others | Mark::Features | Mark::One => Data::axis_text(&axis.axis),
+        };
+        format!("[{}]", self.axes.iter().map(of).collect::<Vec<_>>().join(", "))
+    }
+
+    pub(super) fn position(&self, mark: Mark) -> Option<usize> {
+        self.axes.iter().position(|axis| axis.mark == mark)
     }
 }

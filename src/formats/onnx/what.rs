@@ -2,8 +2,8 @@
 //!
 //! Knows layers; knows no other link.
 
-use crate::cell::Activation;
-use crate::model::{Join, LayerKind, Select, Slice, SliceSteps};
+use crate::cell::{Activation, Constant as Number};
+use crate::model::{GlobalPool, Join, LayerKind, Repeat, Reshape, Scores, Select, Slice, SliceSteps};
 
 /// The kind of a link.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,43 @@ pub(super) enum What {
     TwiceGelu,
     /// The index of the largest feature. Only an output can be this.
     Largest,
+    /// A part of what normalises the features of its parent.
+    Statistic(Statistic),
+}
+
+/// A part of what normalises x, the features of a step: one number, unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Statistic {
+    /// `mean(x)`.
+    Mean,
+    /// `x − mean(x)`, of each feature.
+    Centred,
+    /// `(x − mean(x))²`, of each feature.
+    CentredSquares,
+    /// The mean of the squares, or their sum, plus ε: of x, or of `x − mean(x)`.
+    Squares { centred: bool, summed: bool, eps: Number },
+    /// `max(Σx², ·)`.
+    AtLeast(Number),
+    /// What x is divided by.
+    Divisor(Divisor),
+    /// 1 by what x is divided by.
+    Inverse(Divisor),
+}
+
+/// What x is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Divisor {
+    /// `√(mean(x²) + ε)`, or the same of `x − mean(x)`.
+    Deviation { centred: bool, eps: Number },
+    /// `max(‖x‖, ε)`.
+    Length { eps: Number },
+}
+
+impl Statistic {
+    /// Whether each feature has one.
+    pub(super) fn is_of_each(self) -> bool {
+        matches!(self, Self::Centred | Self::CentredSquares)
+    }
 }
 
 /// The kind of a link without weights.
@@ -35,12 +72,16 @@ pub(super) enum Made {
     Slice(Slice),
     SliceSteps(SliceSteps),
     Join(Join),
+    GlobalPool(GlobalPool),
+    Repeat(Repeat),
+    Reshape(Reshape),
     FinalCell,
     Row,
     Reversed,
     Erf,
     TwiceGelu,
     Largest,
+    Statistic(Statistic),
 }
 
 impl What {
@@ -52,12 +93,16 @@ impl What {
             Self::Layer(LayerKind::Slice(slice)) => Made::Slice(*slice),
             Self::Layer(LayerKind::SliceSteps(slice)) => Made::SliceSteps(*slice),
             Self::Layer(LayerKind::Join(join)) => Made::Join(*join),
+            Self::Layer(LayerKind::GlobalPool(pool)) => Made::GlobalPool(*pool),
+            Self::Layer(LayerKind::Repeat(repeat)) => Made::Repeat(*repeat),
+            Self::Layer(LayerKind::Reshape(shape)) => Made::Reshape(*shape),
             Self::FinalCell => Made::FinalCell,
             Self::Row => Made::Row,
             Self::Reversed => Made::Reversed,
             Self::Erf => Made::Erf,
             Self::TwiceGelu => Made::TwiceGelu,
             Self::Largest => Made::Largest,
+            Self::Statistic(statistic) => Made::Statistic(*statistic),
             Self::Source(_) | Self::Layer(_) | Self::Scaled => return None,
         })
     }
@@ -69,11 +114,13 @@ impl What {
     /// Whether its result never has steps, whatever its input is.
     pub(super) fn ends_steps(&self) -> bool {
         matches!(self, Self::FinalCell | Self::Row)
-            || matches!(self, Self::Layer(LayerKind::Select(select)) if *select != Select::AllSteps)
+            || matches!(self, Self::Layer(LayerKind::Attention(attention)) if attention.scores == Scores::Given)
+            || matches!(self, Self::Layer(kind) if kind.ends_steps())
     }
 
     /// Whether its result has a time axis of its own.
     pub(super) fn begins_steps(&self) -> bool {
         matches!(self, Self::Layer(LayerKind::SliceSteps(_) | LayerKind::Join(Join::ConcatSteps)))
+            || matches!(self, Self::Layer(kind) if kind.own_steps().is_some())
     }
 }

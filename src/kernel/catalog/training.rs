@@ -246,6 +246,22 @@ pub(super) const SOFTMAX_BACK: Declaration = Declaration {
     overrides: &["ACTIVATION"],
 };
 
+/// For m < rows, with x = `source[source_0 + m]` and d = `delta[source_1 + m]`, of [`NORMALIZE`](super::NORMALIZE) with
+/// the same params: `target[target_0 + m]` is the gradient of x, and `product[target_1 + m] = d ∘ ∂y/∂a`, the row's
+/// part of the gradient of a. The padding of both becomes 0. Rows have `units` elements.
+pub(super) const NORMALIZE_BACK: Declaration = Declaration {
+    name: "normalize_back",
+    bindings: &[
+        PARAMS,
+        binding(1, Role::Weights, Access::Read, When::Always),
+        binding(2, Role::Source, Access::Read, When::Always),
+        binding(3, Role::Delta, Access::Read, When::Always),
+        binding(4, Role::Result, Access::ReadWrite, When::Always),
+        binding(5, Role::Product, Access::ReadWrite, When::Always),
+    ],
+    overrides: &["NORM"],
+};
+
 /// For m < rows, with a = `source[source_0 + m]`, b = `other[source_0 + m]` and d = `delta[source_1 + m]`:
 /// `target[target_0 + m] = d` if a > b, `d / 2` if a = b, else 0. Rows are as in [`ACTIVATE_BACK`].
 pub(super) const MAXIMUM_BACK: Declaration = Declaration {

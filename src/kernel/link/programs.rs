@@ -4,8 +4,8 @@
 
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::kernel::{
-    CellBack, Combine, Gemm, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Outer, Program, RELU, RowLoss, StateKind,
-    Step, StepBack, StepProject, Tile, Training,
+    Across, Attend, CellBack, Combine, Gemm, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Norm, Outer, Program,
+    RELU, RowLoss, ScoresBackOf, Scoring, StateKind, Step, StepBack, StepProject, Tile, Training,
 };
 use crate::precision::Precision;
 use crate::rule::{Method, Rule};
@@ -94,7 +94,10 @@ pub fn programs() -> Vec<Program> {
     ]);
     programs.extend([Combine::Sum, Combine::Average, Combine::Product].map(Program::Merge));
     programs.extend(joins().map(Program::Join));
+    programs.extend(Across::all().into_iter().map(Program::Across));
+    programs.extend(attention().into_iter().map(Program::Attend));
     programs.extend(Activation::ALL.map(Program::of_activation));
+    programs.extend(Norm::ALL.map(Program::Normalize));
     programs.extend(training_programs().into_iter().map(Program::Training));
     programs.extend(steps_back().into_iter().map(Program::Training));
     let elementwise = Activation::ALL.into_iter().filter(|f| f.is_elementwise());
@@ -127,6 +130,7 @@ fn training_programs() -> Vec<Training> {
     programs.extend(flags().map(|(per_gate, gates, after)| Training::Transpose { gates, after, per_gate }));
     programs.extend([1, 2, 3, 4].map(|gates| Training::Spread { gates }));
     programs.extend([false, true].map(|log| Training::SoftmaxBack { log }));
+    programs.extend(Norm::ALL.map(Training::NormalizeBack));
     programs.extend(row_losses().into_iter().map(Training::Loss));
     programs.push(Training::Squares);
     programs.extend([false, true].map(|first| Training::Tie { first }));
@@ -186,6 +190,24 @@ fn steps_back() -> Vec<Training> {
         back.extend([Training::ResetRows(variant), Training::ResetBack(variant)]);
     }
     back
+}
+
+/// Every program of attention.
+fn attention() -> Vec<Attend> {
+    let mut programs = vec![Scoring::Dot, Scoring::Additive, Scoring::Given];
+    let tables = Precision::ALL.iter().filter(|storage| **storage == storage.of_tables());
+    programs.extend(tables.map(|&storage| Scoring::Weighted(storage)));
+    let flags = [(false, false), (false, true), (true, false), (true, true)];
+    let shares = [Mask::All, Mask::Live].into_iter().flat_map(|mask| [false, true].map(|causal| (mask, causal)));
+    let shares = shares.map(|(mask, causal)| Attend::Shares { mask, causal });
+    let blends = flags.map(|(transposed, first)| Attend::Blend { transposed, first });
+    let back = flags.into_iter().flat_map(|(weighted, first)| {
+        // The gradient of a weight is multiplied by none, and given scores have none.
+        let alone = [ScoresBackOf::Weight, ScoresBackOf::Given].into_iter().filter(move |_| !weighted);
+        let of = [ScoresBackOf::Query, ScoresBackOf::Key].into_iter().chain(alone);
+        of.map(move |of| Attend::ScoresBack { of, weighted, first })
+    });
+    programs.into_iter().map(Attend::Scores).chain(shares).chain(blends).chain(back).collect()
 }
 
 /// Every way to join.

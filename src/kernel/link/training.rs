@@ -65,7 +65,7 @@ pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> 
         | Training::Scatter { .. }
         | Training::Zero
         | Training::ToTexture => Vec::new(),
-        Training::Total { .. } => vec!["part/lanes.wgsl"],
+        Training::Total { .. } | Training::NormalizeBack(_) => vec!["part/lanes.wgsl"],
         Training::Tie { .. } => vec!["update/place.wgsl"],
         Training::Squares => vec!["update/scalars.wgsl", "part/lanes.wgsl"],
         Training::Update(rule) => rule_parts(rule),

@@ -4,14 +4,26 @@
 //! parameters and its words. This file lists all layers. Knows cells and activations; holds no weights.
 
 mod activation;
+mod attention;
+mod batch_norm;
 mod dropout;
 mod embedding;
+mod flatten;
+mod global_pool;
 mod join;
+mod l2_norm;
+mod layer_norm;
 mod linear;
 mod masking;
+mod norm;
 mod one_hot;
 mod param;
+mod permute;
+mod prelu;
 mod recurrent;
+mod repeat;
+mod reshape;
+mod rms_norm;
 mod select;
 mod slice;
 mod slice_steps;
@@ -24,16 +36,28 @@ use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use activation::ACTIVATION;
+pub use attention::{Attention, Scores};
+pub use batch_norm::BatchNorm;
 pub use dropout::{Dropout, DropoutUnit};
 pub use embedding::Embedding;
+pub use flatten::Flatten;
+pub use global_pool::{GlobalPool, Reduce};
 pub use join::Join;
+pub use l2_norm::L2Norm;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use masking::Masking;
+pub(crate) use norm::{MEAN, Norm, NormOf, VARIANCE};
 pub use one_hot::OneHot;
 pub use param::Role;
 pub(crate) use param::{BIAS, Init, Law, Param, WEIGHT};
+pub use permute::Permute;
+pub use prelu::PRelu;
 pub use recurrent::{Bias, Direction, Gru, Initial, Lstm, Merge, Padding, Recurrent, Rnn, StateLifetime};
 pub(crate) use recurrent::{INITIAL_CELL, INITIAL_HIDDEN, Part, Way, cell_tensor};
+pub use repeat::Repeat;
+pub use reshape::Reshape;
+pub use rms_norm::RmsNorm;
 pub use select::Select;
 pub use slice::Slice;
 pub use slice_steps::SliceSteps;
@@ -166,6 +190,28 @@ layer_kinds! {
     Slice: "slice",
     /// Some of the steps.
     SliceSteps: "slice_steps",
+    /// Each feature by a mean and a variance that are kept.
+    BatchNorm: "batch_norm",
+    /// The features of a step by their mean and variance.
+    LayerNorm: "layer_norm",
+    /// The features of a step by the root of their mean square.
+    RmsNorm: "rms_norm",
+    /// The features of a step as a vector of length 1.
+    L2Norm: "l2_norm",
+    /// A relu with learned slopes.
+    PRelu: "prelu",
+    /// What all steps come to.
+    GlobalPool: "global_pool",
+    /// A row as equal steps.
+    Repeat: "repeat",
+    /// All steps side by side.
+    Flatten: "flatten",
+    /// The same numbers as another sequence.
+    Reshape: "reshape",
+    /// Steps and features swapped.
+    Permute: "permute",
+    /// Sums of a sequence's steps, weighted by scores.
+    Attention: "attention",
 }
 
 impl LayerKind {
@@ -185,12 +231,12 @@ impl LayerKind {
     }
 
     /// Returns what the layer takes as the first of a model; `None` if it cannot be the first.
-    pub(super) fn takes(&self) -> Option<Flow> {
+    pub(crate) fn takes(&self) -> Option<Flow> {
         self.kind().takes()
     }
 
     /// Returns what the layer gives for `inputs`.
-    pub(super) fn flow(&self, inputs: &[Flow]) -> Result<Flow> {
+    pub(crate) fn flow(&self, inputs: &[Flow]) -> Result<Flow> {
         self.kind().flow_of_many(inputs)
     }
 
@@ -206,7 +252,52 @@ impl LayerKind {
             Self::SliceSteps(slice) => Some(times.iter().map(|time| slice.range(time.unwrap_or(1))).collect()),
             // A row counts as one step.
             Self::Join(Join::ConcatSteps) => Some(times.iter().map(|time| (0, time.unwrap_or(1))).collect()),
+            _ => self.own_steps().map(|count| vec![(0, count)]),
+        }
+    }
+
+    /// Returns the number of steps that the layer gives, if that is its own and does not follow from a call.
+    pub(crate) fn own_steps(&self) -> Option<usize> {
+        match self {
+            Self::Repeat(repeat) => Some(repeat.count),
+            Self::Reshape(reshape) => Some(reshape.steps),
+            Self::Permute(permute) => Some(permute.features),
             _ => None,
+        }
+    }
+
+    /// Returns the number of steps of `taken` that the layer needs, if it needs a fixed number.
+    pub(crate) fn needed_steps(&self, taken: Flow) -> Option<usize> {
+        match (self, taken) {
+            (Self::Flatten(flatten), _) => Some(flatten.steps),
+            (Self::Permute(permute), _) => Some(permute.steps),
+            (Self::Reshape(reshape), Flow::Steps(features)) => {
+                reshape.steps.saturating_mul(reshape.features).checked_div(features.len())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether what the layer gives depends on how many padded steps there are.
+    pub(crate) fn counts_padding(&self) -> bool {
+        match self {
+            Self::GlobalPool(pool) => pool.all_steps,
+            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the layer takes or makes all steps at once, so that no frame gives its part.
+    pub(crate) fn is_of_all_steps(&self) -> bool {
+        matches!(self, Self::GlobalPool(_) | Self::Flatten(_)) || self.own_steps().is_some()
+    }
+
+    /// Whether the layer's output has no time axis, whatever it takes.
+    pub(crate) fn ends_steps(&self) -> bool {
+        match self {
+            Self::Select(select) => *select != Select::AllSteps,
+            Self::GlobalPool(_) | Self::Flatten(_) => true,
+            _ => false,
         }
     }
 

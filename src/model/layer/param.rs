@@ -35,18 +35,20 @@ pub enum Role {
     Projection,
     /// A vector that is added.
     Bias,
-    /// Vectors that are multiplied element by element: peepholes.
+    /// Vectors that are multiplied element by element: peepholes, the weights of normalisations, the slopes of a PReLU.
     Diagonal,
     /// A table of rows: an embedding.
     Table,
     /// States that a stack begins at.
     State,
+    /// A mean or a variance that a batch norm keeps. No gradient reaches it.
+    Statistic,
 }
 
 /// The initial values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Init {
-    /// Random weights are drawn uniformly between −bound and bound.
+    /// Random weights are drawn uniformly between −bound and bound, or from 0.5 to 1.5 if it is 0: those of a variance.
     pub(crate) bound: f32,
     /// The law with which PyTorch begins a training.
     pub(crate) torch: Law,
@@ -68,6 +70,8 @@ pub(crate) enum Law {
         /// The number of ones.
         count: usize,
     },
+    /// One number.
+    Value(f32),
     /// Uniform between −bound and bound.
     Uniform(f64),
     /// Normal, with mean 0 and variance 1.
@@ -84,8 +88,16 @@ pub(super) fn count(params: impl Iterator<Item = Param>) -> usize {
 
 impl Role {
     /// All roles, in a stable order.
-    pub const ALL: [Self; 7] =
-        [Self::Matrix, Self::Recurrent, Self::Projection, Self::Bias, Self::Diagonal, Self::Table, Self::State];
+    pub const ALL: [Self; 8] = [
+        Self::Matrix,
+        Self::Recurrent,
+        Self::Projection,
+        Self::Bias,
+        Self::Diagonal,
+        Self::Table,
+        Self::State,
+        Self::Statistic,
+    ];
 
     /// Whether it is the matrix of a product.
     pub(crate) fn is_product(self) -> bool {
@@ -99,6 +111,11 @@ impl Init {
     pub(crate) fn of_terms(n: usize, keras: Law) -> Self {
         let torch = Law::Uniform((n as f64).sqrt().recip());
         Self { bound: (n as f32).sqrt().recip(), torch, keras, zero_row: None }
+    }
+
+    /// The slopes of a PReLU: a quarter, as PyTorch begins them; zero under Keras' law.
+    pub(super) fn of_slopes() -> Self {
+        Self { bound: 1.0, torch: Law::Value(0.25), keras: Law::Zero, zero_row: None }
     }
 }
 

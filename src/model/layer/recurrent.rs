@@ -65,14 +65,17 @@ pub struct Recurrent {
 
 /// A simple RNN: its constructor gives a [`Recurrent`], whose methods set the options.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Rnn;
 
 /// An LSTM: its constructor gives a [`Recurrent`], whose methods set the options.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Lstm;
 
 /// A GRU: its constructor gives a [`Recurrent`], whose methods set the options.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Gru;
 
 impl Rnn {

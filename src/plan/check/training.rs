@@ -26,6 +26,7 @@ pub(super) fn goes_by_direction(training: &Training) -> bool {
         | Training::Transpose { .. }
         | Training::ActivateBack(_)
         | Training::SoftmaxBack { .. }
+        | Training::NormalizeBack(_)
         | Training::MaximumBack
         | Training::SumSteps { .. }
         | Training::Scatter { .. }
@@ -153,6 +154,13 @@ pub(super) fn extents(training: Training, p: &Params, grid: [u32; 3]) -> Extents
             by_row(Role::Delta, p.source_1, width),
             by_row(Role::Result, p.target_0, width),
         ]),
+        Training::NormalizeBack(_) => Extents::of(&[
+            (Role::Weights, 2 * n(p.source_units)),
+            by_row(Role::Source, p.source_0, width),
+            by_row(Role::Delta, p.source_1, width),
+            by_row(Role::Result, p.target_0, width),
+            by_row(Role::Product, p.target_1, width),
+        ]),
         Training::SumSteps { .. } => Extents::of(&[
             (Role::Source, (n(p.source_0) + n(p.steps) * batch) * width),
             (Role::Result, (n(p.target_0) + batch) * width),
@@ -256,7 +264,7 @@ pub(super) fn covers(training: Training, p: &Params, grid: [u32; 3]) -> bool {
         }
         Training::ActivateBack(_) | Training::MaximumBack | Training::Drop => y >= n(p.rows) && columns(width),
         Training::SumSteps { .. } => y >= n(p.batch) && columns(width),
-        Training::SoftmaxBack { .. } | Training::Loss(_) => y >= n(p.rows),
+        Training::SoftmaxBack { .. } | Training::NormalizeBack(_) | Training::Loss(_) => y >= n(p.rows),
         Training::Scatter { .. } => y >= n(p.tokens) && columns(n(p.units)),
         Training::Tie { .. } => y >= n(p.rows) && x * u64::from(WORKGROUP) >= n(p.features),
         Training::Squares => x * n(p.steps) * 4 >= n(p.rows) * n(p.units),

@@ -5,10 +5,13 @@
 //! after it. This file has the order, and decides who adds to what. `recurrent` (with `chunk`), `rows` and `join`
 //! have the operations, as `emit` has them forward. `loss` has the begin of gradients, and `weights` the end.
 
+mod across;
+mod attention;
 mod chunk;
 mod copies;
 mod join;
 mod loss;
+mod normalize;
 mod recurrent;
 mod rows;
 mod separate;
@@ -21,7 +24,7 @@ use std::ops::Range;
 use super::dispatch::{lanes, word};
 use super::groups::groups;
 use super::join::Part;
-use super::ops::{Axis, Begin, OpKind, Ops, Sequence, Source, Span};
+use super::ops::{Axis, Begin, Normalize, OpKind, Ops, Sequence, Source, Span};
 use super::stage::{Stage, Work};
 use super::{Chunk, HostInput, Lowering};
 use crate::error::{Error, Result};
@@ -143,6 +146,7 @@ fn wanted(all: &Ops, wants: &Gradients, low: &Lowering<'_>) -> Vec<bool> {
         };
         let weighs = match op.kind {
             OpKind::Gather { .. } | OpKind::Linear { .. } | OpKind::Recurrent(_) | OpKind::Wavefront(_) => true,
+            OpKind::Normalize(Normalize { norm, .. }) => norm.is_trained(),
             OpKind::OneHot
             | OpKind::MaskOutputs(_)
             | OpKind::Merge(_)
@@ -153,7 +157,9 @@ fn wanted(all: &Ops, wants: &Gradients, low: &Lowering<'_>) -> Vec<bool> {
             | OpKind::Join(_)
             | OpKind::Slice(_)
             | OpKind::Pieces(_)
+            | OpKind::Across(_)
             | OpKind::Sample => false,
+            OpKind::Attention(attending) => attending.weight.is_some(),
         };
         let any = weighs || op.from.iter().any(|source| of(source, &wanted));
         wanted.push(any);
@@ -176,12 +182,15 @@ impl Back<'_, '_> {
             Work::OneHot { .. } | Work::Sample { .. } => Ok(()),
             Work::Linear { matrix, source, .. } => self.linear(stage, (*matrix, *source), delta, time),
             Work::Rowwise { activation, source } => self.rowwise(stage, *activation, *source, delta, time),
+            Work::Normalize { of, source } => self.normalize(stage, *of, *source, delta, time),
             Work::MaskOutputs { visible, .. } => self.mask_outputs(stage, *visible, delta, time),
             Work::Merge { combine, source } => self.merge(stage, *combine, *source, delta, time),
             Work::Drop { drop, draws, .. } => self.dropped(stage, (*drop, *draws), delta, time),
             Work::Join { join, values } => self.join(stage, *join, values, delta, time),
             Work::Slice { slice, .. } => self.slice(stage, *slice, delta, time),
             Work::Pieces(pieces) => self.pieces(stage, pieces, delta),
+            Work::Across(taking) => self.across(stage, *taking, delta, time),
+            Work::Attention(attended) => self.attention(stage, attended, delta, time),
             Work::View => self.view(stage, delta),
             Work::Recurrent { .. } | Work::Wavefront { .. } => {
                 Err(Error::internal("the way back: expected the layers of a run apart"))

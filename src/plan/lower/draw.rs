@@ -26,6 +26,7 @@ use crate::plan::SlotId;
 /// Returns an error of kind `Model` if the output is not a number for each token that the model takes.
 pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
     let tokens = tokens(model)?;
+    super::across::refuse(model)?;
     let drawn = needed(all.outputs.get(output).copied(), format_args!("output {output} of the model"))?;
     // No consumer sees the other outputs.
     let Ops { ops: all, outputs, inputs } = going_on(Ops { outputs: vec![drawn], ..all });
@@ -58,6 +59,12 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
                     model.place(op.layer)
                 ));
             }
+            OpKind::Attention(_) => {
+                return unfit(format!(
+                    "layer {}: expected what each step gives, got sums over all steps",
+                    model.place(op.layer)
+                ));
+            }
             OpKind::Gather { .. }
             | OpKind::OneHot
             | OpKind::Recurrent(_)
@@ -66,8 +73,10 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
             | OpKind::Drop(_)
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
+            | OpKind::Normalize(_)
             | OpKind::Join(_)
             | OpKind::Slice(_)
+            | OpKind::Across(_)
             | OpKind::Sample => {
                 op.axis = if once[index] { Axis::Rows } else { Axis::Steps(0) };
                 each.push(op);

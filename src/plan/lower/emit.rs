@@ -58,9 +58,12 @@ impl Lowering<'_> {
                 let x = if activation.is_elementwise() { lanes(depth(result.features)) } else { 1 };
                 self.rowwise(program, [x, 1], *source, result, chunk)
             }
+            Work::Normalize { of, source } => self.normalize(*of, *source, result, chunk),
             Work::Join { join, values } => self.join(*join, values, result, chunk),
             Work::Slice { slice, source } => self.slice(*slice, *source, result, chunk),
             Work::Pieces(pieces) => self.pieces_of_time(pieces, result, chunk),
+            Work::Across(taking) => self.across(*taking, result, chunk),
+            Work::Attention(attended) => self.attention(attended, result, chunk),
             Work::Sample { source } => self.sample(*source, result, chunk),
             Work::View => Ok(()),
         }
@@ -93,9 +96,12 @@ impl Lowering<'_> {
             | Work::Drop { .. }
             | Work::Linear { .. }
             | Work::Rowwise { .. }
+            | Work::Normalize { .. }
             | Work::Join { .. }
             | Work::Slice { .. }
             | Work::Pieces(_)
+            | Work::Across(_)
+            | Work::Attention(_)
             | Work::Sample { .. }
             | Work::View => Ok(()),
         }
@@ -255,7 +261,12 @@ impl Lowering<'_> {
 
     /// Returns the dispatches of a kernel that makes a row of each row of a chunk.
     /// Each has its first row, its params, and the windows of `source` and `result`.
-    fn row_pieces(&self, source: Sequence, result: Sequence, chunk: Chunk) -> Vec<(usize, Params, [Window; 2])> {
+    pub(super) fn row_pieces(
+        &self,
+        source: Sequence,
+        result: Sequence,
+        chunk: Chunk,
+    ) -> Vec<(usize, Params, [Window; 2])> {
         let batch = self.shape.batch;
         let features = result.features;
         let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));

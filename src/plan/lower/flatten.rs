@@ -6,8 +6,13 @@
 //! so its output is the same. But a backwards layer's outputs are in the order of its walk, while the mask is
 //! not (as in Keras). So the output that the next layer reads at a live step may be that of a dead one.
 
+mod attention;
+mod begin;
+
 use std::collections::HashMap;
 
+use super::across;
+use super::normalize::normalized;
 use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Ops, Recurrence, Source, VisibleSteps};
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Reset};
@@ -16,7 +21,7 @@ use crate::kernel::{Combine, Kernel, Mask};
 use crate::layout::{Layout, MatrixRef, Role};
 use crate::model::{
     Clocks, Consumers, Direction, DropoutUnit, Features, Flow, Join, LayerKind, Merge, Model, Pin, Recurrent, Select,
-    Slice, State, Value,
+    State, Value,
 };
 use crate::plan::{Feed, Shape, Steps};
 
@@ -89,6 +94,9 @@ impl Flattening<'_> {
             return Ok(());
         }
         let mut from = of.from.iter().map(|&value| self.value(value, layer)).collect::<Result<Vec<_>>>()?;
+        if let LayerKind::Attention(attention) = &of.kind {
+            return self.attention(layer, attention, from, (axis, features));
+        }
         let rowwise =
             |activation| rowwise(activation).unwrap_or(OpKind::Rowwise { kernel: Kernel::Activate, activation });
         let kinds = match &of.kind {
@@ -97,7 +105,8 @@ impl Flattening<'_> {
             // Final states and last outputs are values of the stack that has them.
             LayerKind::Masking(_) => self.masking(layer)?.into_iter().collect(),
             LayerKind::Select(Select::AllSteps | Select::FinalHidden | Select::LastOutput)
-            | LayerKind::Recurrent(_) => Vec::new(),
+            | LayerKind::Recurrent(_)
+            | LayerKind::Attention(_) => Vec::new(),
             LayerKind::Dropout(dropout) => {
                 let drop =
                     Drop { rate: dropout.rate, place: 0, shared: dropout.drops == DropoutUnit::Features, gates: 1 };
@@ -149,6 +158,16 @@ impl Flattening<'_> {
             }
             LayerKind::Join(join) => vec![OpKind::Join(*join)],
             LayerKind::Slice(slice) => vec![OpKind::Slice(*slice)],
+            LayerKind::GlobalPool(_)
+            | LayerKind::Repeat(_)
+            | LayerKind::Flatten(_)
+            | LayerKind::Reshape(_)
+            | LayerKind::Permute(_) => vec![across::of_layer(model, layer, &self.clocks, self.shape)?],
+            kind @ (LayerKind::BatchNorm(_)
+            | LayerKind::LayerNorm(_)
+            | LayerKind::RmsNorm(_)
+            | LayerKind::L2Norm(_)
+            | LayerKind::PRelu(_)) => normalized((model, layout), (layer, kind), from[0], &self.ops)?,
         };
         for kind in kinds {
             from = vec![self.add(Op { layer, stacked: None, kind, from, axis, features })];
@@ -324,55 +343,6 @@ impl Flattening<'_> {
         };
         let features = Features { parts: whole.parts * gates, ..whole };
         drops.into_iter().map(|drop| self.add(op(OpKind::Drop(drop), source, features))).collect()
-    }
-
-    /// Returns the initial states of layer `stacked` of a stack.
-    fn begin(&mut self, layer: usize, r: &Recurrent, stacked: usize) -> Result<[Option<Begin>; 2]> {
-        let [hidden, cell] = self.model.layers[layer].initial;
-        let mut one = |value: Option<Value>| {
-            let begin = match value {
-                None => None,
-                Some(Value::Input(input)) if self.model.inputs[input].kind.flow().is_none() => None,
-                Some(Value::Layer(from, pin @ (Pin::Hidden | Pin::Cell))) => {
-                    let state = if pin == Pin::Hidden { State::Hidden } else { State::Cell };
-                    Some(self.begin_of_stack((layer, r, stacked), from, state)?)
-                }
-                Some(value) => Some(Begin::Row(self.value(value, layer)?)),
-            };
-            Ok::<_, Error>(begin)
-        };
-        Ok([one(hidden)?, one(cell)?])
-    }
-
-    /// Returns the initial states of layer `stacked` of stack `layer` if they are final states of stack `from`.
-    /// States count layer by layer, and within each by direction. So two layers may begin the two directions of one.
-    fn begin_of_stack(
-        &mut self,
-        (layer, r, stacked): (usize, &Recurrent, usize),
-        from: usize,
-        state: State,
-    ) -> Result<Begin> {
-        let LayerKind::Recurrent(before) = &self.model.layers[from].kind else {
-            return Err(Error::internal(format!("layer {from}: expected a stack")));
-        };
-        let (size, parts) = (state.size(before), before.directions());
-        let of_layer = |back: &Self, which: usize| {
-            let op = back.stacks.get(&from).and_then(|layers| layers.get(which).copied());
-            op.ok_or_else(|| Error::internal(format!("layer {from}: expected a stack of more layers")))
-        };
-        if parts == r.directions() {
-            return Ok(Begin::Final(of_layer(self, stacked)?, state));
-        }
-        let mut rows = Vec::new();
-        let row = |kind, from, features| Op { layer, stacked: None, kind, from, axis: Axis::Rows, features };
-        for which in stacked * r.directions()..(stacked + 1) * r.directions() {
-            let whole = vec![Source::Op(of_layer(self, which / parts)?)];
-            let own = self.add(row(OpKind::Final(state), whole, Features { parts, size }));
-            let slice = Slice { first: which % parts * size, count: size };
-            rows.push(self.add(row(OpKind::Slice(slice), vec![own], Features::one(size))));
-        }
-        let features = Features::one(size * rows.len());
-        Ok(Begin::Row(self.add(row(OpKind::Join(Join::Concat), rows, features))))
     }
 }
 

@@ -8,13 +8,15 @@ use crate::plan::Shape;
 
 /// Returns the operations that run together, chunk by chunk: neighbours that go forward and have equally many steps.
 /// Any other operation runs alone. An operation that begins with a final state runs after the group that ends in it.
+/// So does one that takes what all steps come to.
 pub(super) fn groups(ops: &[Op], shape: Shape) -> Vec<Range<usize>> {
-    let steps = |op: &Op| (op.axis != Axis::Rows, op.axis.time(shape));
+    let steps = |op: &Op| (op.along() != Axis::Rows, op.along().time(shape));
     let mut groups = Vec::new();
     let mut first = 0;
     while first < ops.len() {
         let joins = |(index, op): &(usize, &Op)| {
-            op.streams() && steps(op) == steps(&ops[first]) && (*index == first || !op.begins_in(first..*index))
+            let waits = || op.begins_in(first..*index) || op.takes_a_pool(ops, first..*index);
+            op.streams() && steps(op) == steps(&ops[first]) && (*index == first || !waits())
         };
         let count = ops.iter().enumerate().skip(first).take_while(joins).count().max(1);
         groups.push(first..first + count);

@@ -5,9 +5,9 @@ use std::slice;
 
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Constant, Reset, Variant};
-use crate::kernel::{Combine, Kernel, kept_gates, padded};
+use crate::kernel::{Combine, Kernel, Norm, PoolOp, kept_gates, padded};
 use crate::layout::{MatrixRef, depth};
-use crate::model::{Direction, Features, Join, Padding, Recurrent, Slice, State};
+use crate::model::{Direction, Features, Join, Padding, Recurrent, Scores, Slice, State};
 use crate::plan::{Feed, SlotId};
 
 /// Whether a sequence has a time axis.
@@ -91,6 +91,8 @@ pub(super) enum OpKind {
     Linear { matrix: MatrixRef, activation: Activation },
     /// `Activate` or `Softmax`.
     Rowwise { kernel: Kernel, activation: Activation },
+    /// Features normalised, step by step.
+    Normalize(Normalize),
     /// The output at the last time index.
     LastStep,
     /// A final state of a recurrent layer.
@@ -101,8 +103,38 @@ pub(super) enum OpKind {
     Slice(Slice),
     /// Steps of several values, one after the other. Each value has its first step and their count.
     Pieces(Vec<(usize, usize)>),
+    /// What several steps are read for at once.
+    Across(Across),
     /// A token drawn from logits.
     Sample,
+    /// Sums of steps, weighted by scores.
+    Attention(Attending),
+}
+
+/// An attention. It takes the query, then the key and the value. If the scores are given, they are the key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attending {
+    pub(super) scores: Scores,
+    /// The factor of the scores.
+    pub(super) scale: f32,
+    /// Whether a step of the query sees no later step of the value.
+    pub(super) causal: bool,
+    /// The packed buffer of the weight of additive scores.
+    pub(super) weight: Option<usize>,
+    /// The clock of the value, and its steps.
+    pub(super) clock: usize,
+    pub(super) steps: usize,
+}
+
+/// What `normalize` and its backward pass are told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Normalize {
+    pub(super) norm: Norm,
+    pub(super) eps: Constant,
+    /// The packed buffer of its numbers.
+    pub(super) buffer: usize,
+    /// Whether one number serves all features.
+    pub(super) single: bool,
 }
 
 /// A place of a model that drops elements.
@@ -237,7 +269,8 @@ impl Op {
         match &self.kind {
             OpKind::Recurrent(r) => r.walks == [Walk::Forward; 2],
             OpKind::Wavefront(_) => true,
-            OpKind::LastStep | OpKind::Final(_) | OpKind::Pieces(_) => false,
+            OpKind::LastStep | OpKind::Final(_) | OpKind::Pieces(_) | OpKind::Attention(_) => false,
+            OpKind::Across(across) => across.streams(),
             OpKind::Gather { .. }
             | OpKind::OneHot
             | OpKind::MaskOutputs(_)
@@ -245,6 +278,7 @@ impl Op {
             | OpKind::Drop(_)
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
+            | OpKind::Normalize(_)
             | OpKind::Join(_)
             | OpKind::Slice(_)
             | OpKind::Sample => true,
@@ -263,12 +297,15 @@ impl Op {
             | OpKind::Drop(_)
             | OpKind::Linear { .. }
             | OpKind::Rowwise { .. }
+            | OpKind::Normalize(_)
             | OpKind::LastStep
             | OpKind::Final(_)
             | OpKind::Join(_)
             | OpKind::Slice(_)
             | OpKind::Pieces(_)
-            | OpKind::Sample => &[],
+            | OpKind::Across(_)
+            | OpKind::Sample
+            | OpKind::Attention(_) => &[],
         }
     }
 
@@ -292,7 +329,7 @@ impl Op {
 
     /// Returns the bytes of scratch for one timestep and row of the batch.
     pub(super) fn step_bytes(&self) -> u64 {
-        4 * (depth(self.features) + self.gates_width()) as u64
+        4 * (depth(self.features) + self.gates_width() + 2 * self.scored_steps()) as u64
     }
 
     /// Returns the elements of a row of the hoisted input product
@@ -308,7 +345,12 @@ impl Op {
 
     /// Returns the bytes of the widest row of the batch that the operation binds.
     pub(super) fn widest_bytes(&self) -> u64 {
-        4 * self.gates_width().max(depth(self.features)) as u64
+        4 * self.gates_width().max(depth(self.features)).max(self.scored_steps()) as u64
+    }
+
+    /// Returns the elements of a row of scores, padded; 0 if it has none.
+    fn scored_steps(&self) -> usize {
+        if let OpKind::Attention(attending) = &self.kind { padded(attending.steps) } else { 0 }
     }
 }
 
@@ -319,4 +361,20 @@ pub(super) struct Ops {
     pub(super) outputs: Vec<Source>,
     /// The clock of each input of the model that has a time axis.
     pub(super) inputs: Vec<Option<usize>>,
+}
+
+/// An operation across steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Across {
+    /// What steps of this clock come to: those that are live, or all of them.
+    Pool { op: PoolOp, clock: usize, all: bool },
+    /// The same numbers in another shape, or with steps and features swapped.
+    Rearrange { swapped: bool },
+}
+
+impl Across {
+    /// Whether it goes along with the operations before it, chunk by chunk.
+    pub(super) fn streams(self) -> bool {
+        matches!(self, Self::Pool { .. })
+    }
 }

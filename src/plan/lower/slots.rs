@@ -86,6 +86,16 @@ impl Lowering<'_> {
             if let OpKind::MaskOutputs(visible) = op.kind {
                 self.mask(visible.feed);
             }
+            if let OpKind::Attention(attending) = op.kind
+                && self.shape.steps(attending.clock).mask == Mask::Live
+            {
+                self.mask(Feed::Live(attending.clock));
+            }
+            if let Some(clock) = op.counts()
+                && self.shape.steps(clock).mask == Mask::Live
+            {
+                self.mask(Feed::Live(clock));
+            }
             if let Some(r) = op.recurrence()
                 && self.shape.steps(r.clock).mask == Mask::Live
             {

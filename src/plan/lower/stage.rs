@@ -1,8 +1,10 @@
 //! Stages: operations with the slots that they read and write. Each has what its work needs, by type.
 
+use super::across::Taking;
+use super::attention::Attended;
 use super::copies::Copies;
 use super::groups::Use;
-use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Recurrence, Sequence, Source, Span, VisibleSteps};
+use super::ops::{Axis, Begin, Drop, Input, Normalize, Op, OpKind, Recurrence, Sequence, Source, Span, VisibleSteps};
 use super::view::Inside;
 use super::walk::Walk;
 use super::{HostInput, Lowering, needed};
@@ -70,6 +72,10 @@ pub(super) enum Work<'a> {
         activation: Activation,
         source: Sequence,
     },
+    Normalize {
+        of: Normalize,
+        source: Sequence,
+    },
     Join {
         join: Join,
         values: Vec<Joined>,
@@ -78,8 +84,10 @@ pub(super) enum Work<'a> {
         slice: Slice,
         source: Sequence,
     },
+    Attention(Attended),
     /// Each value with its first step and the count.
     Pieces(Vec<(Sequence, usize, usize)>),
+    Across(Taking),
     Sample {
         source: Sequence,
     },
@@ -146,7 +154,7 @@ impl Axis {
 impl Stage<'_> {
     /// Returns the length of the time axis that the stage runs over.
     pub(super) fn time(&self, shape: Shape) -> usize {
-        self.op.axis.time(shape)
+        self.op.along().time(shape)
     }
 
     /// Returns the states of a recurrent layer.
@@ -221,6 +229,7 @@ impl Lowering<'_> {
             OpKind::Rowwise { activation, .. } => {
                 (Work::Rowwise { activation: *activation, source: source()? }, "activated")
             }
+            OpKind::Normalize(of) => (Work::Normalize { of: *of, source: source()? }, "normalized"),
             OpKind::Join(join) => {
                 let result = self.concatenated.get(&stages.len()).copied();
                 let values = op.from.iter().map(|&source| self.joined(source, stages, result));
@@ -237,6 +246,11 @@ impl Lowering<'_> {
                 (Work::Pieces(sources.into_iter().zip(pieces).map(piece).collect()), "pieces")
             }
             OpKind::Slice(slice) => (Work::Slice { slice: *slice, source: source()? }, "slice"),
+            OpKind::Across(across) => (Work::Across(self.taking(op, *across, self.source(draft)?)), "across"),
+            OpKind::Attention(attending) => {
+                let taken = op.from.iter().map(|&source| self.features(source, stages)).collect::<Result<Vec<_>>>()?;
+                (Work::Attention(self.attended(op, *attending, &taken)?), "attention")
+            }
         };
         Ok(Stage { op, result: self.result(op, name, span), work })
     }

@@ -75,6 +75,28 @@ fn plateaus_are_those_of_pytorch_and_keras_and_can_be_resumed() {
 }
 
 #[test]
+fn a_schedule_begins_behind_its_warm_up() {
+    let rates = |schedule: &Schedule, epoch: u64| [0, 1, 3, 4, 6, 8, 9].map(|at| schedule.rate(0.5, at, epoch));
+    let plain = Schedule::cosine(4, 0.0);
+    let [a, b] = [0.5, 1.0].map(|part: f64| 0.25 * (1.0 + (std::f64::consts::PI * part).cos()));
+    let warmed = plain.clone().after_warm_up(4);
+    warmed.check().unwrap();
+    assert_eq!(rates(&warmed, 0), [0.0, 0.125, 0.375, 0.5, a, b, b]);
+    let constant = Schedule::constant().after_warm_up(4);
+    assert_eq!(rates(&constant, 7), [0.0, 0.125, 0.375, 0.5, 0.5, 0.5, 0.5]);
+    // Epochs are counted from the first one.
+    assert_eq!(rates(&Schedule::step(2, 0.1).after_warm_up(4), 2), [0.0, 0.125, 0.375, 0.05, 0.05, 0.05, 0.05]);
+    let mut plateau = Schedule::plateau(Plateau::like(Convention::Torch).patience(0)).after_warm_up(4);
+    [1.0, 1.0].iter().for_each(|loss| plateau.observe(0.5, *loss));
+    assert!(near(plateau.rate(0.5, 9, 2), 0.05) && plateau.rate(0.5, 2, 2) == 0.25);
+    let state = plateau.state().unwrap();
+    assert_eq!(plateau.clone().resumed(PlateauState::default()).resumed(state), plateau);
+    let text = |schedule: Schedule| schedule.check().unwrap_err().to_string();
+    assert!(text(plain.after_warm_up(0)).starts_with("schedule warm_up: updates: expected "));
+    assert!(text(Schedule::step(0, 0.1).after_warm_up(4)).starts_with("schedule step: steps: expected "));
+}
+
+#[test]
 fn only_a_plateau_listens() {
     let mut schedule = Schedule::step(3, 0.1);
     schedule.observe(1.0, f64::NAN);

@@ -56,8 +56,9 @@ impl FromStr for Sweep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("expected T, B or H and its range, from 1 or more to more than that, as B=1..256, got {text}");
+        let wrong = || {
+            format!("expected T, B or H, and a range that begins at 1 or later and grows, like B=1..256, got {text}")
+        };
         let (axis, range) = text.split_once('=').ok_or_else(wrong)?;
         let (from, to) = range.split_once("..").ok_or_else(wrong)?;
         let axis = match axis {
@@ -258,7 +259,7 @@ mod tests {
         assert_eq!(sizes("B=1..8").unwrap(), [1, 2, 4, 8]);
         assert_eq!(sizes("H=48..100").unwrap(), [48, 96, 100]);
         for wrong in ["B", "B=1", "X=1..2", "T=0..4", "T=4..4", "T=-1..4"] {
-            assert!(sizes(wrong).unwrap_err().starts_with("expected T, B or H and its range"), "{wrong}");
+            assert!(sizes(wrong).unwrap_err().starts_with("expected T, B or H, and a range"), "{wrong}");
         }
     }
 

@@ -135,7 +135,7 @@ fn picture(svg: &mut String, curves: &[Curve]) -> Drawn {
     let root = SVGBackend::with_string(svg, (800, 500)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption("gradient of the loss by the hidden state behind each step", ("sans-serif", 18))
+        .caption("gradient of the loss by the hidden state after each step", ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(72)

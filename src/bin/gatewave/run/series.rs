@@ -1,4 +1,4 @@
-//! `gatewave run --series`: a model's forecast behind the last row of a series, in the columns' own units.
+//! `gatewave run --series`: a model's forecast behind the last row of a time series, in the columns' own units.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use crate::{Outcome, Verdict};
 /// The series.
 #[derive(clap::Args)]
 pub(super) struct SeriesArgs {
-    /// A series for a model that was trained on one: predict what comes behind its last row; or `-` for standard input
+    /// A time series for a model that was trained on one, to predict what follows its last row; or `-` for standard
+    /// input
     #[arg(long, value_name = "FILE", value_parser = data_parser(), conflicts_with_all = ["input", "output", "text", "text_file"])]
     pub(super) series: Option<PathBuf>,
 }
@@ -27,8 +28,8 @@ pub(super) fn run(args: &Args, path: &Path, out: &mut impl Write) -> Outcome {
     let place = |e: Error| e.at(name(args.model.file()));
     let (model, tensors) = args.model.read()?;
     let Some(spec) = SeriesSpec::of_metadata(&args.model.metadata()?).map_err(place)? else {
-        let text = "expected a model with the columns and scales of a series, got one without; gatewave train makes such a \
-                    model from a series (--data FILE.csv --window N)";
+        let text = "expected a model with the columns and scales of a time series, got one without; gatewave train makes \
+                    such a model from a time series (--data FILE.csv --window N)";
         return Err(place(Error::new(ErrorKind::Model, text)).into());
     };
     spec.check(&model).map_err(place)?;

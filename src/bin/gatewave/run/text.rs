@@ -1,7 +1,7 @@
 //! `gatewave run --text`: runs a model that keeps its tokenizer on texts, and prints its labels.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, Table, presets};
 use gatewave::data::{Answer, ReadOptions, TextSpec, read_lines};
@@ -9,7 +9,7 @@ use gatewave::{Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
 
 use super::Args;
-use crate::files::{is_stream, name, once, text};
+use crate::files::{data_parser, name, once};
 use crate::text::kept_text;
 use crate::{Outcome, Verdict};
 
@@ -25,13 +25,14 @@ const SHOWN: usize = 48;
 /// The texts.
 #[derive(clap::Args)]
 pub(super) struct TextArgs {
-    /// A text for a model that was trained on labelled text; may be repeated
+    /// A text for a model that was trained on labelled text; may be repeated.
+    /// One for a model of tagged text has white space between its tokens
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["input", "output"])]
     text: Vec<String>,
     /// A file with one text on each line, or `-` for standard input
-    #[arg(long, value_name = "LINES", conflicts_with_all = ["input", "output", "text"])]
+    #[arg(long, value_name = "LINES", conflicts_with_all = ["input", "output", "text"], value_parser = data_parser())]
     text_file: Option<PathBuf>,
-    /// Texts and series: print JSON, one object on each line, instead of a table
+    /// Texts and time series: print JSON, one object on each line, instead of a table
     #[arg(long, conflicts_with = "input")]
     pub(super) json: bool,
 }
@@ -44,9 +45,6 @@ impl TextArgs {
 
     fn texts(&self) -> Result<Vec<String>> {
         if let Some(path) = &self.text_file {
-            if is_stream(path) {
-                return lines(path).map_err(|e| e.at(name(path)));
-            }
             let lines = read_lines(path, ReadOptions::MAX_BYTES)?;
             return Ok(lines.into_iter().map(|(line, _)| line).collect());
         }
@@ -57,20 +55,8 @@ impl TextArgs {
     }
 }
 
-/// Reads the lines of a stream.
-fn lines(path: &Path) -> Result<Vec<String>> {
-    let all = text(path)?;
-    let wrong = |what: String| Err(Error::new(ErrorKind::Io, what));
-    let lines: Vec<_> = all.trim_end().lines().map(str::to_owned).collect();
-    match lines.iter().position(|line| line.trim().is_empty()) {
-        Some(index) => wrong(format!("line {}: expected a text, got an empty line; take it out", index + 1)),
-        None if lines.is_empty() => wrong("expected a text a line, got none".to_owned()),
-        None => Ok(lines),
-    }
-}
-
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Outcome {
-    once(args.model.files().chain(args.text.text_file.as_deref()))?;
+    once(args.model.files())?;
     let texts = args.text.texts()?;
     let device = args.device.device()?;
     let place = |e: Error| e.at(name(args.model.file()));
@@ -81,7 +67,23 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header(&spec));
     for texts in texts.chunks(ROWS) {
-        let output = engine.run(&spec.input(&model, texts.iter().map(String::as_str))?)?;
+        let all = || texts.iter().map(String::as_str);
+        let output = engine.run(&spec.input(&model, all())?)?;
+        if spec.is_tagging() {
+            for (text, answers) in texts.iter().zip(spec.tag_answers(&model, all(), &output)?) {
+                let tagged = Tagged::of(text, &spec, &answers);
+                if args.text.json {
+                    writeln!(out, "{}", tagged.line(text))?;
+                    continue;
+                }
+                // An empty row lies between two texts.
+                if table.row_count() > 0 {
+                    table.add_row([""]);
+                }
+                table.add_rows(tagged.rows());
+            }
+            continue;
+        }
         for (text, answer) in texts.iter().zip(spec.answers(&model, &output)?) {
             match args.text.json {
                 true => writeln!(out, "{}", line(text, &spec, &answer))?,
@@ -98,12 +100,40 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     Ok(Verdict::Done)
 }
 
+/// The tokens of a text, each with its tag and the tag's probability. Tokens that are cut off are not among them.
+struct Tagged<'a>(Vec<(&'a str, &'a str, f64)>);
+
+impl<'a> Tagged<'a> {
+    fn of(text: &'a str, spec: &'a TextSpec, answers: &[Answer]) -> Self {
+        let tokens: Vec<&str> = text.split_whitespace().collect();
+        let kept = &tokens[spec.kept(tokens.len())];
+        let tag =
+            |answer: &Answer| (spec.classes().labels()[answer.class].as_str(), answer.probabilities[answer.class]);
+        let tags = answers.iter().map(tag);
+        Self(kept.iter().zip(tags).map(|(token, (tag, probability))| (*token, tag, probability)).collect())
+    }
+
+    fn rows(&self) -> impl Iterator<Item = [String; 3]> {
+        self.0.iter().map(|(token, tag, probability)| [shown(token), shown(tag), format!("{probability:.4}")])
+    }
+
+    fn line(&self, text: &str) -> Value {
+        let tokens: Vec<_> = self.0.iter().map(|(token, ..)| token).collect();
+        let tags: Vec<_> = self.0.iter().map(|(_, tag, _)| tag).collect();
+        let probabilities: Vec<_> = self.0.iter().map(|(.., probability)| probability).collect();
+        json!({"text": text, "tokens": tokens, "tags": tags, "probabilities": probabilities})
+    }
+}
+
 /// Returns whether each label has a column.
 fn has_columns(spec: &TextSpec) -> bool {
     spec.classes().labels().len() <= COLUMNS
 }
 
 fn header(spec: &TextSpec) -> Vec<String> {
+    if spec.is_tagging() {
+        return ["token", "tag", "probability"].map(str::to_owned).into();
+    }
     let own = if has_columns(spec) { spec.classes().labels().to_vec() } else { vec!["probability".to_owned()] };
     ["text", "label"].map(str::to_owned).into_iter().chain(own.iter().map(|label| shown(label))).collect()
 }

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use gatewave::interface::InputValue;
+use gatewave::interface::{Dim, InputValue};
 use gatewave::train::{Dataset, Examples, Objective};
 use gatewave::{Error, ErrorKind, Model, NamedTensors, Result, Values};
 use ndarray::{ArrayD, Axis, IxDyn};
 
-use super::stored::TensorFile;
+use super::stored::{Stored, TensorFile};
 
 /// The most numbers of a tensor with one number for each row that is kept in memory: lengths and classes.
 const MOST_KEPT: usize = 1 << 22;
@@ -24,9 +24,12 @@ pub(crate) struct StoredTensors {
     axes: BTreeMap<String, usize>,
     /// Small tensors, and the lengths.
     kept: BTreeMap<String, Values>,
-    /// The tensor that holds the length of each row.
-    lengths: Option<String>,
+    /// How many steps each row has, if a tensor says it.
+    lengths: Option<Vec<usize>>,
 }
+
+/// The most numbers of a mask that are in memory at once.
+const MOST_OF_A_MASK: usize = 1 << 20;
 
 impl StoredTensors {
     /// Makes the examples of `file`; `objective` says how outputs are compared.
@@ -75,8 +78,44 @@ impl StoredTensors {
                 kept.insert(name.clone(), file.read(name, stored, axis, std::slice::from_ref(&(0..rows)))?);
             }
         }
+        let lengths = match lengths.and_then(|name| kept.get(&name)) {
+            // A length below 0 is refused by the batch that takes it.
+            Some(Values::I64(all)) => Some(all.iter().map(|n| usize::try_from(*n).unwrap_or_default()).collect()),
+            _ => {
+                let mask = inputs.iter().find(|port| matches!(port.value, InputValue::Mask(_)));
+                let time = mask.and_then(|port| port.axes.iter().position(|dim| *dim == Dim::Time));
+                let stored = mask.and_then(|port| Some((port.name.as_str(), file.tensors.get(&port.name)?)));
+                match (stored, time) {
+                    (Some((name, stored)), Some(time)) if axes.contains_key(name) && time < stored.shape.len() => {
+                        Some(lengths_of_mask(&file, (name, stored), [axes[name], time])?)
+                    }
+                    _ => None,
+                }
+            }
+        };
         Ok(Self { file, rows, axes, kept, lengths })
     }
+}
+
+/// Returns how many steps lie between the first and the last live one of each row. Reads the whole mask, part by part.
+fn lengths_of_mask(file: &TensorFile, (name, stored): (&str, &Stored), [rows, time]: [usize; 2]) -> Result<Vec<usize>> {
+    let (count, steps) = (stored.shape[rows], stored.shape[time]);
+    let at_once = (MOST_OF_A_MASK / steps.max(1)).max(1);
+    let mut lengths = Vec::with_capacity(count);
+    for first in (0..count).step_by(at_once) {
+        let part = file.read(name, stored, rows, std::slice::from_ref(&(first..count.min(first + at_once))))?;
+        let part = part.to_f32();
+        for row in part.axis_iter(Axis(rows)) {
+            // Once the axis of rows is removed, the time axis moves down if it came after it.
+            let live: Vec<bool> = row
+                .axis_iter(Axis(time - usize::from(rows < time)))
+                .map(|step| step.iter().any(|live| *live != 0.0))
+                .collect();
+            let ends = live.iter().position(|live| *live).zip(live.iter().rposition(|live| *live));
+            lengths.push(ends.map_or(0, |(first, last)| last + 1 - first));
+        }
+    }
+    Ok(lengths)
 }
 
 impl Examples for StoredTensors {
@@ -99,11 +138,7 @@ impl Examples for StoredTensors {
     }
 
     fn lengths(&self) -> Option<Vec<usize>> {
-        match self.kept.get(self.lengths.as_ref()?)? {
-            // A length below 0 is refused by the batch that takes it.
-            Values::I64(lengths) => Some(lengths.iter().map(|n| usize::try_from(*n).unwrap_or_default()).collect()),
-            _ => None,
-        }
+        self.lengths.clone()
     }
 }
 

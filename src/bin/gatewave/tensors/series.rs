@@ -1,4 +1,4 @@
-//! A series of numbers from any file that holds one: columns of comma-separated values, or arrays.
+//! A time series from any file that holds one: columns of comma-separated values, or arrays.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(crate) fn read_series(path: &Path, max_bytes: Option<u64>) -> Result<Series>
     if is_series(path) || Format::of(path).is_err() {
         return Series::read(path, max_bytes.unwrap_or(ReadOptions::MAX_BYTES));
     }
-    of_arrays(path, &arrays(path, max_bytes)?)
+    of_arrays(path, &read_bounded(path, max_bytes)?)
 }
 
 /// Reads the series in the file at `path`. Returns none for arrays that are no series with all of `columns`.
@@ -40,7 +40,7 @@ pub(crate) fn read_series_with<'a>(
     if is_series(path) {
         return read_series(path, max_bytes).map(Some);
     }
-    let tensors = arrays(path, max_bytes)?;
+    let tensors = read_bounded(path, max_bytes)?;
     if !tensors.values().all(|values| [1, 2].contains(&values.shape().len())) {
         return Ok(None);
     }
@@ -49,11 +49,16 @@ pub(crate) fn read_series_with<'a>(
     Ok(holds.then_some(series))
 }
 
-fn arrays(path: &Path, max_bytes: Option<u64>) -> Result<NamedTensors> {
+/// Reads the arrays of the file at `path`, as [`read`] does. The array of an `.npy` file is `x`.
+///
+/// # Errors
+///
+/// Returns the same errors as [`read`], or one of kind `Io` if the file has more bytes than `max_bytes`.
+pub(crate) fn read_bounded(path: &Path, max_bytes: Option<u64>) -> Result<NamedTensors> {
     let most = max_bytes.unwrap_or(ReadOptions::MAX_BYTES);
     let bytes = std::fs::metadata(path).map_err(|e| io_error(path, e))?.len();
     if bytes > most {
-        return Err(io_error(path, format!("expected at most {most} bytes of a series, got {bytes}")));
+        return Err(io_error(path, format!("expected at most {most} bytes, got {bytes}")));
     }
     read(path, "x")
 }
@@ -81,7 +86,7 @@ fn columns(tensors: &NamedTensors) -> Result<Vec<(String, Vec<f64>)>> {
             }
             _ => {
                 let text = format!(
-                    "{name}: expected an array of [rows] or [rows, columns] for a series, got one of {:?}",
+                    "{name}: expected an array of [rows] or [rows, columns] for a time series, got one of {:?}",
                     array.shape()
                 );
                 return Err(Error::new(ErrorKind::Io, text));
@@ -107,6 +112,6 @@ mod tests {
         assert_eq!(columns(&tensors).unwrap(), wanted.map(|(name, numbers)| (name.to_owned(), numbers.to_vec())));
         let windows = NamedTensors::from([("x".to_owned(), ArrayD::<f32>::zeros(vec![2, 3, 1]).into())]);
         let error = columns(&windows).unwrap_err().to_string();
-        assert!(error.ends_with("for a series, got one of [2, 3, 1]"), "{error}");
+        assert!(error.ends_with("for a time series, got one of [2, 3, 1]"), "{error}");
     }
 }

@@ -57,15 +57,17 @@ pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: 
     };
     let objective = args.loss.of_text(spec.objective())?;
     let streams = args.corpus.stateful.then(|| args.fit.rows());
-    let dataset = |corpus: &Corpus| {
+    let dataset = |corpus: &Corpus| -> Result<_> {
         let examples = spec.examples(model, corpus, window, streams).map_err(at)?;
-        Dataset::of(model, objective.clone(), examples).map_err(|e| at_data(e, corpus.source().path()))
+        let counts = [examples.tokens(), examples.unknown()];
+        let dataset = Dataset::of(model, objective.clone(), examples);
+        Ok((dataset.map_err(|e| at_data(e, corpus.source().path()))?, counts))
     };
-    let trained = dataset(&training)?;
+    let (trained, [tokens, unknown]) = dataset(&training)?;
     let validated = validation.as_ref().map(dataset).transpose().map_err(|e| e.at("validation"))?;
-    let [tokens, unknown] = spec.count(&training)?;
+    let validated = validated.map(|(validated, _)| validated);
     let lacks = if unknown > 0 { format!(", which lacks {unknown} of them") } else { String::new() };
-    note(format_args!("{tokens} {unit} in a vocabulary of {} tokens{lacks}", spec.num_tokens()));
+    note(format_args!("{tokens} {} in a vocabulary of {} tokens{lacks}", unit.plural(), spec.num_tokens()));
     if let Some(json) = spec.to_json() {
         metadata.insert(CorpusSpec::KEY.to_owned(), json);
     }

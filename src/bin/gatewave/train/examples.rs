@@ -1,5 +1,7 @@
 //! `--data`: a file → training and validation examples, and their objective.
 
+use std::fmt::Debug;
+
 use gatewave::formats::Metadata;
 use gatewave::formats::safetensors::TRAINING_KEY;
 use gatewave::train::{Dataset, Objective};
@@ -7,7 +9,14 @@ use gatewave::{Model, Result};
 
 use super::kind::Kind;
 use super::{Args, corpus, series, text};
-use crate::args::{examples_of, is_description, metadata};
+use crate::args::{at_data, examples_of, is_description, metadata};
+use crate::messages::note;
+
+/// Warns that examples to validate with tell nothing of other labels.
+pub(super) fn only_one(label: impl Debug) {
+    let hint = "mix the rows of the file, so that the last ones have every label";
+    note(format_args!("warning: all rows to validate with have the label {label:?}; {hint}"));
+}
 
 /// The examples of a training.
 pub(super) struct Examples {
@@ -49,6 +58,11 @@ impl Examples {
             }
             (None, None) => (data, None),
         };
+        let objective = args.text.of_classes(objective, &training).map_err(|e| at_data(e, args.data()))?;
+        let only = validation.as_ref().map_or(Ok(None), Dataset::only_class);
+        if let Some(class) = only.map_err(|e| at_data(e, args.data()).at("validation"))? {
+            only_one(class);
+        }
         Ok(Self { objective, training, validation, metadata: kept, series: None })
     }
 }

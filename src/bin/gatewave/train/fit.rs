@@ -12,9 +12,9 @@ const FAST: usize = 2;
 /// How a training goes over its examples.
 #[derive(clap::Args)]
 pub(super) struct FitArgs {
-    /// Metrics of each epoch beside the loss, on the validation examples: accuracy,
+    /// Metrics of each epoch besides the loss, on the validation examples: accuracy,
     /// perplexity, precision, recall, f1, auc, mae; several are separated by commas, or
-    /// `none` [default: accuracy of labelled text, perplexity of a whole text, else none]
+    /// `none` [default: accuracy of labelled text, perplexity of a plain-text corpus, else none]
     #[arg(long = "metric", value_name = "NAME", value_delimiter = ',')]
     metrics: Vec<String>,
     /// Measure the metrics on the training examples as well, which takes a forward pass over them
@@ -33,7 +33,7 @@ pub(super) struct FitArgs {
     /// The rows of a batch; the last one of an epoch may have fewer
     #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true)]
     batch_size: usize,
-    /// Update the weights by N batches together, computed one after the other: memory for one, and the gradients of all
+    /// Update the weights once for every N batches, by all of their gradients, with the memory of one batch
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, conflicts_with = "stateful")]
     accumulate: NonZeroUsize,
     /// Take the rows in their order
@@ -51,6 +51,9 @@ pub(super) struct FitArgs {
     /// after each epoch; `plateau,N,F` times F after N epochs that are not better
     #[arg(long, value_name = "SCHEDULE")]
     schedule: Option<String>,
+    /// Raise the learning rate in a line from zero over the first N updates. The schedule begins behind them
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    warm_up: Option<u64>,
     /// End after this time: 90s, 15m or 2h
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_limit: Option<Duration>,
@@ -92,6 +95,25 @@ impl FitArgs {
 
     /// Returns how the learning rate changes in epochs of `rows` rows.
     pub(super) fn schedule(&self, rows: usize, like: Convention) -> Result<Option<Schedule>> {
+        let batches = rows.div_ceil(self.rows().max(1)).min(if self.fast { FAST } else { usize::MAX });
+        let updates = self.epochs.saturating_mul(batches as u64);
+        let warm_up = self.warm_up.unwrap_or(0);
+        if warm_up >= updates.max(1) {
+            let text = format!("--warm-up: expected fewer updates than all of the training ({updates}), got {warm_up}");
+            return Err(wrong(text));
+        }
+        let schedule = self.after_warm_up(updates - warm_up, like)?;
+        let warmed = match (schedule, self.warm_up) {
+            (None, None) => return Ok(None),
+            (schedule, None) => schedule,
+            (schedule, Some(updates)) => Some(schedule.unwrap_or_else(Schedule::constant).after_warm_up(updates)),
+        };
+        warmed.iter().try_for_each(Schedule::check).map_err(|e| e.at("--schedule"))?;
+        Ok(warmed)
+    }
+
+    /// Returns the schedule that is said, of `updates` updates.
+    fn after_warm_up(&self, updates: u64, like: Convention) -> Result<Option<Schedule>> {
         let Some(said) = &self.schedule else { return Ok(None) };
         let parts: Vec<&str> = said.split(',').map(str::trim).collect();
         let unknown = || {
@@ -100,8 +122,6 @@ impl FitArgs {
         };
         let whole = |text: &str| text.parse::<u64>().map_err(|_| unknown());
         let real = |text: &str| text.parse::<f64>().map_err(|_| unknown());
-        let batches = rows.div_ceil(self.rows().max(1)).min(if self.fast { FAST } else { usize::MAX });
-        let updates = self.epochs.saturating_mul(batches as u64);
         let schedule = match parts[..] {
             ["cosine"] => Schedule::cosine(updates, 0.0),
             ["linear"] => Schedule::linear(1.0, 0.0, updates).per_update(),
@@ -112,7 +132,6 @@ impl FitArgs {
             }
             _ => return Err(unknown()),
         };
-        schedule.check().map_err(|e| e.at("--schedule"))?;
         Ok(Some(schedule))
     }
 }

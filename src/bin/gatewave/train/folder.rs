@@ -69,7 +69,7 @@ pub(super) fn check(path: &Path, force: bool) -> Result<()> {
     match FILES.iter().find(|name| path.join(name).exists()) {
         Some(name) if !force => {
             let text =
-                format!("holds a run already ({name}); --resume goes on with it, --force begins anew in its place");
+                format!("holds a run already ({name}); --resume continues it, --force begins a new one in its place");
             Err(io(text).at(path.display()))
         }
         _ => Ok(()),

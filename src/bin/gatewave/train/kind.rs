@@ -6,25 +6,18 @@ use gatewave::{Error, ErrorKind, Result};
 
 use super::Args;
 use crate::tensors::can_hold_series;
+pub(super) use crate::text::Kind;
 
-/// The kind of examples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Tensors,
-    Labelled,
-    Series,
-    Corpus,
-}
-
-/// Windows of a series or of a text.
+/// Windows of a time series or of a plain-text corpus.
 #[derive(clap::Args)]
 pub(super) struct WindowArgs {
-    /// The steps of a window: DATA is a series of numbers (.csv, .npy, .npz,
-    /// .safetensors), or a text whose next character or word is predicted (.txt)
+    /// The steps of a window: DATA is a time series (.csv, .npy, .npz,
+    /// .safetensors), or a plain-text corpus whose next character or word is predicted (.txt)
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(super) window: Option<usize>,
 }
 
+/// Kinds of examples.
 impl Kind {
     /// Returns the kind of the data of `args`.
     ///
@@ -38,7 +31,8 @@ impl Kind {
             Some(_) if is_corpus(data) => Self::Corpus,
             Some(_) => {
                 let text = format!(
-                    "--window: expected --data of a series (.csv, .npy, .npz, .safetensors) or a text (.txt), got {}",
+                    "--window: expected --data of a time series (.csv, .npy, .npz, .safetensors) or a plain-text corpus \
+                     (.txt), got {}",
                     data.display()
                 );
                 return Err(Error::new(ErrorKind::Training, text));
@@ -52,7 +46,7 @@ impl Kind {
             None => Self::Tensors,
         };
         let text = match kind {
-            Self::Tensors => args.text.given(&["--stream"]),
+            Self::Tensors => args.text.given(&["--stream", "--class-weights"]),
             Self::Labelled => None,
             Self::Series => args.text.given(&["--max-bytes"]),
             Self::Corpus => args.text.given(&["--max-bytes", "--stream", "--tokenizer", "--num-tokens"]),
@@ -65,19 +59,14 @@ impl Kind {
         match others.into_iter().find_map(|(of, flag)| Some((of, flag?))) {
             None => Ok(kind),
             Some((of, flag)) => {
-                let of = if flag == "--stream" { "tensors, labelled text or a text as a whole" } else { of.words() };
+                let of = match flag {
+                    "--stream" => "tensors, labelled text or a plain-text corpus",
+                    "--class-weights" => "labelled text or tensors",
+                    _ => of.words(),
+                };
                 let text = format!("{flag}: expected --data of {of}, got {}", kind.words());
                 Err(Error::new(ErrorKind::Training, text))
             }
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Tensors => "tensors",
-            Self::Labelled => "labelled text",
-            Self::Series => "a series",
-            Self::Corpus => "a text as a whole",
         }
     }
 

@@ -25,10 +25,10 @@ pub(super) struct UpdateArgs {
     /// The weight decay, which pulls weights towards zero
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// rmsprop: the share of the running means that is kept (Keras' rho)
+    /// rmsprop: the share of the running means that is kept (Keras's rho)
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     alpha: Option<f64>,
-    /// rmsprop: use the variance in place of the mean square
+    /// rmsprop: use the variance instead of the mean square
     #[arg(long)]
     centered: bool,
     /// adam, adamw: the shares of both running means that are kept
@@ -38,10 +38,13 @@ pub(super) struct UpdateArgs {
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: Option<f64>,
     /// Bound the norm of all gradients together
-    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "clip_value")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "clip")]
     clip_norm: Option<f32>,
+    /// Bound the norm of each tensor's gradient (Keras' clipnorm)
+    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "clip")]
+    clip_tensor_norm: Option<f32>,
     /// Bound each element of the gradients
-    #[arg(long, value_name = "V", allow_negative_numbers = true)]
+    #[arg(long, value_name = "V", allow_negative_numbers = true, group = "clip")]
     clip_value: Option<f32>,
 }
 
@@ -97,10 +100,11 @@ impl UpdateArgs {
                 return Err(Error::new(ErrorKind::Training, text));
             }
         }
-        let clip = match (self.clip_norm, self.clip_value) {
-            (Some(norm), _) => Clip::GlobalNorm(norm),
-            (None, Some(value)) => Clip::Value(value),
-            (None, None) => Clip::None,
+        let clip = match (self.clip_norm, self.clip_tensor_norm, self.clip_value) {
+            (Some(norm), ..) => Clip::GlobalNorm(norm),
+            (None, Some(norm), _) => Clip::TensorNorm(norm),
+            (None, None, Some(value)) => Clip::Value(value),
+            (None, None, None) => Clip::None,
         };
         let update = Update::by(self.optimizer()).clip(clip);
         update.check()?;

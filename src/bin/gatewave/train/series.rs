@@ -1,5 +1,4 @@
-//! `gatewave train --data series.csv --window N`: a series of
-//! numbers → windows, with the scales that the model will keep.
+//! `gatewave train --data series.csv --window N`: a time series → windows, with the scales that the model will keep.
 
 use std::ops::Range;
 
@@ -13,20 +12,20 @@ use crate::messages::note;
 use crate::tensors::read_series;
 use crate::text::own_units;
 
-/// How a series becomes windows.
+/// How a time series becomes windows.
 #[derive(clap::Args)]
 pub(super) struct SeriesArgs {
-    /// Series: how many steps are predicted behind a window; for a model
-    /// with an output for each step, how far ahead each is [default: 1]
+    /// Time series: how many steps after a window are predicted; for a model with
+    /// an output at each step, how far ahead each predicts [default: 1]
     #[arg(long, value_name = "N", requires = "window", allow_negative_numbers = true)]
     horizon: Option<usize>,
-    /// Series: how many rows each window begins after the one before it [default: 1]
+    /// Time series: how many rows each window begins after the one before it [default: 1]
     #[arg(long, value_name = "N", requires = "window", allow_negative_numbers = true)]
     stride: Option<usize>,
-    /// Series: the columns to predict, separated by commas [default: the first one that the model reads]
+    /// Time series: the columns to predict, separated by commas [default: the first one that the model reads]
     #[arg(long = "target", value_name = "COL", requires = "window", value_delimiter = ',')]
     targets: Vec<String>,
-    /// Series: the columns that the model reads, separated by commas [default: all columns of numbers]
+    /// Time series: the columns that the model reads, separated by commas [default: all columns of numbers]
     #[arg(long, value_name = "A,B", requires = "window", value_delimiter = ',')]
     columns: Vec<String>,
 }
@@ -90,8 +89,8 @@ impl Validation {
     }
 }
 
-/// Reads the examples of a series. `metadata` are those of the model's file:
-/// a model that was trained on a series goes on with its columns and scales.
+/// Reads the examples of a time series. `metadata` are those of the model's file:
+/// a model that was trained on a time series goes on with its columns and scales.
 pub(super) fn examples(args: &Args, model: &Model, window: usize, mut metadata: Metadata) -> Result<Examples> {
     let at = |e: Error| if e.kind() == ErrorKind::Model { e.at(args.path().display()) } else { e };
     let max_bytes = args.text.columns().max_bytes;

@@ -17,7 +17,7 @@ pub(super) struct Show {
     json: bool,
     /// The number of epochs.
     of: u64,
-    /// The tokens of a row, for a whole text.
+    /// The tokens of a row, for a plain-text corpus.
     window: Option<usize>,
     /// Whether there is a terminal for a line that moves.
     moves: bool,
@@ -27,7 +27,7 @@ pub(super) struct Show {
 }
 
 impl Show {
-    /// Makes a report on a fit of `of` epochs. For a whole text, rows have `window` tokens.
+    /// Makes a report on a fit of `of` epochs. For a plain-text corpus, rows have `window` tokens.
     pub(super) fn new(json: bool, of: u64, window: Option<usize>) -> Self {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}").expect("a fixed template");
         // Hidden until there is something to show.
@@ -109,7 +109,7 @@ impl Show {
     }
 }
 
-/// Returns rows per second, or tokens per second for a whole text, whose windows may have any length.
+/// Returns rows per second, or tokens per second for a plain-text corpus, whose windows may have any length.
 fn speed(rows: f64, window: Option<usize>) -> String {
     match window {
         #[expect(clippy::cast_precision_loss, reason = "the steps of a window")]

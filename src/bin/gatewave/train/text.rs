@@ -4,23 +4,24 @@
 use std::mem;
 use std::str::FromStr;
 
-use gatewave::data::{Labelled, TextOptions, TextSpec, Unit};
+use gatewave::data::{Labelled, Side, TextOptions, TextSpec, Unit};
 use gatewave::formats::Metadata;
-use gatewave::train::{Loss, Objective};
+use gatewave::train::{Dataset, Loss, Objective};
 use gatewave::{Error, ErrorKind, Model, Result};
 
-use super::{Args, examples::Examples};
+use super::Args;
+use super::examples::{Examples, only_one};
 use crate::messages::note;
-use crate::text::{ColumnArgs, End, Tokens};
+use crate::text::{ColumnArgs, side, unit};
 
 /// How text becomes tokens.
 #[derive(clap::Args)]
 pub(super) struct TextArgs {
     #[command(flatten)]
     columns: ColumnArgs,
-    /// Text: what a token represents [default: words of labelled text, chars of a whole text]
-    #[arg(long, value_enum)]
-    tokenizer: Option<Tokens>,
+    /// Text: what a token represents [default: words of labelled text, chars of a plain-text corpus]
+    #[arg(long, value_name = "UNIT", value_parser = unit())]
+    tokenizer: Option<Unit>,
     /// Text: the most tokens of the vocabulary, including padding,
     /// start and unknown [default: as many as the model has]
     #[arg(long, value_name = "N")]
@@ -29,16 +30,16 @@ pub(super) struct TextArgs {
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
     /// Labelled text: which part of a longer text is cut off [default: end]
-    #[arg(long, value_enum, value_name = "start|end")]
-    truncate: Option<End>,
+    #[arg(long, value_name = "start|end", value_parser = side())]
+    truncate: Option<Side>,
     /// Labelled text: the end at which a shorter text is padded [default: end]
-    #[arg(long, value_enum, value_name = "start|end")]
-    pad: Option<End>,
+    #[arg(long, value_name = "start|end", value_parser = side())]
+    pad: Option<Side>,
     /// Labelled text: begin a text with its first word, without a start token
     #[arg(long)]
     no_start: bool,
-    /// Labelled text: how much rows of each label count. `balanced` lets all labels
-    /// count alike, however many rows they have; a label that is not named counts 1
+    /// Labelled text, tensors: how much rows of each label (of tensors: of each class, from 0) count. `balanced`
+    /// lets all labels count alike, however many rows they have; a label that is not named counts 1
     #[arg(long, value_name = "balanced|LABEL=W,...")]
     class_weights: Option<ClassWeights>,
 }
@@ -98,6 +99,32 @@ impl ClassWeights {
 }
 
 impl TextArgs {
+    /// Returns the objective of tensors with class weights, if a flag asks for them.
+    pub(super) fn of_classes(&self, objective: Objective, training: &Dataset) -> Result<Objective> {
+        let Some(said) = &self.class_weights else { return Ok(objective) };
+        let Some(counts) = training.class_counts()? else {
+            let got = objective.terms().iter().map(|term| term.loss.name()).collect::<Vec<_>>().join(", ");
+            let text = format!("expected one loss, cross_entropy or binary_cross_entropy, got {got}");
+            return Err(wrong(text).at("--class-weights"));
+        };
+        let weights = match said {
+            ClassWeights::Balanced => training.balanced_class_weights()?.unwrap_or_default(),
+            ClassWeights::Said(all) => {
+                let mut weights = vec![1.0; counts.len()];
+                for (class, weight) in all {
+                    let place = class.parse::<usize>().ok().and_then(|class| weights.get_mut(class));
+                    let Some(place) = place else {
+                        let text = format!("expected a class below {}, got {class:?}", counts.len());
+                        return Err(wrong(text).at("--class-weights"));
+                    };
+                    *place = *weight;
+                }
+                weights
+            }
+        };
+        Ok(weighted(&objective, &weights))
+    }
+
     /// Returns the flags of a vocabulary, and whether each was given.
     fn vocabulary(&self) -> [(&'static str, bool); 6] {
         [
@@ -124,7 +151,7 @@ impl TextArgs {
 
     /// Returns what a token represents, if a flag sets it.
     pub(super) fn unit(&self) -> Option<Unit> {
-        self.tokenizer.map(Into::into)
+        self.tokenizer
     }
 
     /// Returns the most tokens of the vocabulary, if a flag sets it.
@@ -139,9 +166,9 @@ impl TextArgs {
 
     fn options(&self) -> TextOptions {
         let mut options = TextOptions::default();
-        options.unit = self.tokenizer.map_or(options.unit, Into::into);
-        options.truncate = self.truncate.map_or(options.truncate, Into::into);
-        options.pad = self.pad.map_or(options.pad, Into::into);
+        options.unit = self.tokenizer.unwrap_or(options.unit);
+        options.truncate = self.truncate.unwrap_or(options.truncate);
+        options.pad = self.pad.unwrap_or(options.pad);
         options.start = !self.no_start;
         (options.num_tokens, options.max_length) = (self.num_tokens, self.max_length);
         options
@@ -158,6 +185,11 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
         return Err(wrong(text).at(args.path().display()));
     }
     let rows = own.columns.read(args.data())?;
+    let of_tokens = [("--tokenizer", own.tokenizer.is_some()), ("--no-start", own.no_start)];
+    if let (Some((flag, _)), true) = (of_tokens.iter().find(|(_, is_given)| *is_given), rows.is_tagged()) {
+        let text = format!("{flag}: expected none, since the tokens of tagged text are those of the file");
+        return Err(wrong(text).at(rows.source()));
+    }
     let (training, validation) = match (&args.validation, args.validation_split) {
         (Some(path), _) => (rows, Some(own.columns.read(path)?)),
         (None, Some(share)) => {
@@ -182,9 +214,7 @@ pub(super) fn examples(args: &Args, model: &Model, mut metadata: Metadata) -> Re
         None => None,
         Some(rows) => {
             if let Some(label) = rows.only_label() {
-                let text = "all rows to validate with have the label";
-                let hint = "mix the rows of the file, so that the last ones have every label";
-                note(format_args!("warning: {text} {label:?}; {hint}"));
+                only_one(label);
             }
             Some(dataset(rows)?)
         }
@@ -200,7 +230,7 @@ fn weighted(objective: &Objective, weights: &[f32]) -> Objective {
     match (&objective.terms()[0].loss, weights) {
         (Loss::CrossEntropy(loss), _) => loss.clone().class_weights(weights).into(),
         (Loss::BinaryCrossEntropy(loss), &[no, yes]) => loss.clone().class_weights([no, yes]).into(),
-        // Text has no other loss.
+        // No other loss is of classes.
         _ => objective.clone(),
     }
 }

@@ -16,7 +16,7 @@ use crate::plan::lower::stage::Stage;
 
 impl Back<'_, '_> {
     /// Returns the source of an operation of one value.
-    fn only(&self, stage: &Stage<'_>) -> Result<Source> {
+    pub(super) fn only(&self, stage: &Stage<'_>) -> Result<Source> {
         let first = stage.op.from.first().copied();
         first.ok_or_else(|| Error::internal(format!("layer {}: expected what it takes", stage.op.layer)))
     }

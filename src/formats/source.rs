@@ -1,6 +1,6 @@
 //! Bytes that are read in place: a file or memory, or a part of either.
 //!
-//! An archive's HDF5 file is read inside the archive, and a dataset only when it is asked
+//! A member of an archive is read inside the archive, and a tensor only when it is asked
 //! for. Every read is checked against the length before memory is allocated. Knows no format.
 
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "keras")]
 use hdf5_reader::{Storage, StorageBuffer};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -59,6 +60,18 @@ impl Source {
         Ok(head)
     }
 
+    /// Reads `length` bytes from `offset` on.
+    #[cfg(feature = "torch")]
+    pub(super) fn bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let cut_off =
+            |e: io::Error| Error::new(ErrorKind::Io, format!("the file could not be read to its end: {e}")).because(e);
+        let part = self.part(offset, length).ok_or_else(|| cut_off(io::ErrorKind::UnexpectedEof.into()))?;
+        let length = usize::try_from(part.length).map_err(|e| cut_off(io::Error::other(e)))?;
+        let mut buffer = vec![0; length];
+        part.read_at(0, &mut buffer).map_err(cut_off)?;
+        Ok(buffer)
+    }
+
     /// Fills `buffer` from `offset` on. It is an error if the bytes end before.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let part = self.part(offset, buffer.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -82,6 +95,7 @@ impl Source {
     }
 }
 
+#[cfg(feature = "keras")]
 impl Storage for Source {
     fn len(&self) -> u64 {
         self.length

@@ -1,0 +1,54 @@
+//! The layers of a description between steps and rows: a JSON object → `Layer`, and back.
+
+use super::ordered::Json;
+use super::words::word;
+use crate::error::Result;
+use crate::formats::keys::{Keys, wrong};
+use crate::model::{Flatten, GlobalPool, LayerKind, Permute, Reduce, Repeat, Reshape};
+
+/// Reads the layer `name`.
+pub(super) fn read(name: &str, mut keys: Keys) -> Result<LayerKind> {
+    let kind = match name {
+        "global_pool" => {
+            let [reduce, all_steps] = GlobalPool::KEYS;
+            let pool = GlobalPool::new(keys.needed_word(reduce, &Reduce::WORDS)?);
+            if keys.flag(all_steps)?.unwrap_or(false) { pool.all_steps() } else { pool }.into()
+        }
+        "repeat" => Repeat::new(needed(&mut keys, Repeat::KEYS[0])?).into(),
+        "flatten" => Flatten::new(needed(&mut keys, Flatten::KEYS[0])?).into(),
+        "reshape" => {
+            let [steps, features] = Reshape::KEYS;
+            Reshape::new(needed(&mut keys, steps)?, needed(&mut keys, features)?).into()
+        }
+        _ => {
+            let [steps, features] = Permute::KEYS;
+            Permute::new(needed(&mut keys, steps)?, needed(&mut keys, features)?).into()
+        }
+    };
+    keys.finish()?;
+    Ok(kind)
+}
+
+fn needed(keys: &mut Keys, key: &'static str) -> Result<usize> {
+    keys.size(key)?.ok_or_else(|| wrong(format!("{key}: expected a number, got nothing")))
+}
+
+/// Returns the keys that [`read`] reads, besides the name; none for any other layer.
+pub(super) fn json(kind: &LayerKind) -> Vec<(&'static str, Json)> {
+    let sizes = |keys: &[&'static str], sizes: &[usize]| -> Vec<(&'static str, Json)> {
+        keys.iter().copied().zip(sizes.iter().map(|&size| Json::from(size))).collect()
+    };
+    match kind {
+        LayerKind::GlobalPool(pool) => {
+            let [reduce, all_steps] = GlobalPool::KEYS;
+            let mut keys = vec![(reduce, word(&Reduce::WORDS, &pool.reduce))];
+            keys.extend(pool.all_steps.then(|| (all_steps, Json::from(true))));
+            keys
+        }
+        LayerKind::Repeat(repeat) => sizes(&Repeat::KEYS, &[repeat.count]),
+        LayerKind::Flatten(flatten) => sizes(&Flatten::KEYS, &[flatten.steps]),
+        LayerKind::Reshape(reshape) => sizes(&Reshape::KEYS, &[reshape.steps, reshape.features]),
+        LayerKind::Permute(permute) => sizes(&Permute::KEYS, &[permute.steps, permute.features]),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,97 @@
+//! Programs that read several steps of a row of the batch at once, or make them: pools, and numbers in another shape.
+
+use super::{Kernel, Mask, Params};
+
+/// What the live steps of a row come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PoolOp {
+    /// The largest.
+    #[default]
+    Max,
+    /// The mean.
+    Mean,
+    /// The smallest.
+    Min,
+    /// The sum.
+    Sum,
+}
+
+impl PoolOp {
+    /// Every operation.
+    pub const ALL: [Self; 4] = [Self::Max, Self::Mean, Self::Min, Self::Sum];
+}
+
+/// A pool over consecutive steps of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pool {
+    /// What the steps come to.
+    pub op: PoolOp,
+    /// Whether a mask is bound.
+    pub mask: Mask,
+    /// Whether no steps come before these: the result is then taken for that of none.
+    pub first: bool,
+    /// Whether no steps come after these.
+    pub last: bool,
+}
+
+/// A program across steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Across {
+    /// [`Kernel::Pool`].
+    Pool(Pool),
+    /// [`Kernel::PoolBack`], of this operation, and whether a mask is bound.
+    PoolBack(PoolOp, Mask),
+    /// [`Kernel::Rearrange`].
+    Rearrange,
+}
+
+/// Questions that a program across steps answers.
+impl Across {
+    /// Every program that ships.
+    pub(super) fn all() -> Vec<Self> {
+        let masks = [Mask::All, Mask::Live];
+        let ends = [(false, false), (false, true), (true, false), (true, true)];
+        let mut all = vec![Self::Rearrange];
+        for (op, mask) in PoolOp::ALL.into_iter().flat_map(|op| masks.map(|mask| (op, mask))) {
+            all.extend(ends.map(|(first, last)| Self::Pool(Pool { op, mask, first, last })));
+            all.push(Self::PoolBack(op, mask));
+        }
+        all
+    }
+
+    /// Returns the kernel.
+    pub fn kernel(self) -> Kernel {
+        match self {
+            Self::Pool(_) => Kernel::Pool,
+            Self::PoolBack(..) => Kernel::PoolBack,
+            Self::Rearrange => Kernel::Rearrange,
+        }
+    }
+
+    /// Returns whether a mask is bound: [`Mask::All`] if none is.
+    pub fn mask(self) -> Mask {
+        match self {
+            Self::Pool(pool) => pool.mask,
+            Self::PoolBack(_, mask) => mask,
+            Self::Rearrange => Mask::All,
+        }
+    }
+
+    /// Returns what steps come to, if it is a pool or the backward pass of one.
+    pub fn op(self) -> Option<PoolOp> {
+        match self {
+            Self::Pool(Pool { op, .. }) | Self::PoolBack(op, _) => Some(op),
+            Self::Rearrange => None,
+        }
+    }
+
+    /// Returns whether no steps come before its own and none after, if it is a pool.
+    pub fn ends(self) -> Option<(bool, bool)> {
+        if let Self::Pool(pool) = self { Some((pool.first, pool.last)) } else { None }
+    }
+
+    /// Returns the most loop iterations that one invocation runs, with no loop unrolled.
+    pub(super) fn loop_iterations(self, params: &Params) -> u64 {
+        if let Self::Pool(_) = self { params.steps.into() } else { 0 }
+    }
+}

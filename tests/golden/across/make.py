@@ -1,0 +1,135 @@
+"""Models with layers between steps and rows, by Keras and by PyTorch's ONNX exporters, with inputs and outputs.
+
+Needs torch, keras, onnx, onnxruntime, numpy and safetensors. Writes NAME.keras or NAME.onnx beside itself, and
+NAME.io.safetensors with `in.…` and `truth.…`. Keras' numbers are computed in float64, PyTorch's by a float64 copy.
+"""
+import copy, os, pathlib
+os.environ.setdefault("KERAS_BACKEND", "torch")
+import keras, numpy as np, onnx, torch
+from keras import layers as L, ops
+from safetensors.numpy import save_file
+from torch import nn
+
+HERE = pathlib.Path(__file__).parent
+rng = np.random.default_rng(20261130)
+
+
+def normal(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def store(name, inputs, outputs):
+    arrays = {f"in.{k}": np.ascontiguousarray(v) for k, v in inputs.items()}
+    arrays.update({f"truth.{k}": np.ascontiguousarray(v, dtype=np.float64) for k, v in outputs.items()})
+    save_file(arrays, HERE / f"{name}.io.safetensors")
+
+
+def of_keras(name, build, x, key="x"):
+    model = build()
+    weights = [0.5 * normal(*w.shape) for w in model.get_weights()]
+    model.set_weights(weights)
+    model.save(HERE / f"{name}.keras")
+    keras.config.set_dtype_policy("float64")
+    exact = build()
+    exact.set_weights([w.astype(np.float64) for w in weights])
+    keras.config.set_dtype_policy("float32")
+    y = exact(x if x.dtype.kind == "i" else x.astype(np.float64))
+    store(name, {key: x}, {"y": y.detach().cpu().numpy()})
+
+
+def several():
+    x = L.Input((7, 4))
+    y = L.LSTM(5, return_sequences=True)(x)
+    pools = [L.GlobalMaxPooling1D()(y), L.GlobalAveragePooling1D()(y), L.LSTM(3)(x)]
+    return keras.Model(x, L.Dense(3, activation="softmax")(L.Concatenate()(pools)))
+
+
+def operations():
+    x = L.Input((None, 4))
+    y = L.GRU(5, return_sequences=True)(x)
+    pools = [ops.max(y, axis=1), ops.mean(y, axis=1), ops.min(y, axis=1), ops.sum(x, axis=-2)]
+    return keras.Model(x, L.Dense(3)(L.Concatenate()(pools)))
+
+
+ids = rng.integers(1, 9, (3, 7)).astype(np.int32)
+ids[0, 5:], ids[1, :2], ids[2, 3] = 0, 0, 0
+of_keras("k_max", lambda: keras.Sequential([L.Input((None, 4)), L.Bidirectional(L.GRU(5, return_sequences=True)), L.GlobalMaxPooling1D(), L.Dense(3)]), normal(3, 7, 4))
+of_keras("k_mean_masked", lambda: keras.Sequential([L.Input((None,)), L.Embedding(9, 4, mask_zero=True), L.LSTM(5, return_sequences=True), L.GlobalAveragePooling1D(), L.Dense(2)]), ids, "ids")
+of_keras("k_max_masked", lambda: keras.Sequential([L.Input((None,)), L.Embedding(9, 4, mask_zero=True), L.GRU(5, return_sequences=True), L.GlobalMaxPooling1D(), L.Dense(2)]), ids, "ids")
+of_keras("k_several", several, normal(3, 7, 4))
+of_keras("k_operations", operations, normal(3, 7, 4))
+of_keras("k_kept", lambda: keras.Sequential([L.Input((6, 4)), L.LSTM(5, return_sequences=True), L.GlobalAveragePooling1D(keepdims=True), L.Flatten(), L.Dense(2)]), normal(3, 6, 4))
+of_keras("k_flatten", lambda: keras.Sequential([L.Input((6, 4)), L.Bidirectional(L.LSTM(5, return_sequences=True)), L.Flatten(), L.Dense(3, activation="relu")]), normal(3, 6, 4))
+of_keras("k_repeat", lambda: keras.Sequential([L.Input((6, 4)), L.GRU(5), L.RepeatVector(3), L.LSTM(4, return_sequences=True), L.TimeDistributed(L.Dense(4))]), normal(3, 6, 4))
+of_keras("k_row_repeated", lambda: keras.Sequential([L.Input((5,)), L.Dense(6, activation="tanh"), L.RepeatVector(4), L.LSTM(4, return_sequences=True), L.Dense(2)]), normal(3, 5))
+of_keras("k_row_reshaped", lambda: keras.Sequential([L.Input((12,)), L.Reshape((4, -1)), L.LSTM(5), L.Dense(2)]), normal(3, 12))
+of_keras("k_steps_reshaped", lambda: keras.Sequential([L.Input((6, 4)), L.Reshape((3, 8)), L.GRU(5, return_sequences=True), L.Reshape((5, 3)), L.LSTM(2)]), normal(3, 6, 4))
+of_keras("k_permute", lambda: keras.Sequential([L.Input((6, 4)), L.LSTM(5, return_sequences=True), L.Permute((2, 1)), L.GRU(3, return_sequences=True)]), normal(3, 6, 4))
+
+
+class Net(nn.Module):
+    """A stack, then what `after` makes of its steps."""
+
+    def __init__(self, stack, after, before=None, head=None):
+        super().__init__()
+        self.stack, self.after, self.before, self.head = stack, after, before, head or nn.Identity()
+
+    def forward(self, x, *more):
+        x = self.before(x) if self.before else x
+        return self.head(self.after(self, self.stack(x)))
+
+
+def of_torch(name, net, x, dynamo=False, axes=None):
+    torch.manual_seed(len(name))
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.5)
+    net.eval()
+    x = torch.from_numpy(x)
+    axes = {0: "b"} if axes is None else axes
+    path = HERE / f"{name}.onnx"
+    if dynamo:
+        shapes = ({i: torch.export.Dim(n, min=2, max=4096) for i, n in axes.items()},) if axes else None
+        torch.onnx.export(net, (x,), path, input_names=["x"], output_names=["y"], dynamic_shapes=shapes, dynamo=True, external_data=False)
+    else:
+        torch.onnx.export(net, (x,), path, input_names=["x"], output_names=["y"], dynamic_axes={"x": axes, "y": {0: "b"}}, opset_version=17, dynamo=False)
+    written = onnx.load(path)
+    for part in [*written.graph.node, *written.graph.value_info, *written.graph.input, *written.graph.output]:
+        part.doc_string = ""
+        del part.metadata_props[:]
+    del written.graph.metadata_props[:], written.metadata_props[:]
+    onnx.save(written, path)
+    with torch.no_grad():
+        y = copy.deepcopy(net).double()(x.double())
+    import onnxruntime as ort
+    got = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x.numpy()})[0]
+    assert np.allclose(got, y, atol=1e-4), name
+    store(name, {"x": x.numpy()}, {"y": y.numpy()})
+
+
+class Decoder(Net):
+    """The last state of a stack, as often as there are steps of another one."""
+
+    def __init__(self, repeat):
+        super().__init__(nn.GRU(4, 5, batch_first=True), None)
+        self.repeat, self.decoder, self.out = repeat, nn.LSTM(5, 3, batch_first=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        h = self.stack(x)[1][-1]
+        return self.out(self.decoder(self.repeat(h.unsqueeze(1)))[0])
+
+
+gru = lambda size=4: nn.GRU(size, 5, batch_first=True)
+both = lambda: nn.LSTM(4, 5, batch_first=True, bidirectional=True)
+steps = {0: "b", 1: "t"}
+for dynamo in (False, True):
+    d = "_d" if dynamo else ""
+    of_torch(f"o_max{d}", Net(both(), lambda net, y: y[0].max(1)[0], head=nn.Linear(10, 3)), normal(3, 7, 4), dynamo, steps)
+    of_torch(f"o_mean{d}", Net(gru(), lambda net, y: y[0].mean(dim=1), head=nn.Linear(5, 3)), normal(3, 7, 4), dynamo, steps)
+    of_torch(f"o_several{d}", Net(gru(), lambda net, y: torch.cat([y[0].amin(1), y[0].sum(1), y[0].amax(1), y[1][-1]], -1), head=nn.Linear(20, 3)), normal(3, 7, 4), dynamo, steps)
+    of_torch(f"o_global_pool{d}", Net(gru(), lambda net, y: nn.functional.adaptive_avg_pool1d(y[0].transpose(1, 2), 1).squeeze(2), head=nn.Linear(5, 3)), normal(3, 7, 4), dynamo)
+    of_torch(f"o_flatten{d}", Net(both(), lambda net, y: y[0].flatten(1), head=nn.Linear(70, 3)), normal(3, 7, 4), dynamo)
+    of_torch(f"o_view{d}", Net(gru(), lambda net, y: y[0].reshape(y[0].shape[0], -1), head=nn.Linear(35, 3)), normal(3, 7, 4), dynamo)
+    of_torch(f"o_row{d}", Net(gru(3), lambda net, y: y[0][:, -1], lambda x: x.view(-1, 4, 3), nn.Linear(5, 2)), normal(3, 12), dynamo)
+    of_torch(f"o_reshaped{d}", Net(gru(8), lambda net, y: y[0], lambda x: x.reshape(x.shape[0], 3, 8), nn.Linear(5, 2)), normal(3, 6, 4), dynamo)
+    of_torch(f"o_repeated{d}", Decoder(lambda h: h.repeat(1, 6, 1)), normal(3, 7, 4), dynamo)
+    of_torch(f"o_expanded{d}", Decoder(lambda h: h.expand(-1, 6, -1)), normal(3, 7, 4), dynamo)
