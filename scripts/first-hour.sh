@@ -3,7 +3,7 @@
 # each format, the time of a call in a debug build and in a release build, a timeout around an asynchronous call, and the
 # tests of what one writes first, against the library without the feature `testing`. Then the library with each reader alone.
 #
-# Builds the library six times, so that continuous integration does not run it. Takes tokio from the registry.
+# Builds the library seven times, so that continuous integration does not run it. Takes tokio from the registry.
 #   scripts/first-hour.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,7 +60,7 @@ echo '== what one writes first'
 cargo test --quiet --tests
 
 cd "$root"
-for feature in "" keras onnx csv; do
+for feature in "" keras onnx torch csv; do
     printf '== the library with %s\n' "${feature:-no feature}"
     cargo check --quiet --locked --package gatewave --lib --no-default-features --features "$feature"
 done

@@ -8,10 +8,10 @@
 pub mod layer {
     pub use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
     pub use crate::model::{
-        Attention, BatchNorm, Bias, Direction, Dropout, DropoutUnit, Embedding, Features, Flatten, Flow, GlobalPool,
-        Gru, Initial, Join, L2Norm, Layer, LayerKind, LayerNorm, Linear, Lstm, Masking, Merge, OneHot, PRelu, Padding,
-        Permute, Recurrent, Reduce, Repeat, Reshape, RmsNorm, Rnn, Role, Scores, Select, Slice, SliceSteps,
-        StateLifetime,
+        Attention, BatchNorm, Bias, Conv1d, ConvPadding, Direction, Dropout, DropoutUnit, Embedding, Features, Flatten,
+        Flow, GlobalPool, Gru, Initial, Join, L2Norm, Layer, LayerKind, LayerNorm, Linear, Lstm, Masking, Merge,
+        OneHot, PRelu, Padding, Permute, PoolPadding, Recurrent, Reduce, Repeat, Reshape, RmsNorm, Rnn, Role, Scores,
+        Select, Slice, SliceSteps, StateLifetime, WindowPool,
     };
     pub use crate::summary::Summary;
 }
@@ -66,6 +66,7 @@ pub mod inspect {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::engine::KernelTime;
     pub use crate::engine::Planner;
+    pub use crate::trainer::in_memory::lengths_of_mask;
     pub use crate::weights::replace::Replacement;
     pub use crate::weights::tensors::non_finite_warning;
 

@@ -68,6 +68,7 @@ struct Inner {
     layer: Option<String>,
     node: Option<String>,
     tensor: Option<String>,
+    input: Option<String>,
 }
 
 /// The hint if a call needs more memory than there is.
@@ -97,7 +98,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes an error of `kind` with the text `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None, layer: None, node: None, tensor: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: None,
+            layer: None,
+            node: None,
+            tensor: None,
+            input: None,
+        }))
     }
 
     /// Makes an error of kind `ErrorKind::Internal`; `message` says what a bug of this crate left wrong.
@@ -127,6 +136,12 @@ impl Error {
         self.0.tensor.as_deref()
     }
 
+    /// Returns the input of an ONNX graph whose number decides what the graph computes, if the error asks for it.
+    /// [`Reader::set`](crate::formats::Reader::set) sets it.
+    pub fn input(&self) -> Option<&str> {
+        self.0.input.as_deref()
+    }
+
     /// Sets the result of [`layer`](Self::layer), unless it is already set:
     /// the innermost place wins. The message stays.
     #[must_use]
@@ -140,6 +155,14 @@ impl Error {
     #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only the reader of ONNX files has nodes"))]
     pub(crate) fn of_node(mut self, name: impl Into<String>) -> Self {
         self.0.node.get_or_insert_with(|| name.into());
+        self
+    }
+
+    /// Sets the result of [`input`](Self::input).
+    #[must_use]
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only the reader of ONNX files has such inputs"))]
+    pub(crate) fn of_input(mut self, name: impl Into<String>) -> Self {
+        self.0.input.get_or_insert_with(|| name.into());
         self
     }
 
@@ -163,10 +186,13 @@ impl Error {
         self
     }
 
-    /// Puts `; hint` after the message.
+    /// Puts `; hint` after the message, unless it ends so: an error of a part passes through the whole.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
-        self.0.message = format!("{}; {hint}", self.0.message);
+        let hint = format!("; {hint}");
+        if !self.0.message.ends_with(&hint) {
+            self.0.message.push_str(&hint);
+        }
         self
     }
 

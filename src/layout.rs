@@ -2,11 +2,13 @@
 //!
 //! The third noun of the road, made from a `Model` alone. `pack` fills the buffers, `plan::lower` binds them.
 
+mod band;
 mod contents;
 mod fold;
 mod norm;
 mod tune;
 
+pub(crate) use band::band;
 pub(crate) use contents::{Contents, contents};
 pub use fold::{is_folded, vectors};
 use tune::RUN_BYTES;
@@ -112,7 +114,7 @@ pub enum Role {
         /// The layer of the stack.
         stacked: usize,
     },
-    /// A linear layer's product and bias.
+    /// The product and the bias of a linear layer, or of a convolution.
     Linear {
         /// The layer of the model.
         layer: usize,
@@ -267,11 +269,8 @@ impl Layout {
                         layout.stacked(model, (layer, stacked), r, source);
                     }
                 }
-                LayerKind::Linear(l) => {
-                    let panels = l.out_features.div_ceil(LANES);
-                    let form = Form::Matrix { matrices: 1, panels, source, gates: 1, extra: 0, units: l.out_features };
-                    layout.add(model, format!("{layer}.w"), Role::Linear { layer }, form);
-                }
+                LayerKind::Linear(l) => layout.product(model, layer, l.out_features, source),
+                LayerKind::Conv1d(c) => layout.product(model, layer, c.out_features, band::depth_of(c, source)),
                 // Layers that normalise; others have no parameters.
                 _ => layout.normalized(model, layer, kind),
             }

@@ -15,6 +15,9 @@ use ndarray::{Array, ArrayD, Dimension};
 pub(crate) use check::{Aim, Aimed, Measure, Measured, shapes};
 pub(crate) use head::last_activation;
 
+/// The target that a loss of classes ignores unless it is told another.
+pub(crate) const IGNORED: i64 = -100;
+
 /// A loss between an output of a model and its targets.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -188,7 +191,7 @@ impl From<Huber> for Loss {
 impl Default for CrossEntropy {
     /// Returns a loss that ignores −100, without class weights or smoothing.
     fn default() -> Self {
-        Self { ignore: -100, class_weights: None, smoothing: 0.0 }
+        Self { ignore: IGNORED, class_weights: None, smoothing: 0.0 }
     }
 }
 

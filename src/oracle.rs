@@ -16,6 +16,7 @@ mod attention;
 mod back;
 mod cell;
 mod cell_back;
+mod conv;
 mod differences;
 mod dropout;
 mod forward;
@@ -30,6 +31,7 @@ mod stack_back;
 #[cfg(test)]
 mod tests;
 mod values;
+mod windows;
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@
 //! dropped here, and the contents of a file are never in memory twice. Knows where the layout puts each
 //! weight; knows no shape of a call and no device.
 
+mod matrix;
 mod norm;
 mod panels;
 mod unpack;
@@ -17,8 +18,8 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::cell::Peepholes;
 use crate::error::{Result, SMALLER_MODEL, zeros};
 use crate::kernel::LANES;
-use crate::layout::{Buffer, Form, Layout, Role, Vectors, depth};
-use crate::model::{Bias, Features, LayerKind, Model, Recurrent};
+use crate::layout::{Buffer, Form, Layout, Role, Vectors, band, depth};
+use crate::model::{Bias, LayerKind, Model, Recurrent};
 use crate::platform::parallel::*;
 use crate::precision::Precision;
 use crate::weights::Weights;
@@ -219,6 +220,12 @@ impl Packer<'_, '_> {
         for (part, data) in data.chunks_exact_mut(data.len() / matrices).enumerate() {
             let content = content(self.model, self.layout, buffer, part);
             let panels = Panels { data, shape: panel_shape(buffer.form), units };
+            if let Role::Linear { layer } = buffer.role
+                && let Some(band) = band(self.model, layer)?
+            {
+                self.convolution(&content, &band, panels)?;
+                continue;
+            }
             match self.around(buffer.role)? {
                 Some(norms) => self.matrix_between(&content, source, panels, &norms)?,
                 None => self.matrix(&content, source, panels)?,
@@ -235,30 +242,6 @@ impl Packer<'_, '_> {
             }
             _ => Ok(None),
         }
-    }
-
-    /// Packs `[P][K + 1 + extra][G][16]`.
-    fn matrix<S: Stored>(&mut self, content: &Content, source: Features, mut panels: Panels<'_, S>) -> Result<()> {
-        let Content { layer, w, ref rows, .. } = *content;
-        let (width, first) = (source.len(), rows.start);
-        self.source.read_rows(self.model, layer, w, rows.clone(), &mut |start, part| {
-            let start = start - first;
-            panels.put(start..start + part.len() / width, |row, column| {
-                S::put_row(column, source, &part[(row - start) * width..][..width])
-            })
-        })?;
-        if let Some(bias) = content.bias {
-            let bias = self.whole(layer, bias, rows.clone())?;
-            panels.put(0..bias.len(), |row, column| S::put_after(column, 0, bias[row]))?;
-        }
-        if let Some(peepholes) = content.peepholes {
-            let (peepholes, units) = (self.whole(layer, peepholes, 0..3)?, panels.units);
-            panels.put(0..rows.len(), |row, column| match PEEPHOLES[row / units] {
-                Some(of) => S::put_after(column, 1, peepholes[of * units + row % units]),
-                None => Ok(()),
-            })?;
-        }
-        Ok(())
     }
 
     /// Packs `[V][P][G][16]`: row v is the input product of the unit vector of v.
@@ -457,6 +440,9 @@ fn content(model: &Model, layout: &Layout, buffer: &Buffer, part: usize) -> Cont
         (Role::Table { layer }, LayerKind::Attention(_)) => whole(layer, 1, Array::Weight, None),
         (Role::Linear { layer }, LayerKind::Linear(l)) => {
             whole(layer, l.out_features, Array::Weight, (l.bias != Bias::None).then_some(Array::Bias))
+        }
+        (Role::Linear { layer }, LayerKind::Conv1d(c)) => {
+            whole(layer, c.out_features, Array::Weight, (c.bias != Bias::None).then_some(Array::Bias))
         }
         (Role::InputTable { layer, .. }, _) => input(layer, 0),
         (Role::Input { layer, stacked }, _) => input(layer, stacked),

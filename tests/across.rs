@@ -3,36 +3,38 @@
 
 #![cfg(all(feature = "keras", feature = "onnx"))]
 
+#[path = "across/conv.rs"]
+mod conv;
 mod support;
 
 use std::path::{Path, PathBuf};
 
 use gatewave::conformance::{self, Case, Tolerance, TrainingCase, compare};
 use gatewave::formats::{keras, onnx};
-use gatewave::layer::{Flatten, GlobalPool, LayerKind, Permute, Reduce, Repeat, Reshape};
-use gatewave::oracle::{Along, differences};
-use gatewave::{Device, Engine, ErrorKind, Gru, Input, Lstm, Model, NamedTensors, Streams, Weights, oracle};
+use gatewave::layer::{
+    Flatten, GlobalPool, LayerKind, Permute, PoolPadding, Reduce, Repeat, Reshape, SliceSteps, WindowPool,
+};
+use gatewave::oracle::{Along, differences, gradients};
+use gatewave::train::{Loss, Objective, Targets};
+use gatewave::{Device, Engine, ErrorKind, Gru, Input, Lstm, Model, Streams, Weights, oracle};
 use ndarray::{Array2, Array3, array, s};
 use support::devices::cpu_and_adapter;
 use support::executor::engine as engine_of;
-use support::fixtures::read_io;
+use support::fixtures::{named, read_io};
 
 /// The number of model files.
-const COUNT: usize = 32;
+const COUNT: usize = 45;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/across");
-    let mut files: Vec<_> =
-        folder.read_dir().expect("the files").map(|entry| entry.expect("an entry").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "keras" || extension == "onnx"));
-    files.sort();
+    let files = support::files::files(&folder, &["keras", "onnx"]);
     assert_eq!(files.len(), COUNT, "model files in tests/golden/across");
     files
 }
 
 fn run(path: &Path) -> Result<(), String> {
     let (inputs, wanted) = read_io(&path.with_extension("io.safetensors"));
-    let inputs: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect();
+    let inputs = named(&inputs);
     let is_keras = path.extension().is_some_and(|extension| extension == "keras");
     let (model, tensors) = if is_keras { keras::read(path) } else { onnx::read(path) }.map_err(|e| e.to_string())?;
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.to_string())?;
@@ -63,10 +65,12 @@ fn every_file_gives_what_its_framework_gives() {
 
 /// Returns the cases of the table that have such a layer.
 fn table() -> Vec<Case> {
-    let names = ["global_pool", "repeat", "flatten", "reshape", "permute"];
-    let has = |case: &Case| case.model.layers.iter().any(|layer| names.contains(&layer.kind.name()));
+    let names = ["global_pool", "window_pool", "repeat", "flatten", "reshape", "permute", "conv1d"];
+    let is_every = |kind: &LayerKind| matches!(kind, LayerKind::SliceSteps(slice) if slice.step > 1);
+    let is_one = |kind: &LayerKind| names.contains(&kind.name()) || is_every(kind);
+    let has = |case: &Case| case.model.layers.iter().any(|layer| is_one(&layer.kind));
     let cases: Vec<_> = conformance::cases().into_iter().filter(has).collect();
-    assert!(cases.len() >= 16, "only {} cases", cases.len());
+    assert!(cases.len() >= 39, "only {} cases", cases.len());
     cases
 }
 
@@ -163,6 +167,70 @@ fn a_long_sequence_is_pooled_chunk_by_chunk() {
     }
 }
 
+/// Each window binds only the steps that it takes, so a device may be too narrow for the whole sequence.
+#[test]
+fn a_long_sequence_is_pooled_window_by_window() {
+    let pool = WindowPool::new(Reduce::Max, 5).stride(2).padding(PoolPadding::Around { before: 3, after: 1 });
+    for layer in
+        [LayerKind::from(pool), WindowPool::new(Reduce::Mean, 4).stride(1).into(), SliceSteps::from(2).every(3).into()]
+    {
+        let model = behind_a_gru(2, layer);
+        let weights = Weights::random(&model, 5).expect("weights");
+        let x = Array3::from_shape_fn((2, 301, 2), |(b, t, n)| ((b + 3 * t + n) % 17) as f32 * 0.2 - 1.0);
+        let input = Input::features(&x).lengths([301, 150]);
+        let truth = oracle::run(&model, &weights, &input).expect("the oracle").output;
+        for bytes in [1, 1 << 30] {
+            let engine = Engine::builder().device(Device::Cpu).chunk_bytes(bytes).build(&model, &weights);
+            let output = engine.expect("an engine").run(&input).expect("a result").output;
+            let compared = compare(output.view(), truth.view(), Tolerance { abs: 1e-6, rel: 1e-5 }).expect("alike");
+            assert!(compared.passed(), "{bytes}: {compared}");
+        }
+    }
+}
+
+/// PyTorch's numbers: the first of equal ones takes the gradient, and a step between the windows takes none.
+#[test]
+fn a_pool_gives_and_passes_back_what_pytorch_does() {
+    let around = |before, after| PoolPadding::Around { before, after };
+    let x = [1.0_f32, 3.0, 3.0, 2.0, 5.0, 5.0, 0.0, 4.0];
+    let cases: [(WindowPool, &[f32], &[f32]); 4] = [
+        (WindowPool::new(Reduce::Max, 2).stride(3), &[3.0, 5.0, 4.0], &[0.0, 1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 3.0]),
+        (
+            WindowPool::new(Reduce::Max, 3).stride(2).padding(around(1, 1)),
+            &[3.0, 3.0, 5.0, 5.0],
+            &[0.0, 3.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0],
+        ),
+        (
+            WindowPool::new(Reduce::Mean, 3).padding(around(1, 1)).ceil(),
+            &[2.0, 10.0 / 3.0, 3.0],
+            &[0.5, 0.5, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 1.0, 1.0, 1.0],
+        ),
+        (
+            WindowPool::new(Reduce::Mean, 3).padding(around(1, 1)).counts_padding(),
+            &[4.0 / 3.0, 10.0 / 3.0, 3.0],
+            &[1.0 / 3.0, 1.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 1.0, 1.0, 1.0],
+        ),
+    ];
+    for (pool, wanted, slopes) in cases {
+        let mut g = Model::graph();
+        let of = g.sequence("x", 1);
+        let y = g.add("y", pool, of);
+        g.output("y", y);
+        let model = g.finish().expect("a model");
+        let (engine, weights) = engine(&model);
+        let input = Array3::from_shape_vec((1, 8, 1), x.to_vec()).expect("a sequence");
+        let output = engine.run(&Input::features(&input)).expect("a result").output;
+        assert_eq!(output.as_slice(), Some(wanted), "{pool:?}");
+        // A mean of squares whose slope at window n is n + 1.
+        let count = wanted.len();
+        let target = Array3::from_shape_fn((1, count, 1), |(_, n, _)| wanted[n] - 0.5 * (count * (n + 1)) as f32);
+        let (input, targets) = (Input::features(&input), [Targets::values(target)]);
+        let got = gradients(&model, &weights, &input, &Objective::new(Loss::MeanSquared), &targets).expect("gradients");
+        let near = |(a, b): (&f64, &f32)| (a - f64::from(*b)).abs() < 1e-5;
+        assert!(got.inputs["x"].iter().zip(slopes).all(near), "{pool:?}: {}", got.inputs["x"]);
+    }
+}
+
 #[test]
 fn numbers_keep_their_order_in_another_shape() {
     let mut g = Model::graph();
@@ -197,6 +265,8 @@ fn a_call_of_other_sizes_is_refused_by_the_layer() {
     assert_eq!(refused(&flat, x()), "layer 1 y (flatten): expected 6 steps, got 5");
     let shaped = behind_a_gru(2, Reshape::new(4, 6));
     assert_eq!(refused(&shaped, x()), "layer 1 y (reshape): expected 8 steps, got 5");
+    let pooled = behind_a_gru(2, WindowPool::new(Reduce::Max, 6));
+    assert_eq!(refused(&pooled, x()), "layer 1 y (window_pool): expected a step to be left of [5], got none");
     let mut g = Model::graph();
     let row = g.row("row", 6);
     let steps = g.add("steps", Reshape::new(3, 2), row);
@@ -230,17 +300,32 @@ fn layers_that_do_not_fit_are_refused() {
         "layer 1 y (permute): expected a sequence of 4 features, got a sequence of 3 features"
     );
     assert_eq!(wrong(Flatten::new(0).into()), "layer 1 y (flatten): steps: expected at least 1, got 0");
+    assert_eq!(wrong(SliceSteps::from(0).every(0).into()), "layer 1 y (slice_steps): step: expected at least 1, got 0");
+    let pool = WindowPool::new(Reduce::Mean, 2);
+    assert_eq!(wrong(pool.stride(0).into()), "layer 1 y (window_pool): stride: expected at least 1, got 0");
+    assert_eq!(
+        wrong(pool.padding(PoolPadding::Around { before: 0, after: 2 }).into()),
+        "layer 1 y (window_pool): after: expected fewer steps than a window spans, 2, got 2"
+    );
+    assert_eq!(
+        wrong(WindowPool::new(Reduce::Mean, 1 << 20).dilation(1 << 20).into()),
+        "layer 1 y (window_pool): size: expected a window over at most 16777216 steps, got one over 1099510579201"
+    );
 }
 
 #[test]
 fn streams_refuse_what_is_made_of_all_steps() {
-    for (layer, word) in
-        [(LayerKind::from(GlobalPool::new(Reduce::Max)), "global_pool"), (Flatten::new(5).into(), "flatten")]
-    {
+    let all = "what is made of all steps at once";
+    for (layer, word, got) in [
+        (LayerKind::from(GlobalPool::new(Reduce::Max)), "global_pool", all),
+        (Flatten::new(5).into(), "flatten", all),
+        (WindowPool::new(Reduce::Max, 2).into(), "window_pool", "what windows of 2 steps come to"),
+        (SliceSteps::from(0).every(2).into(), "slice_steps", "steps that are sliced or joined"),
+    ] {
         let model = behind_a_gru(2, layer);
         let (engine, _) = engine(&model);
         let error = Streams::new(&engine, 2).map(drop).expect_err("no frame gives its part").to_string();
-        let text = "expected what each frame gives, got what is made of all steps at once";
-        assert_eq!(error, format!("layer 1 y ({word}): {text}"));
+        let end = "run whole sequences, without a stream";
+        assert_eq!(error, format!("layer 1 y ({word}): expected what each frame gives, got {got}; {end}"));
     }
 }

@@ -12,22 +12,19 @@ use std::path::{Path, PathBuf};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::interface::Value;
 use gatewave::layer::{Attention, LayerKind};
-use gatewave::{Device, Engine, Input, Lstm, Model, NamedTensors, Streams, Weights, formats, oracle};
+use gatewave::{Device, Engine, Input, Lstm, Model, Streams, Weights, formats, oracle};
 use ndarray::{Array2, Array3, s};
-use support::fixtures::read_io;
+use support::fixtures::{named, read_io};
 
 /// The number of model files.
-const COUNT: usize = 19;
+const COUNT: usize = 22;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/attention")
 }
 
 fn files() -> Vec<PathBuf> {
-    let all = std::fs::read_dir(folder()).expect("the fixtures");
-    let mut files: Vec<_> = all.map(|entry| entry.expect("an entry").path()).collect();
-    files.retain(|path| ["keras", "h5", "onnx"].iter().any(|end| path.extension().is_some_and(|of| of == *end)));
-    files.sort();
+    let files = support::files::files(&folder(), &["keras", "h5", "onnx"]);
     assert_eq!(files.len(), COUNT, "model files in tests/golden/attention");
     files
 }
@@ -45,7 +42,7 @@ fn every_file_gives_what_its_framework_gives() {
 
 fn run(path: &Path) -> Result<(), String> {
     let (inputs, wanted) = read_io(&path.with_extension("io.safetensors"));
-    let inputs: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect();
+    let inputs = named(&inputs);
     let (model, tensors) = formats::read(path).map_err(|e| e.to_string())?;
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.to_string())?;
     let input = model.named_input(&inputs).map_err(|e| e.to_string())?;
@@ -147,5 +144,6 @@ fn streams_refuse_what_needs_all_steps() {
     assert!(matches!(model.layers[1].from[..], [Value::Layer(0, _), Value::Layer(0, _)]));
     let engine = Engine::new(&model, &Weights::random(&model, 0).unwrap(), Device::Cpu).unwrap();
     let error = Streams::new(&engine, 1).map(drop).expect_err("no stream has all steps").to_string();
-    assert_eq!(error, "layer 1 sums (attention): expected what each frame gives, got sums over all steps");
+    let text = "expected what each frame gives, got sums over all steps; run whole sequences, without a stream";
+    assert_eq!(error, format!("layer 1 sums (attention): {text}"));
 }

@@ -2,10 +2,10 @@
 //! written to a native file and read back, and read from descriptions with `encoder`. Also what is refused.
 
 use gatewave::conformance::{Case, InitialStates, MaskKind, Tolerance, compare};
-use gatewave::formats::{description, safetensors};
+use gatewave::formats::{self, Format, description, safetensors};
 use gatewave::interface::State;
 use gatewave::layer::{Cell, Recurrent};
-use gatewave::weights::Tensors;
+use gatewave::weights::{Tensor, Tensors};
 use gatewave::{
     Device, Embedding, Engine, ErrorKind, Input, Linear, Lstm, Model, NamedTensors, Precision, Values, Weights,
 };
@@ -162,6 +162,39 @@ fn descriptions_that_say_encoder_are_graphs() {
     let json = description::to_json(&model);
     assert!(!json.contains(r#""encoder":"#), "{json}");
     assert_eq!(description::from_json(&json, &Tensors::new()).unwrap(), model);
+}
+
+#[test]
+fn layers_of_an_encoder_have_names_of_their_own() {
+    let names = r#"{"weight_ih_l0": "e_in", "weight_hh_l0": "e_hidden", "bias_ih_l0": "e_b", "bias_hh_l0": "e_c"}"#;
+    let description = |weights: &str| {
+        format!(
+            r#"{{"gatewave": 1, "layers": [{{"type": "gru", "weights": "decoder."}}],
+                "encoder": {{"layers": [{{"type": "gru", "weights": {weights}}}], "states": [[0, 0]]}}}}"#
+        )
+    };
+    let shapes = [[6, 3], [6, 2], [6, 1], [6, 1]];
+    let parts = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"];
+    let tensors = |own: [&str; 4]| -> Tensors {
+        let tensor = |of: f32, shape: [usize; 2]| {
+            let elements = (0..shape[0] * shape[1]).map(|i| of + i as f32 / 16.0).collect();
+            Tensor::new(if shape[1] == 1 { vec![shape[0]] } else { shape.to_vec() }, elements)
+        };
+        let decoder = parts.iter().zip(shapes).map(|(part, shape)| (format!("decoder.{part}"), tensor(0.5, shape)));
+        let encoder = own.iter().zip(shapes).map(|(name, shape)| ((*name).to_owned(), tensor(-0.25, shape)));
+        decoder.chain(encoder).collect()
+    };
+    let weights = |description: &str, tensors: &Tensors| {
+        let bytes = safetensors::to_bytes(tensors, None, Precision::F32).expect("tensors of this file");
+        let (model, tensors) = formats::read_bytes(bytes, Format::Safetensors, Some(description))?;
+        Weights::from_tensors(&model, tensors)
+    };
+    let own = tensors(["e_in", "e_hidden", "e_b", "e_c"]);
+    let usual = tensors(["e.weight_ih_l0", "e.weight_hh_l0", "e.bias_ih_l0", "e.bias_hh_l0"]);
+    assert_eq!(weights(&description(names), &own).unwrap(), weights(&description(r#""e.""#), &usual).unwrap());
+    let error = weights(&description(r#"{"bias_ih_l0": 1}"#), &own).unwrap_err();
+    let wanted = "encoder: layer 0: weights: bias_ih_l0: expected the name of a tensor, got 1";
+    assert!(error.to_string().ends_with(wanted), "{error}");
 }
 
 #[test]

@@ -7,8 +7,6 @@ mod support;
 #[path = "graph/refused.rs"]
 mod refused;
 
-use std::sync::Mutex;
-
 use gatewave::formats::description::{from_json, to_json};
 use gatewave::interface::{
     Axes, Dim, InputKind, InputValue, ModelInput, ModelOutput, OutputValue, Pin, Ports, State, Value,
@@ -22,6 +20,7 @@ use gatewave::{
 use ndarray::{ArrayD, array};
 use serde_json::{Value as Json, json};
 use support::forward_graphs::eight_nodes;
+use support::logged;
 
 /// Two inputs, a residual sum, a concatenation, two outputs.
 fn eight_layers() -> Model {
@@ -358,27 +357,10 @@ fn what_layers_share_is_counted_once() {
     assert!(table.contains(" Total params: 40 "), "{table}");
 }
 
-static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LOGGED.lock().unwrap().push(record.args().to_string());
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn a_layer_that_no_output_needs_is_warned_of_where_an_engine_is_made_and_at_no_call() {
-    log::set_logger(&Logger).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
-    let warnings = || LOGGED.lock().unwrap().iter().filter(|text| text.contains("idle")).cloned().collect::<Vec<_>>();
+    logged::listen();
+    let warnings = || logged::of("idle");
     let mut g = Model::graph();
     let x = g.sequence("x", 3);
     let used = g.add("used", Rnn::new(3, 2), x);
@@ -394,7 +376,7 @@ fn a_layer_that_no_output_needs_is_warned_of_where_an_engine_is_made_and_at_no_c
     for _ in 0..2 {
         engine.run_named(&tensors).unwrap();
     }
-    assert_eq!(warnings(), ["layer 1 idle (linear): no output needs it"]);
+    assert_eq!(warnings(), ["WARN layer 1 idle (linear): no output needs it"]);
 }
 
 /// The `what` of a selection says which result of a stack it takes, in any place.

@@ -6,6 +6,8 @@
 mod across;
 #[path = "keras/attention.rs"]
 mod attention;
+#[path = "keras/cells.rs"]
+mod cells;
 #[path = "keras/files.rs"]
 mod files;
 #[path = "keras/graphs.rs"]
@@ -19,6 +21,8 @@ mod summaries;
 mod support;
 #[path = "keras/table.rs"]
 mod table;
+#[path = "keras/weights.rs"]
+mod weights;
 
 use std::collections::BTreeMap;
 

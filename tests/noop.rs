@@ -40,10 +40,10 @@ fn the_validator_takes_every_plan_of_the_table_for_every_device() {
     kernels.extend([Kernel::Sample, Kernel::Persistent, Kernel::ResetMailbox]);
     // Those of training are in plans of gradients: adapters run them in `training`.
     kernels.extend(link::programs().iter().filter(|program| program.training().is_some()).map(Program::kernel));
-    kernels.extend([Kernel::PoolBack, Kernel::ScoresBack]);
+    kernels.extend([Kernel::PoolBack, Kernel::WindowBack, Kernel::ScoresBack, Kernel::ConvBack, Kernel::ConvOuter]);
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL);
     let all = 2 * cases().len();
-    assert_eq!(outcomes.map(|outcomes| outcomes.counts()), [(all, vec![]), (all - 15, vec![("binding", 15)])]);
+    assert_eq!(outcomes.map(|outcomes| outcomes.counts()), [(all, vec![]), (all - 17, vec![("binding", 17)])]);
 }
 
 /// The validator computes nothing, so every run with shared layers looks stalled. Nothing else may be wrong.

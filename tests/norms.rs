@@ -1,5 +1,7 @@
 //! Layers that normalise, with the numbers of Keras and PyTorch: `tests/golden/norms/make.py` made the files.
 
+#![cfg(all(feature = "keras", feature = "onnx"))]
+
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -9,9 +11,10 @@ use gatewave::formats::{description, keras, onnx, safetensors};
 use gatewave::layer::{BatchNorm, L2Norm, LayerKind, LayerNorm, PRelu, RmsNorm};
 use gatewave::train::{Convention, Loss, Objective, Sgd, Targets, Update};
 use gatewave::weights::{LayerWeights, NormWeights, Tensors};
-use gatewave::{Device, Engine, ErrorKind, Input, Linear, Lstm, Model, NamedTensors, Trainer, Weights, oracle};
+use gatewave::{Device, Engine, ErrorKind, Input, Linear, Lstm, Model, Trainer, Weights, oracle};
 use ndarray::{Array3, Ix3, arr1};
-use support::fixtures::read_io;
+use support::files::files;
+use support::fixtures::{named, read_io};
 
 /// The number of model files.
 const COUNT: usize = 18;
@@ -31,11 +34,7 @@ fn read(path: &Path) -> gatewave::Result<(Model, Tensors)> {
 
 #[test]
 fn every_file_gives_what_its_framework_gives() {
-    let all = std::fs::read_dir(folder()).expect("the fixtures").map(|entry| entry.expect("an entry").path());
-    let is_model =
-        |path: &PathBuf| ["keras", "h5", "onnx"].iter().any(|end| path.extension().is_some_and(|e| e == *end));
-    let mut files: Vec<_> = all.filter(is_model).collect();
-    files.sort();
+    let files = files(&folder(), &["keras", "h5", "onnx"]);
     assert_eq!(files.len(), COUNT, "model files in tests/golden/norms");
     let wrong: Vec<_> =
         files.iter().filter_map(|path| run(path).err().map(|e| format!("{}: {e}", path.display()))).collect();
@@ -45,7 +44,7 @@ fn every_file_gives_what_its_framework_gives() {
 fn run(path: &Path) -> Result<(), String> {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
     let (inputs, wanted) = read_io(&folder().join(format!("{stem}.io.safetensors")));
-    let inputs: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect();
+    let inputs = named(&inputs);
     let (model, tensors) = read(path).map_err(|e| e.to_string())?;
     let json = description::to_json(&model);
     if description::from_json(&json, &tensors).map_err(|e| e.to_string())? != model {
@@ -80,7 +79,7 @@ fn torch() -> (Model, Weights) {
 fn gradients_are_those_of_pytorch() {
     let (model, weights) = torch();
     let (inputs, wanted) = read_io(&folder().join("torch.io.safetensors"));
-    let inputs: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect();
+    let inputs = named(&inputs);
     let input = model.named_input(&inputs).expect("its input");
     #[expect(clippy::cast_possible_truncation, reason = "they were f32")]
     let targets = wanted["target"].mapv(|x| x as f32).into_dimensionality::<Ix3>().expect("targets");

@@ -14,10 +14,14 @@ mod hostile;
 mod inputs;
 #[path = "onnx/networks.rs"]
 mod networks;
+#[path = "onnx/quantized.rs"]
+mod quantized;
 #[path = "onnx/ranks.rs"]
 mod ranks;
 #[path = "onnx/refused.rs"]
 mod refused;
+#[path = "onnx/set.rs"]
+mod set;
 #[path = "onnx/states.rs"]
 mod states;
 mod support;
@@ -31,7 +35,8 @@ use cases::{Case, all};
 use gatewave::conformance::{Tolerance, compare};
 use gatewave::formats::{self, onnx, support as tables};
 use gatewave::layer::{Initial, LayerKind};
-use gatewave::{Device, Engine, Model, NamedTensors};
+use gatewave::{Device, Engine, Model};
+use support::fixtures::named;
 use support::golden;
 
 /// Returns the layers and the ports of a model, as the golden text has them.
@@ -100,11 +105,11 @@ fn run(case: &Case) -> Result<usize, String> {
     let (model, mut tensors) = formats::read(&case.model).map_err(|e| e.to_string())?;
     let mut count = 0;
     for (inputs, wanted) in &case.calls {
-        let named: NamedTensors = inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect();
-        tensors.extend([model.named_weights(&named).map_err(|e| e.to_string())?]);
+        let inputs = named(inputs);
+        tensors.extend([model.named_weights(&inputs).map_err(|e| e.to_string())?]);
         let options = Engine::builder().device(Device::Cpu);
         let engine = options.load(&model, &tensors).map_err(|e| e.to_string())?;
-        let input = model.named_input(&named).map_err(|e| e.to_string())?;
+        let input = model.named_input(&inputs).map_err(|e| e.to_string())?;
         let output = engine.run(&input).map_err(|e| e.to_string())?;
         for (name, got) in model.named_output(&output).map_err(|e| e.to_string())? {
             let wanted = wanted.get(&name).ok_or_else(|| format!("an output {name} that the graph has not"))?;

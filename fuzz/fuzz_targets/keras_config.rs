@@ -1,10 +1,11 @@
-//! Text as the configuration in a `.keras` archive that is well otherwise: zip and HDF5 keep no mutation from it.
+//! Text as the configuration in a `.keras` archive that is well otherwise, and beside its weights alone: zip and HDF5 keep
+//! no mutation from it.
 #![no_main]
 
 use std::io::{Cursor, Read, Write};
 use std::sync::LazyLock;
 
-use gatewave::formats::keras;
+use gatewave::formats::{self, Format, keras};
 use libfuzzer_sys::fuzz_target;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -27,7 +28,11 @@ fuzz_target!(|text: &str| {
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         zip.start_file(name, options).and_then(|()| Ok(zip.write_all(member)?)).expect("memory");
     }
+    let weights = formats::read_bytes(MEMBERS[1].1.clone(), Format::Keras, Some(text));
     let archive = zip.finish().expect("memory").into_inner();
+    if let Ok((model, tensors)) = weights {
+        gatewave_fuzz::explore(&model, tensors);
+    }
     if let Ok((model, tensors)) = keras::read_bytes(&archive) {
         gatewave_fuzz::explore(&model, tensors);
     }

@@ -1,10 +1,7 @@
 // The backward pass of scores, four elements for each invocation. See src/kernel/catalog/attention.rs.
 const WORKGROUP: u32 = 64u;
 
-override FIRST: bool = false;
-override TRANSPOSED: bool = false;
-
-@group(0) @binding(2) var<storage, read> shares: array<f32>; // [..][B][source_units]
+@group(0) @binding(2) var<storage, read> shares: array<f32>; // [..][B][source_units]: the gradients of the scores
 @group(0) @binding(5) var<storage, read_write> result: array<vec4<f32>>; // [..][B][units]
 
 @compute @workgroup_size(WORKGROUP)
@@ -12,22 +9,15 @@ fn scores_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     let width = params.units / 4u;
     let c = group.x * WORKGROUP + lane;
     let row = params.target_0 + group.y;
-    let b = row % params.batch;
-    // The gradient of the first score, and the elements from one to the next.
-    let own = select(group.y, b, TRANSPOSED);
-    let column = params.source_offset + select(0u, row / params.batch, TRANSPOSED);
-    let share_at = (params.source_1 + own) * params.source_units + column;
-    let share_step = select(1u, params.batch * params.source_units, TRANSPOSED);
+    let first = params.source_0 + row % params.batch;
+    let own = shares_of(group.y, row);
     if c < width {
-        let at = row * width + c;
         let other_at = (params.kept_0 + group.y) * width + c;
         var sum = vec4(0.0);
         for (var i = 0u; i < params.steps; i++) {
-            let source_at = (params.source_0 + i * params.batch + b) * width + c;
-            sum = fma(vec4(shares[share_at + i * share_step]), term(source_at, other_at), sum);
+            let source_at = (first + i * params.batch) * width + c;
+            sum = fma(vec4(shares[own.at + i * own.step]), term(source_at, other_at), sum);
         }
-        let added = fma(bitcast<f32>(params.scale) * weight_of(c), sum, select(result[at], vec4(0.0), FIRST));
-        let is_feature = 4u * c + vec4(0u, 1u, 2u, 3u) < vec4(params.features);
-        result[at] = select(vec4(0.0), added, is_feature);
+        store_sum(row * width + c, c, bitcast<f32>(params.scale) * weight_of(c), sum);
     }
 }

@@ -1,8 +1,4 @@
-// The product of a row of the query and one of the key, which begin at these fours.
-fn score(query_at: u32, key_at: u32) -> f32 {
-    var sum = vec4(0.0);
-    for (var c = 0u; c < params.units / 4u; c++) {
-        sum += of_features(c, source[query_at + c] * key[key_at + c]);
-    }
-    return (sum.x + sum.y) + (sum.z + sum.w);
+// The terms of a product: q · k.
+fn term_of(c: u32, query_at: u32, key_at: u32) -> vec4<f32> {
+    return source[query_at + c] * key[key_at + c];
 }

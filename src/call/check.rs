@@ -30,6 +30,8 @@ pub(crate) struct Call<'a> {
     pub(super) rest: Vec<Steps<'a>>,
     /// The pieces of the layers that slice or join steps.
     pub(super) pieces: BTreeMap<usize, Vec<Piece>>,
+    /// How many live steps each row has after a convolution with a time axis of its own, if any of them is dead.
+    pub(super) ends: BTreeMap<usize, Vec<usize>>,
     initial: Initial<'a>,
 }
 
@@ -51,9 +53,10 @@ impl Input<'_> {
     pub(crate) fn check_by<'a>(&'a self, model: &'a Model, clocks: Cow<'a, Clocks>) -> Result<Call<'a>> {
         let form = Form::of(self, model)?;
         let (main, others) = (self.main_values(model, form), self.other_values(model, form, &clocks)?);
-        let (first, rest, pieces) = (Steps::all(form.time), Vec::new(), BTreeMap::new());
+        let (first, rest) = (Steps::all(form.time), Vec::new());
+        let (pieces, ends) = (BTreeMap::new(), BTreeMap::new());
         let initial = Initial { batching: form.batching, given: &self.states, kept: &[], learned: &[] };
-        let call = Call { form, model, clocks, main, others, first, rest, pieces, initial };
+        let call = Call { form, model, clocks, main, others, first, rest, pieces, ends, initial };
         let call = call.with_steps(self)?;
         call.check_tokens(model)?;
         self.check_states(model, form)?;

@@ -21,12 +21,13 @@ pub(super) struct Steps<'a> {
     pub(super) masked: bool,
 }
 
-/// Consecutive steps of another clock.
+/// Steps of another clock, equally far apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
     /// `None` for a row, which is one step.
     clock: Option<usize>,
     first: usize,
+    step: usize,
     count: usize,
 }
 
@@ -130,6 +131,7 @@ impl<'a> Call<'a> {
                 _ => self.rest.push(steps),
             }
         }
+        self.end_rows()?;
         for index in 0..self.clocks.all().len() {
             let masked = self.misses(index);
             match index.checked_sub(1) {
@@ -140,6 +142,50 @@ impl<'a> Call<'a> {
         Ok(self)
     }
 
+    /// Finds where each row ends after a convolution with a time axis of its own.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind `ErrorKind::Shape` if rows differ in their steps, and the padding depends on those.
+    fn end_rows(&mut self) -> Result<()> {
+        for (layer, of) in self.model.layers.iter().enumerate() {
+            let LayerKind::Conv1d(conv) = &of.kind else { continue };
+            if conv.keeps_time() || conv.all_steps {
+                continue;
+            }
+            let Some(clock) = of.from.first().and_then(|&value| self.clocks.of_value(value)) else { continue };
+            // Rows that no layer and no caller masks are as long as the axis.
+            let is_whole = self.clocks.all()[clock].masking.iter().all(|before| self.is_unmasked_piece(*before))
+                && self.steps(clock).is_some_and(|steps| matches!(steps.given, StepSource::All));
+            let time = self.axis_time(self.clocks.all()[clock].axis);
+            let live = |b: usize| (0..time).rev().find(|&t| self.is_live(clock, t, b)).map_or(0, |last| last + 1);
+            let lives: Vec<usize> = if is_whole { Vec::new() } else { (0..self.form.batch).map(live).collect() };
+            if lives.iter().all(|&live| live == time) {
+                continue;
+            }
+            if conv.depends_on_length() {
+                let text =
+                    format!("layer {}: expected rows of equal length, got lengths or a mask", self.model.place(layer));
+                return Err(shape(text).hint(
+                    "with a stride, the zeros that padding \"same\" puts before a row depend on its length; \
+                     try \"valid\", \"causal\" or two numbers",
+                ));
+            }
+            let ends = lives.into_iter().map(|live| conv.live_steps(live, time)).collect();
+            self.ends.insert(layer, ends);
+        }
+        Ok(())
+    }
+
+    /// Whether layer `layer` slices, joins or makes steps, none of which is dead.
+    fn is_unmasked_piece(&self, layer: usize) -> bool {
+        let of = &self.model.layers[layer].kind;
+        match of {
+            LayerKind::Conv1d(_) => !self.ends.contains_key(&layer),
+            _ => of.gives_live_steps(),
+        }
+    }
+
     /// Finds the pieces of the layers that slice or join steps.
     fn cut(&mut self) -> Result<()> {
         for layer in 0..self.model.layers.len() {
@@ -148,17 +194,22 @@ impl<'a> Call<'a> {
             let time = |clock: &Option<usize>| clock.map(|clock| self.axis_time(self.clocks.all()[clock].axis));
             let times: Vec<_> = sources.iter().map(time).collect();
             // Steps that a layer makes are all live.
-            let makes = self.model.layers[layer].kind.own_steps().is_some();
-            let pieces = self.model.layers[layer].kind.pieces(&times).unwrap_or_default();
+            let kind = &self.model.layers[layer].kind;
+            let (makes, pieces) = (kind.gives_live_steps(), kind.pieces(&times).unwrap_or_default());
             let piece = |(&clock, &(first, count)): (&Option<usize>, &(usize, usize))| Piece {
                 clock: clock.filter(|_| !makes),
                 first,
+                step: kind.step(),
                 count,
             };
             let pieces: Vec<_> = sources.iter().zip(&pieces).map(piece).collect();
             let (own, place) = (length(&pieces), || format!("layer {}", self.model.place(layer)));
             if own == 0 {
                 let known: Vec<_> = times.into_iter().flatten().collect();
+                if let LayerKind::Conv1d(conv) = &self.model.layers[layer].kind {
+                    let text = format!("{}: expected at least {} steps with the padding", place(), conv.span());
+                    return Err(shape(format!("{text}, which its kernel spans, got {known:?}")));
+                }
                 return Err(shape(format!("{}: expected a step to be left of {known:?}, got none", place())));
             }
             let output = self.clocks.of_value(Value::Layer(layer, Pin::Output));
@@ -263,11 +314,14 @@ impl<'a> Call<'a> {
 
     /// Whether layer `layer` keeps step t of row b live in its output.
     fn keeps(&self, layer: usize, t: usize, b: usize) -> bool {
+        if let LayerKind::Conv1d(_) = self.model.layers[layer].kind {
+            return self.ends.get(&layer).is_none_or(|ends| t < ends[b]);
+        }
         if let Some(pieces) = self.pieces.get(&layer) {
             let mut t = t;
             for piece in pieces {
                 if t < piece.count {
-                    return piece.clock.is_none_or(|clock| self.is_live(clock, piece.first + t, b));
+                    return piece.clock.is_none_or(|clock| self.is_live(clock, piece.first + t * piece.step, b));
                 }
                 t -= piece.count;
             }

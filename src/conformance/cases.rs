@@ -7,6 +7,7 @@
 
 mod across;
 mod attention;
+mod conv;
 mod graphs;
 mod norms;
 mod options;
@@ -31,6 +32,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(norms::norms());
     cases.extend(across::across());
     cases.extend(attention::attention());
+    cases.extend(conv::conv());
     for (seed, case) in (1..).zip(&mut cases) {
         case.seed = seed;
     }
@@ -481,7 +483,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_of_its_own_and_a_sound_model() {
         let cases = cases();
-        assert_eq!(cases.len(), 343);
+        assert_eq!(cases.len(), 366);
         let names: HashSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
         for case in &cases {

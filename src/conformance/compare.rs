@@ -50,6 +50,7 @@ impl Tolerance {
                 (depth.max(widest + r.hidden_size), layers + r.num_layers)
             }
             LayerKind::Linear(l) => (depth.max(l.in_features), layers + 1),
+            LayerKind::Conv1d(c) => (depth.max(c.of_group()[0] * c.kernel_size), layers + 1),
             kind => kind.norm().map_or((depth, layers), |norm| (depth.max(norm.features), layers + 1)),
         });
         Self::roundings((root(depth) + POINTWISE) * root(time * layers.max(1)))

@@ -118,6 +118,14 @@ fn layer_weights(draw: &mut Draw, layer: &LayerKind, fan_in: Option<usize>) -> L
             w: draw.product((l.out_features, l.in_features), fan_in.unwrap_or(l.in_features)),
             b: (l.bias != Bias::None).then(|| draw.array(l.out_features, 0.5, 0.5)),
         },
+        LayerKind::Conv1d(c) => {
+            let (inputs, taps) = (c.of_group()[0], c.kernel_size);
+            let w = draw.product((c.out_features, inputs * taps), inputs * taps);
+            LayerWeights::Conv {
+                w: w.into_shape_with_order((c.out_features, inputs, taps)).expect("as many weights"),
+                b: (c.bias != Bias::None).then(|| draw.array(c.out_features, 0.5, 0.5)),
+            }
+        }
         LayerKind::Attention(a) if a.weight => LayerWeights::Embedding(draw.product((1, a.features), a.features)),
         // Layers that normalise; others have no parameters.
         kind => NormWeights::of(kind, &mut |name, len| match name {

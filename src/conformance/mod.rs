@@ -35,7 +35,7 @@ pub use gradients::{TrainingCase, compare_gradients};
 pub use plan_bugs::PlanBug;
 
 use half::f16;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Array3};
 
 use crate::call::{Input, Output};
 use crate::error::{Error, ErrorKind, Result};
@@ -260,6 +260,12 @@ fn rounded_to_integers(weights: &Weights) -> Result<Weights> {
                 }
             }
             LayerWeights::Linear { w, .. } => round(w)?,
+            LayerWeights::Conv { w, .. } => {
+                let (units, inputs, taps) = w.dim();
+                let mut rows: Vec<f32> = w.iter().copied().collect();
+                round_rows(&mut rows, inputs * taps)?;
+                *w = Array3::from_shape_vec((units, inputs, taps), rows).expect("as many weights");
+            }
             LayerWeights::Embedding(_) | LayerWeights::Norm(_) | LayerWeights::None => {}
         }
     }
@@ -294,6 +300,7 @@ fn weights_map(weights: &Weights, f: impl Fn(f32) -> f32 + Copy) -> Weights {
         LayerWeights::Embedding(table) => LayerWeights::Embedding(table.mapv(f)),
         LayerWeights::Recurrent(cells) => LayerWeights::Recurrent(cells.iter().map(cell).collect()),
         LayerWeights::Linear { w, b } => LayerWeights::Linear { w: w.mapv(f), b: b.as_ref().map(|b| b.mapv(f)) },
+        LayerWeights::Conv { w, b } => LayerWeights::Conv { w: w.mapv(f), b: b.as_ref().map(|b| b.mapv(f)) },
     };
     let states =
         |states: &LearnedStates| LearnedStates { h: states.h.mapv(f), c: states.c.as_ref().map(|c| c.mapv(f)) };

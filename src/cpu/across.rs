@@ -1,11 +1,11 @@
-//! The kernels across steps: `pool`, `pool_back` and `rearrange`.
+//! The kernels across steps: `pool`, `pool_back` and `rearrange`. Those along windows are in `windows`.
 
 use pulp::Arch;
 
 use super::buffers::Bound;
 use super::join::place;
 use super::rows::{by_rows, span, span_mut};
-use super::threads;
+use super::{threads, windows};
 use crate::kernel::{Across, Params, Pool, PoolOp, Role};
 use crate::platform::parallel::*;
 
@@ -14,7 +14,11 @@ const NEAR: usize = 1024;
 
 /// Returns how long one thread takes for a dispatch.
 pub(super) fn ns(across: Across, p: &Params) -> usize {
-    let steps = if let Across::Pool(_) = across { p.steps as usize + 2 } else { 2 };
+    let steps = match across {
+        Across::Pool(_) => p.steps as usize + 2,
+        Across::WindowPool(_) | Across::WindowBack(_) => return windows::ns(p),
+        Across::PoolBack(..) | Across::Rearrange => 2,
+    };
     threads::copy_ns(steps * p.rows as usize * (p.units * p.directions) as usize)
 }
 
@@ -24,6 +28,8 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, across: Across) {
         Across::Pool(pool) => self::pool(arch, bound, pool),
         Across::PoolBack(op, _) => pool_back(bound, op),
         Across::Rearrange => rearrange(bound),
+        Across::WindowPool(op) => windows::pool(bound, op),
+        Across::WindowBack(op) => windows::back(bound, op),
     }
 }
 

@@ -108,21 +108,21 @@ fn by_panels(arch: Arch, whole: Share<'_>, threads: usize, mut scratch: &mut [f3
 }
 
 /// The place of a share's first row, from `column` on.
-struct Target<'a> {
-    data: &'a mut [f32],
-    stride: usize,
-    column: usize,
+pub(super) struct Target<'a> {
+    pub(super) data: &'a mut [f32],
+    pub(super) stride: usize,
+    pub(super) column: usize,
 }
 
 /// One thread's rows × panels.
-struct Share<'a> {
-    product: Product<'a>,
-    activation: Activation,
+pub(super) struct Share<'a> {
+    pub(super) product: Product<'a>,
+    pub(super) activation: Activation,
     /// Whether the product is added to the target's old values.
-    add: bool,
-    rows: Range<usize>,
-    panels: Range<usize>,
-    target: Target<'a>,
+    pub(super) add: bool,
+    pub(super) rows: Range<usize>,
+    pub(super) panels: Range<usize>,
+    pub(super) target: Target<'a>,
 }
 
 impl WithSimd for Share<'_> {

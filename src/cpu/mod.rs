@@ -10,6 +10,7 @@ mod aside;
 mod attention;
 mod buffers;
 mod cells;
+mod convolve;
 mod functions;
 mod gates;
 mod gemm;
@@ -30,6 +31,7 @@ mod threads;
 mod training;
 mod tune;
 mod wavefront;
+mod windows;
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -366,6 +368,7 @@ impl Cpu {
             Program::Sample => sample::run(self.arch, bound),
             Program::Across(across) => across::run(self.arch, bound, across),
             Program::Attend(attend) => attention::run(self.arch, bound, attend),
+            Program::Convolve(convolve) => convolve::run(self.arch, bound, convolve),
             Program::Training(training) => training::run(self.arch, bound, training),
             Program::Step(_) | Program::StepReset(_) | Program::StepNew(..) | Program::StepProject(_) => {
                 unreachable!("a recurrent kernel is a stage of steps")
@@ -426,6 +429,7 @@ impl Stage<'_> {
                     Program::Sample => sample::ns(params),
                     Program::Across(across) => across::ns(*across, params),
                     Program::Attend(attend) => attention::ns(*attend, params),
+                    Program::Convolve(convolve) => convolve::ns(*convolve, params),
                     Program::Training(training) => training::ns(*training, params, sides),
                     Program::Gather(_)
                     | Program::OneHot

@@ -72,6 +72,7 @@ impl<'a> Timestep<'a> {
             | Program::Across(_)
             | Program::Sample
             | Program::Attend(_)
+            | Program::Convolve(_)
             | Program::Training(_) => None,
         }
     }

@@ -121,7 +121,7 @@ impl Classes {
 /// Returns how many rows each label has, or tokens of tagged text, in the order of the classes.
 pub(super) fn counts(rows: &Labelled) -> Vec<(&str, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for label in rows.rows().iter().flat_map(super::Example::labels) {
+    for label in rows.labels() {
         *counts.entry(label).or_default() += 1;
     }
     let mut counts: Vec<_> = counts.into_iter().collect();

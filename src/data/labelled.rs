@@ -194,10 +194,15 @@ impl Labelled {
         self.rows.iter().map(Example::text)
     }
 
+    /// Yields the label of each row, or of each token of tagged text, in order.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().flat_map(Example::labels)
+    }
+
     /// Returns the label of all rows, or of all tokens of tagged text, if they have only one.
     pub fn only_label(&self) -> Option<&str> {
-        let first = self.rows[0].labels().next()?;
-        self.rows.iter().flat_map(Example::labels).all(|label| label == first).then_some(first)
+        let first = self.labels().next()?;
+        self.labels().all(|label| label == first).then_some(first)
     }
 
     /// Returns what is odd about the rows and yet no error: labels that only

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::classes::counts;
 use super::labelled::Labelled;
@@ -23,7 +23,7 @@ const BARS: usize = 12;
 const BAR_WIDTH: usize = 40;
 
 /// The most labels that are printed.
-const LABELS: usize = 20;
+const LISTED: usize = 20;
 
 /// What a summary reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,23 +173,20 @@ impl DataSummary {
 
     /// Returns all of it as a JSON object, for programs.
     pub fn to_json(&self) -> String {
-        let classes = self.classes.iter().map(|class| json!({"label": class.label, "rows": class.rows}));
         let quantiles = QUANTILES.map(|part| json!({"share": part, "length": self.length(part)}));
-        let histogram = histogram(&self.lengths);
-        let histogram = histogram.iter().map(|(from, last, rows)| json!({"from": from, "to": last, "rows": rows}));
         let unknown = self.unknown.iter().map(|row| json!({"num_tokens": row.num_tokens, "unknown": row.share}));
         let kept = self.kept.iter().map(
             |row| json!({"max_length": row.max_length, "rows": row.rows, "tokens": row.tokens, "padding": row.padding}),
         );
         json!({
             "rows": self.rows(),
-            "classes": classes.collect::<Vec<_>>(),
+            "classes": classes_json(&self.classes),
             "tokenizer": self.unit.to_string(),
             "start": self.start,
             "units": self.words,
             "distinct": self.distinct,
             "quantiles": quantiles,
-            "histogram": histogram.collect::<Vec<_>>(),
+            "histogram": histogram_json(&self.lengths),
             "vocabularies": unknown.collect::<Vec<_>>(),
             "max_lengths": kept.collect::<Vec<_>>(),
         })
@@ -201,22 +198,7 @@ impl fmt::Display for DataSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows();
         writeln!(f, "{rows} rows, {} labels", self.classes.len())?;
-        let most = self.classes.iter().map(|class| class.rows).max().unwrap_or(1) as u64;
-        // Of tagged text each token has a label.
-        let all = self.classes.iter().map(|class| class.rows).sum();
-        for class in self.classes.iter().take(LABELS) {
-            let label: String = class.label.chars().take(24).collect();
-            writeln!(
-                f,
-                "  {label:24} {:>9} {:>7}  {}",
-                class.rows,
-                percent(of(class.rows, all)),
-                bar(class.rows as u64, most)
-            )?;
-        }
-        if self.classes.len() > LABELS {
-            writeln!(f, "  … and {} more", self.classes.len() - LABELS)?;
-        }
+        write_classes(f, &self.classes)?;
         let what = self.unit.plural();
         let start = if self.start { ", with the start token" } else { "" };
         writeln!(f, "\n{what} a row{start}")?;
@@ -236,7 +218,7 @@ impl fmt::Display for DataSummary {
 
 /// Returns rows of these lengths, the shortest first, by length: the first
 /// and the last length of each bar, and how many rows it has.
-pub(super) fn histogram(lengths: &[usize]) -> Vec<(usize, usize, usize)> {
+fn histogram(lengths: &[usize]) -> Vec<(usize, usize, usize)> {
     let (shortest, longest) = (quantile(lengths, 0.0), quantile(lengths, 1.0));
     let width = (longest - shortest + 1).div_ceil(BARS);
     let bars = (shortest..=longest).step_by(width);
@@ -250,6 +232,31 @@ pub(super) fn histogram(lengths: &[usize]) -> Vec<(usize, usize, usize)> {
         (from, last, count)
     };
     bars.map(count).collect()
+}
+
+/// Returns the histogram for programs; no bar if there are no lengths.
+pub(super) fn histogram_json(lengths: &[usize]) -> Vec<Value> {
+    let bars = if lengths.is_empty() { Vec::new() } else { histogram(lengths) };
+    bars.into_iter().map(|(from, last, rows)| json!({"from": from, "to": last, "rows": rows})).collect()
+}
+
+/// Returns the classes for programs.
+pub(super) fn classes_json(classes: &[ClassCount]) -> Vec<Value> {
+    classes.iter().map(|class| json!({"label": class.label, "rows": class.rows})).collect()
+}
+
+/// Prints the first classes, each with its share of all that have a class: rows, or tokens of tagged text.
+pub(super) fn write_classes(f: &mut fmt::Formatter<'_>, classes: &[ClassCount]) -> fmt::Result {
+    let all = classes.iter().map(|class| class.rows).sum();
+    let most = classes.iter().map(|class| class.rows).max().unwrap_or(1) as u64;
+    for ClassCount { label, rows } in classes.iter().take(LISTED) {
+        let label: String = label.chars().take(24).collect();
+        writeln!(f, "  {label:24} {rows:>9} {:>7}  {}", percent(of(*rows, all)), bar(*rows as u64, most))?;
+    }
+    if classes.len() > LISTED {
+        writeln!(f, "  … and {} more", classes.len() - LISTED)?;
+    }
+    Ok(())
 }
 
 /// Prints quantiles of lengths, the shortest first, and their histogram.

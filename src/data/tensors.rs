@@ -7,18 +7,13 @@ use std::fmt;
 use ndarray::Axis;
 use serde_json::json;
 
-use super::summary::{ClassCount, bar, histogram, of, percent, write_lengths};
+use super::summary::{ClassCount, classes_json, histogram_json, write_classes, write_lengths};
 use crate::error::{Error, ErrorKind, Result};
+use crate::loss::IGNORED;
 use crate::named::{NamedTensors, Values};
 
 /// The most classes of targets: more numbers are no classes.
 const CLASSES: usize = 1000;
-
-/// The most classes that are printed.
-const LISTED: usize = 20;
-
-/// The target that a cross-entropy ignores.
-const IGNORED: i64 = -100;
 
 /// A tensor in numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,17 +85,13 @@ impl TensorsSummary {
                 "not_finite": tensor.not_finite,
             })
         });
-        let classes = self.classes.iter().map(|(name, classes)| {
-            let classes = classes.iter().map(|class| json!({"label": class.label, "rows": class.rows}));
-            json!({"name": name, "classes": classes.collect::<Vec<_>>()})
-        });
-        let bars = if self.lengths.is_empty() { Vec::new() } else { histogram(&self.lengths) };
-        let bars = bars.iter().map(|(from, last, rows)| json!({"from": from, "to": last, "rows": rows}));
+        let classes =
+            self.classes.iter().map(|(name, classes)| json!({"name": name, "classes": classes_json(classes)}));
         json!({
             "rows": self.rows,
             "tensors": tensors.collect::<Vec<_>>(),
             "targets": classes.collect::<Vec<_>>(),
-            "histogram": bars.collect::<Vec<_>>(),
+            "histogram": histogram_json(&self.lengths),
         })
         .to_string()
     }
@@ -127,14 +118,7 @@ impl fmt::Display for TensorsSummary {
         }
         for (name, classes) in &self.classes {
             writeln!(f, "\n{name}: {} classes", classes.len())?;
-            let all = classes.iter().map(|class| class.rows).sum();
-            let most = classes.iter().map(|class| class.rows).max().unwrap_or(1) as u64;
-            for ClassCount { label, rows } in classes.iter().take(LISTED) {
-                writeln!(f, "  {label:24} {rows:>9} {:>7}  {}", percent(of(*rows, all)), bar(*rows as u64, most))?;
-            }
-            if classes.len() > LISTED {
-                writeln!(f, "  … and {} more", classes.len() - LISTED)?;
-            }
+            write_classes(f, classes)?;
         }
         if self.lengths.is_empty() {
             return Ok(());

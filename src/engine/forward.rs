@@ -65,23 +65,12 @@ impl Forward {
     /// Returns an error of kind `ErrorKind::Model` if a part of it cannot be computed frame by frame.
     pub(super) fn of(model: &Model) -> Result<Self> {
         check_stacks(model)?;
-        if let Some(layer) = model.layers.iter().position(|layer| layer.kind.is_of_all_steps()) {
-            let place = model.place(layer);
-            return wrong(format!(
-                "layer {place}: expected what each frame gives, got what is made of all steps at once"
-            ));
+        let beyond = model.layers.iter().enumerate().find_map(|(layer, of)| Some((layer, of.kind.beyond_a_step()?)));
+        if let Some((layer, got)) = beyond {
+            let text = format!("expected what each frame gives, got {got}; run whole sequences, without a stream");
+            return Err(model.at_layer(layer, Error::new(ErrorKind::Model, text)));
         }
         let clocks = Clocks::of(model);
-        if let Some(layer) = (0..model.layers.len()).find(|&layer| clocks.of_pieces(model, layer).is_some()) {
-            let place = model.place(layer);
-            return wrong(format!(
-                "layer {place}: expected what each frame gives, got steps that are sliced or joined"
-            ));
-        }
-        if let Some(layer) = model.layers.iter().position(|layer| matches!(layer.kind, LayerKind::Attention(_))) {
-            let place = model.place(layer);
-            return wrong(format!("layer {place}: expected what each frame gives, got sums over all steps"));
-        }
         let late = late(model)?;
         let own = (0..clocks.all().len()).map(|clock| OwnMask::of_clock(model, &clocks, clock)).collect();
         let ports = model.all_ports();

@@ -220,7 +220,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         let given = u32::try_from(steps).expect("a plan has fewer steps");
         for place in &self.places {
             let slot = &mut self.slots[place.row];
-            slot.lived = u8::MAX;
+            slot.lived = u16::MAX;
             slot.position = slot.position.wrapping_add(given);
         }
         self.all_drawn(streams, steps)

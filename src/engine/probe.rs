@@ -13,7 +13,7 @@ use crate::weights::{Source, Weights};
 
 use super::call_io::CallIo;
 use super::executor::{Executor, Machine};
-use super::tiles::{Tile, Tiles};
+use super::tiles::{Tile, Tiles, shape_of};
 use super::{Engine, EngineBuilder, layout};
 
 impl Engine {
@@ -26,6 +26,16 @@ impl Engine {
     /// kind [`ErrorKind::Limits`](crate::ErrorKind::Limits) if not even one sequence fits the device.
     pub fn plan(&self, shape: Shape) -> Result<Arc<Plan>> {
         self.planner.plan(shape)
+    }
+
+    /// Returns the plan of a call with `input`, as [`plan`](Self::plan) does of its shape.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the input does not fit the model, or
+    /// one that [`plan`](Self::plan) returns.
+    pub fn plan_for(&self, input: &Input) -> Result<Arc<Plan>> {
+        self.planner.plan(shape_of(&self.planner.call(input)?))
     }
 
     /// Makes an engine on wgpu's validator, which needs no adapter: it refuses what a device

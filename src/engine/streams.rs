@@ -93,7 +93,7 @@ pub(super) struct Slot {
     /// Whether its states may differ from zero.
     pub(super) is_used: bool,
     /// The clocks by which its stream has had a live step, one bit for each.
-    pub(super) lived: u8,
+    pub(super) lived: u16,
     /// Whether the initial states that are values of the model are in place.
     pub(super) has_begun: bool,
     /// Its frames in the push under way.
@@ -126,7 +126,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
     ///
     /// - a stack that is bidirectional, or that goes from the last step to the first;
     /// - a stack that begins where another one ended;
-    /// - steps that are sliced or joined;
+    /// - steps that are sliced or joined, and what windows of steps come to;
     /// - an attention, which sums over all steps;
     /// - a value that is known only after the last step, but is used at every step.
     pub fn new(engine: E, capacity: usize) -> Result<Self> {
@@ -299,7 +299,7 @@ impl<E: Deref<Target = Engine>> Streams<E> {
         for &frame in here {
             let slot = &mut self.slots[self.places[frame].row];
             for (clock, own) in self.forward.own.iter().enumerate() {
-                slot.lived |= u8::from(frames.is_live(own, frame)) << clock;
+                slot.lived |= u16::from(frames.is_live(own, frame)) << clock;
             }
             slot.position = slot.position.wrapping_add(1);
         }

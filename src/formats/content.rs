@@ -10,6 +10,11 @@ pub const BEGIN_BYTES: usize = 512;
 /// The longest header of a `.safetensors` file, as the format defines it.
 pub(super) const MOST_HEADER_BYTES: u64 = 100_000_000;
 
+/// How files begin: HDF5, a zip archive, an array of NumPy.
+pub(super) const HDF5: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+pub(super) const ZIP: &[u8; 4] = b"PK\x03\x04";
+pub(super) const NPY: &[u8; 6] = b"\x93NUMPY";
+
 /// The contents of a file, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -48,11 +53,10 @@ impl Content {
             return Some(Self::Safetensors);
         }
         match begin {
-            _ if starts(b"\x89HDF\r\n\x1a\n") => Some(Self::Hdf5),
-            _ if starts(b"PK\x03\x04") => Some(Self::Zip),
-            _ if starts(b"\x93NUMPY") => Some(Self::Npy),
-            // The pickle of a magic number.
-            _ if starts(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.") => Some(Self::Torch),
+            _ if starts(HDF5) => Some(Self::Hdf5),
+            _ if starts(ZIP) => Some(Self::Zip),
+            _ if starts(NPY) => Some(Self::Npy),
+            _ if torch_magic(begin).is_some() => Some(Self::Torch),
             _ if starts(b"version https://git-lfs") => Some(Self::GitLfs),
             // The field `ir_version` with a small number, and then another field of an ONNX file's outermost message.
             [8, 1..=64, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, ..] => Some(Self::Onnx),
@@ -102,6 +106,15 @@ impl fmt::Display for Content {
             Self::Text => "text",
         })
     }
+}
+
+/// Returns the length of the pickle of PyTorch's magic number, with which files of a PyTorch older than 1.6 begin.
+/// Protocols 2 to 5 differ in what is before the number: the later ones frame it.
+pub(super) fn torch_magic(begin: &[u8]) -> Option<usize> {
+    const NUMBER: &[u8] = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+    let [0x80, 2..=5, rest @ ..] = begin else { return None };
+    let rest = rest.strip_prefix(b"\x95\x0d\0\0\0\0\0\0\0").unwrap_or(rest);
+    rest.starts_with(NUMBER).then(|| begin.len() - rest.len() + NUMBER.len())
 }
 
 /// Returns an error message if a file that begins with these bytes is not `wanted`: what it

@@ -10,7 +10,10 @@ use crate::model::{
     InputPort, InputValue, LayerKind, Model, ModelInput, OutputPort, OutputValue, Pin, Ports, State, Value,
 };
 
-/// The beginning of the usual names of an encoder's inputs.
+/// The key of a description that has an encoder.
+pub(super) const KEY: &str = "encoder";
+
+/// The beginning of the usual names of an encoder's inputs and layers.
 pub(super) const PREFIX: &str = "encoder_";
 
 /// Returns the ports of `model`. The usual names of its inputs begin with `prefix`.

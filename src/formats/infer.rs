@@ -57,6 +57,22 @@ impl Under<'_> {
         }
     }
 
+    /// Returns the three sizes of a convolution's kernel, if it is there.
+    pub(super) fn kernel(&self, local: &str) -> Result<Option<[Inferred<usize>; 3]>> {
+        let name = format!("{}{local}", self.prefix);
+        match self.tensors.shape(&name) {
+            None => self.has(local).map(|_| None),
+            Some(&[units, inputs, taps]) => {
+                let told_by = format!("{name} [{units}, {inputs}, {taps}]");
+                Ok(Some([units, inputs, taps].map(|n| Inferred::new(n, told_by.clone()))))
+            }
+            Some(shape) => Err(Error::new(
+                ErrorKind::Weights,
+                format!("{name}: expected a kernel of three axes (output, input, taps), got {shape:?}"),
+            )),
+        }
+    }
+
     /// Returns the length of a vector, if it is there.
     pub(super) fn vector(&self, local: &str) -> Result<Option<Inferred<usize>>> {
         let name = format!("{}{local}", self.prefix);
@@ -148,9 +164,18 @@ impl Under<'_> {
 
     /// Returns the error if a size is left out and cannot be inferred, because tensor `local` is missing.
     pub(super) fn untold(&self, key: &str, local: &str) -> Error {
+        self.untold_of(key, local, 2)
+    }
+
+    /// Returns the error if a size is left out and cannot be inferred, because there is no kernel.
+    pub(super) fn untold_kernel(&self, key: &str) -> Error {
+        self.untold_of(key, WEIGHT, 3)
+    }
+
+    fn untold_of(&self, key: &str, local: &str, axes: usize) -> Error {
         // The length of a bias with the same name would be the number of rows.
         let bias = self.tensors.shape(&format!("{}{}", self.prefix, local.replacen("weight", "bias", 1)));
-        let fits = |shape: &[usize]| shape.len() == 2 && bias.is_none_or(|bias| bias == &shape[..1]);
+        let fits = |shape: &[usize]| shape.len() == axes && bias.is_none_or(|bias| bias == &shape[..1]);
         let hint = self.tensors.hint(self.prefix, local, fits);
         let message = format!("{key}: left out, and there is no {}{local} to tell it; {hint}", self.prefix);
         Error::new(ErrorKind::Weights, message)

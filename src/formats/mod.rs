@@ -18,6 +18,7 @@ mod keys;
 pub mod numpy;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+mod reader;
 pub mod safetensors;
 #[cfg(any(feature = "keras", feature = "torch"))]
 mod source;
@@ -37,6 +38,7 @@ use std::{fmt, fs};
 
 pub use content::Content;
 pub use describe::{Draft, Unplaced, describe, places};
+pub use reader::Reader;
 pub use safetensors::Metadata;
 pub use tensors::{contents, contents_shared};
 
@@ -68,7 +70,7 @@ pub fn open_with(path: impl AsRef<Path>, description: impl AsRef<Path>) -> Resul
 }
 
 fn weighed(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> {
-    let (model, tensors) = read_at(path, description)?;
+    let (model, tensors) = read_at(path, description, &Reader::new())?;
     let weights = Weights::from_tensors(&model, tensors).map_err(|e| e.at(path.display()))?;
     Ok((model, weights))
 }
@@ -91,11 +93,12 @@ fn weighed(path: &Path, description: Option<&Path>) -> Result<(Model, Weights)> 
 /// - [`ErrorKind::Model`] if there is no description, or it is wrong,
 /// - [`ErrorKind::Weights`] if the file is damaged, or its tensors are not those of the model.
 pub fn read(path: impl AsRef<Path>) -> Result<(Model, Tensors)> {
-    read_at(path.as_ref(), None)
+    read_at(path.as_ref(), None, &Reader::new())
 }
 
 /// Reads a file of named tensors (`.safetensors`, PyTorch's or NumPy's) like [`read`], with the model
 /// described by the file `description`. It is JSON, as in `docs/model-format.md` in the repository.
+/// Beside weights of Keras (`model.save_weights`) it is what `model.to_json()` returns.
 ///
 /// Names that wrappers lengthen (`module.`, `_orig_mod.`, the attribute of a Lightning module) are read under the
 /// names of the description. Weights under weight normalization are computed when they are read.
@@ -105,27 +108,28 @@ pub fn read(path: impl AsRef<Path>) -> Result<(Model, Tensors)> {
 /// As [`read`]. Returns an error of kind [`ErrorKind::Model`] if
 /// `path` is of another format, which has its own description.
 pub fn read_with(path: impl AsRef<Path>, description: impl AsRef<Path>) -> Result<(Model, Tensors)> {
-    read_at(path.as_ref(), Some(description.as_ref()))
+    read_at(path.as_ref(), Some(description.as_ref()), &Reader::new())
 }
 
-fn read_at(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
+fn read_at(path: &Path, description: Option<&Path>, reader: &Reader) -> Result<(Model, Tensors)> {
     if path.is_dir() {
         let text = "expected a file, got a folder; in Keras, model.save(\"model.keras\") writes one";
         return Err(Error::new(ErrorKind::Io, text).at(path.display()));
     }
     let format = Format::of(path)?;
-    if let (Some(file), false) = (description, format.is_of_tensors()) {
-        let message = format!("expected no description beside {}, which brings its own", path.display());
-        return Err(Error::new(ErrorKind::Model, message).at(file.display()));
+    let is_archive = || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("keras"));
+    if let Some(file) = description.filter(|_| !format.may_be_described() || is_archive()) {
+        return Err(brings_its_own(path.display()).at(file.display()));
     }
+    reader.check(format).map_err(|e| e.at(path.display()))?;
     let read = match format {
         Format::Safetensors | Format::Torch | Format::Npz => tensors::read(path, format, description),
         #[cfg(feature = "onnx")]
-        Format::Onnx => onnx::read(path),
+        Format::Onnx => onnx::read_set(path, reader.numbers()),
         #[cfg(not(feature = "onnx"))]
         Format::Onnx => Err(not_built("onnx").at(path.display())),
         #[cfg(feature = "keras")]
-        Format::Keras => keras::read(path),
+        Format::Keras => description.map_or_else(|| keras::read(path), |file| keras::read_with(path, file)),
         #[cfg(not(feature = "keras"))]
         Format::Keras => Err(not_built("keras").at(path.display())),
     };
@@ -135,6 +139,11 @@ fn read_at(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> 
     });
     let (model, tensors) = read?;
     complete(model, tensors).map_err(|e| e.at(path.display()))
+}
+
+/// The error of a description beside a file that has one in it.
+fn brings_its_own(file: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Model, format!("expected no description beside {file}, which brings its own"))
 }
 
 /// Returns the first bytes of a file, if it can be read.
@@ -147,8 +156,8 @@ fn begin_of(path: &Path) -> Option<Vec<u8>> {
 /// Reads a model from a file in memory, and the names and shapes of its tensors: [`read`] without a
 /// file system. Their elements stay in `bytes`, which the tensors keep; an `Arc<[u8]>` is not copied.
 ///
-/// `description` is the text of a description for a file of named tensors; without it,
-/// the metadata of a `.safetensors` file are used. [`Format::of`] finds the format from a name.
+/// `description` is the text of a description for a file of named tensors, or of Keras' for its
+/// weights alone. Without it, the metadata of a `.safetensors` file are used. [`Format::of`] finds the format from a name.
 ///
 /// # Errors
 ///
@@ -174,21 +183,32 @@ fn begin_of(path: &Path) -> Option<Vec<u8>> {
 /// # }
 /// ```
 pub fn read_bytes(bytes: impl Into<Arc<[u8]>>, format: Format, description: Option<&str>) -> Result<(Model, Tensors)> {
-    let bytes = bytes.into();
-    if description.is_some() && !format.is_of_tensors() {
-        let message = format!("expected no description beside {format} file, which brings its own");
-        return Err(Error::new(ErrorKind::Model, message));
+    read_in_memory(bytes.into(), format, description, &Reader::new())
+}
+
+fn read_in_memory(
+    bytes: Arc<[u8]>,
+    format: Format,
+    description: Option<&str>,
+    reader: &Reader,
+) -> Result<(Model, Tensors)> {
+    if description.is_some() && !format.may_be_described() {
+        return Err(brings_its_own(format_args!("{format} file")));
     }
+    reader.check(format)?;
     let read = || match format {
         Format::Safetensors | Format::Torch | Format::Npz => {
             tensors::described(tensors::contents_shared(Arc::clone(&bytes), format)?, format, description)
         }
         #[cfg(feature = "onnx")]
-        Format::Onnx => onnx::read_shared(Arc::clone(&bytes)),
+        Format::Onnx => onnx::read_shared_set(Arc::clone(&bytes), reader.numbers()),
         #[cfg(not(feature = "onnx"))]
         Format::Onnx => Err(not_built("onnx")),
         #[cfg(feature = "keras")]
-        Format::Keras => keras::read_shared(Arc::clone(&bytes)),
+        Format::Keras => match description {
+            Some(json) => keras::read_shared_with(Arc::clone(&bytes), json),
+            None => keras::read_shared(Arc::clone(&bytes)),
+        },
         #[cfg(not(feature = "keras"))]
         Format::Keras => Err(not_built("keras")),
     };
@@ -205,7 +225,7 @@ pub fn read_bytes(bytes: impl Into<Arc<[u8]>>, format: Format, description: Opti
 ///
 /// As [`read`], if there is no description, if it is wrong, or if the tensors are not those of the model.
 pub fn of_contents(contents: safetensors::Contents, description: Option<&str>) -> Result<(Model, Tensors)> {
-    let (model, tensors) = tensors::described(contents, Format::Safetensors, description)?;
+    let (model, tensors) = tensors::described(tensors::resolved(contents), Format::Safetensors, description)?;
     complete(model, tensors)
 }
 
@@ -376,9 +396,9 @@ impl Format {
         Err(Error::new(ErrorKind::Io, format!("{EXPECTED}, got {got}")).at(path.display()))
     }
 
-    /// Whether a file holds named tensors, and another file may describe the model.
-    pub(crate) fn is_of_tensors(self) -> bool {
-        matches!(self, Self::Safetensors | Self::Torch | Self::Npz)
+    /// Whether a file may hold tensors alone, and another file describe the model.
+    fn may_be_described(self) -> bool {
+        matches!(self, Self::Safetensors | Self::Torch | Self::Npz | Self::Keras)
     }
 
     /// Returns whether this build reads the format.

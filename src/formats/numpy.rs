@@ -10,17 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::safetensors::tensor::Dtype;
-use zip::{CompressionMethod, ZipArchive};
+use zip::ZipArchive;
 
-use self::head::{Head, array_name, open_archive, read_any_head, take};
+use self::head::{EXPANSION, Head, array_name, open_archive, read_any_head, take};
 use super::elements::number_bytes;
 use super::safetensors::{Contents, ListedTensor};
 use super::source::Source;
 use super::strided::Strided;
 use crate::error::{Error, ErrorKind, Result};
-
-/// How many bytes Deflate can make of one.
-const EXPANSION: u64 = 1032;
 
 /// The most bytes of unpacked arrays for each byte of the file.
 const ALL_EXPANSION: u64 = 256;
@@ -81,22 +78,18 @@ fn array<R: Read + Seek>(source: &Source, zip: &mut ZipArchive<R>, index: usize,
     let name = array_name(&file);
     let at_array = |e: Error| e.of_tensor(&name).at(format!("array {name}"));
     let (size, packed) = (file.size(), file.compressed_size());
-    let record = match file.compression() {
-        CompressionMethod::Stored if size == packed => source
-            .part(file.data_start(), size)
-            .ok_or_else(|| damaged(format!("expected {size} bytes, got fewer; the file is cut off"))),
-        _ => {
+    let record = match source.stored(&file).map_err(at_array)? {
+        Some(stored) => stored,
+        None => {
             let most = packed.saturating_mul(EXPANSION).min(*left);
-            match size > most {
-                true => Err(damaged(format!("expected at most {most} bytes of {packed} in the archive, got {size}"))),
-                false => {
-                    *left -= size;
-                    take(file, size, "elements").map_err(damaged).map(Source::memory)
-                }
+            if size > most {
+                let text = format!("expected at most {most} bytes of {packed} in the archive, got {size}");
+                return Err(at_array(damaged(text)));
             }
+            *left -= size;
+            take(file, size, "elements").map(Source::memory).map_err(|text| at_array(damaged(text)))?
         }
     };
-    let record = record.map_err(at_array)?;
     let (descr, shape, head) =
         read_any_head(BufReader::new(record.reader()), record.length()).map_err(|text| at_array(damaged(text)))?;
     let Some(Head { dtype, big_endian, fortran, offset, .. }) = head else {

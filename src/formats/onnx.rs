@@ -6,9 +6,10 @@
 //! so for inputs (`uses` knows what they are for). `roles` and `times` unify the axes of inputs.
 //!
 //! The operators add `links` or change axes. `operators` lists them; they are in `recurrent`, `states`,
-//! `dense`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order` and `branch`. `rewrite` recognizes
-//! several links as one layer. `assemble` makes layers of the links that the outputs need, and `ports`
-//! names their inputs and outputs. Anything unsupported is an error that names the node. Knows no engine.
+//! `dense`, `quantized`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`, `conv`, `windows` and `branch`.
+//! `weights` and `folded` are arithmetic with weights alone. `rewrite` recognizes several links as one layer. `assemble`
+//! makes layers of the links that the outputs need, and `ports` names their inputs and outputs. Anything unsupported is
+//! an error that names the node. Knows no engine.
 
 mod across;
 mod assemble;
@@ -16,12 +17,15 @@ mod axes;
 mod branch;
 mod change;
 mod constant;
+mod conv;
 mod cut;
 mod data;
 mod dense;
 mod flow;
+mod folded;
 mod functions;
 mod graph;
+mod integers;
 mod join;
 mod links;
 mod moves;
@@ -33,6 +37,7 @@ mod order;
 mod ports;
 mod powers;
 mod proto;
+mod quantized;
 mod recurrent;
 mod reshape;
 mod rewrite;
@@ -48,8 +53,11 @@ mod times;
 mod tokens;
 mod uses;
 mod value;
+mod weights;
 mod what;
+mod windows;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
@@ -75,17 +83,18 @@ use crate::weights::Tensors;
 ///   what its graph does; the error names the first such node,
 /// - [`ErrorKind::Weights`] if a tensor is damaged.
 pub fn read(path: impl AsRef<Path>) -> Result<(Model, Tensors)> {
-    read_at(path.as_ref())
+    read_set(path.as_ref(), &BTreeMap::new())
 }
 
-fn read_at(path: &Path) -> Result<(Model, Tensors)> {
+/// Reads a file like [`read`], with numbers for inputs that take one each.
+pub(crate) fn read_set(path: &Path, set: &BTreeMap<String, f64>) -> Result<(Model, Tensors)> {
     let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
     let read = || {
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
         let sources = Sources::new(Source::open(path)?, folder.map(Path::to_owned));
-        read_from(BufReader::new(file), length, sources)
+        read_from(BufReader::new(file), length, sources, set)
     };
     read().map_err(|e| e.at(path.display()))
 }
@@ -106,19 +115,37 @@ pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
 ///
 /// As [`read`].
 pub fn read_shared(bytes: Arc<[u8]>) -> Result<(Model, Tensors)> {
-    let length = bytes.len() as u64;
-    read_from(Cursor::new(bytes.clone()), length, Sources::new(Source::Bytes(bytes), None))
+    read_shared_set(bytes, &BTreeMap::new())
 }
 
-fn read_from(source: impl BufRead + Seek, length: u64, sources: Sources) -> Result<(Model, Tensors)> {
+/// Reads a file in memory like [`read_shared`], with numbers for inputs that take one each.
+pub(crate) fn read_shared_set(bytes: Arc<[u8]>, set: &BTreeMap<String, f64>) -> Result<(Model, Tensors)> {
+    let length = bytes.len() as u64;
+    read_from(Cursor::new(bytes.clone()), length, Sources::new(Source::Bytes(bytes), None), set)
+}
+
+fn read_from(
+    source: impl BufRead + Seek,
+    length: u64,
+    sources: Sources,
+    set: &BTreeMap<String, f64>,
+) -> Result<(Model, Tensors)> {
     let bytes = skim::skim(source, length)?;
     let message = proto::Model::decode(bytes.as_slice()).map_err(|e| {
         let text = format!("expected an ONNX model, got {e}; is this an ONNX file?");
         Error::new(ErrorKind::Model, text).because(e)
     })?;
     drop(bytes);
-    let (graph, outputs) = Graph::evaluate(message, sources, operators::operator)?;
-    ports::finish(graph, &outputs)
+    let (graph, outputs) = Graph::evaluate(message, sources, operators::operator, set)?;
+    let rounds = graph.rounds;
+    let read = ports::finish(graph, &outputs)?;
+    if rounds {
+        log::warn!(
+            "the model is quantized: its weights are read as 32-bit floats, and what flows between its layers is not \
+             rounded to 8 bits; results differ by that rounding from those of ONNX Runtime"
+        );
+    }
+    Ok(read)
 }
 
 /// Returns the error of a graph that does something unsupported.

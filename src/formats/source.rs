@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 #[cfg(feature = "keras")]
 use hdf5_reader::{Storage, StorageBuffer};
+use zip::CompressionMethod;
+use zip::read::ZipFile;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -50,6 +52,19 @@ impl Source {
     pub(super) fn part(&self, start: u64, length: u64) -> Option<Self> {
         let fits = start.checked_add(length).is_some_and(|end| end <= self.length);
         fits.then(|| Self { origin: self.origin.clone(), start: self.start + start, length })
+    }
+
+    /// Returns the bytes of a member of the zip archive that this source is, in place; `None` if they are not stored as
+    /// they are.
+    pub(super) fn stored<R: Read>(&self, member: &ZipFile<'_, R>) -> Result<Option<Self>> {
+        let size = member.size();
+        let is_plain = member.compression() == CompressionMethod::Stored && !member.encrypted();
+        if !is_plain || size != member.compressed_size() {
+            return Ok(None);
+        }
+        let cut_off =
+            || Error::new(ErrorKind::Weights, format!("expected {size} bytes, got fewer; the file is cut off"));
+        self.part(member.data_start(), size).ok_or_else(cut_off).map(Some)
     }
 
     /// Returns the first bytes, up to `N`; the rest is zero.

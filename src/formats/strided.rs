@@ -6,6 +6,9 @@ use super::elements::floats;
 use super::source::Source;
 use crate::weights::Tensor;
 
+/// The most axes of a tensor in a file. NumPy has the same bound. What walks along axes may recurse once for each.
+pub(super) const MOST_AXES: usize = 64;
+
 /// A view of the elements in a record.
 #[derive(Clone, Debug)]
 pub(super) struct Strided {

@@ -53,7 +53,8 @@ pub fn contents_shared(bytes: Arc<[u8]>, format: Format) -> Result<Contents> {
     read.map(resolved)
 }
 
-fn resolved(mut contents: Contents) -> Contents {
+/// Returns `contents` with the weights that PyTorch computes from others under their usual names.
+pub(super) fn resolved(mut contents: Contents) -> Contents {
     state_dict::resolve(&mut contents.tensors);
     contents
 }
@@ -74,6 +75,11 @@ fn unread(format: Format) -> Error {
 pub(super) fn read(path: &Path, format: Format, description: Option<&Path>) -> Result<(Model, Tensors)> {
     let contents = contents(path)?;
     let Some(file) = description else { return described(contents, format, None).map_err(|e| e.at(path.display())) };
+    described(contents, format, Some(&text_of(file)?)).map_err(|e| e.at(file.display()))
+}
+
+/// Reads the text of a description.
+pub(super) fn text_of(file: &Path) -> Result<String> {
     let unread = |e: io::Error| {
         let text = match e.kind() {
             io::ErrorKind::InvalidData => "expected a description in JSON (model.json), got no text".to_owned(),
@@ -81,12 +87,11 @@ pub(super) fn read(path: &Path, format: Format, description: Option<&Path>) -> R
         };
         Error::new(ErrorKind::Io, text).because(e).at(file.display())
     };
-    let json = fs::read_to_string(file).map_err(unread)?;
-    described(contents, format, Some(&json)).map_err(|e| e.at(file.display()))
+    fs::read_to_string(file).map_err(unread)
 }
 
 /// Builds the model from `description`, or else from the file's own metadata. Puts the
-/// tensors under the names of the description.
+/// tensors, which are [`resolved`], under the names of the description.
 pub(super) fn described(contents: Contents, format: Format, description: Option<&str>) -> Result<(Model, Tensors)> {
     let Contents { mut tensors, description: own, .. } = contents;
     let Some(json) = description.or(own.as_deref()) else {
@@ -100,7 +105,6 @@ pub(super) fn described(contents: Contents, format: Format, description: Option<
         );
         return Err(Error::new(ErrorKind::Model, message));
     };
-    state_dict::resolve(&mut tensors);
     wrappers::unwrap(json, &mut tensors);
     state_dict::rename(&mut tensors, &description::own_names(json)?)?;
     let model = description::from_json(json, &tensors)?;

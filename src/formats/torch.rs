@@ -20,6 +20,7 @@ use std::sync::Arc;
 use self::archive::Archive;
 use self::globals::elem_bytes;
 use self::pickle::damaged;
+use super::content::{BEGIN_BYTES, Content, torch_magic};
 use super::elements::float_bytes;
 use super::safetensors::{Contents, ListedTensor};
 use super::source::Source;
@@ -64,9 +65,10 @@ pub fn read_shared(bytes: Arc<[u8]>) -> Result<Contents> {
 
 fn archive_of(source: &Source) -> Result<Archive> {
     let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
-    match source.head::<15>().map_err(unreadable)? {
-        [b'P', b'K', 3, 4, ..] => archive::open(source),
-        archive::LEGACY => archive::open_legacy(source),
+    let head = source.head::<BEGIN_BYTES>().map_err(unreadable)?;
+    match Content::of(&head) {
+        Some(Content::Zip) => archive::open(source),
+        Some(Content::Torch) => archive::open_legacy(source, torch_magic(&head).unwrap_or_default()),
         _ => Err(archive::neither()),
     }
 }

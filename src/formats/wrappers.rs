@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::description;
 use crate::weights::Tensors;
 
 /// The segments of names that only wrappers have.
@@ -25,13 +26,13 @@ const MOST_SEGMENTS: usize = 16;
 /// Nothing changes if the description's names are there. A text that is no description changes nothing either: its
 /// reader says what is wrong.
 pub(super) fn unwrap(json: &str, tensors: &mut Tensors) {
-    let Ok(description) = serde_json::from_str::<Value>(json) else { return };
-    let layers = description.get("layers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let Ok(text) = serde_json::from_str::<Value>(json) else { return };
+    let layers = description::layers_of(&text).flatten();
     let named = |layer: &Value| {
         let weights = layer.get("weights")?;
         weights.as_str().or_else(|| weights.get("prefix")?.as_str()).map(str::to_owned)
     };
-    let mut wanted: BTreeSet<String> = layers.iter().filter_map(named).filter(|prefix| !prefix.is_empty()).collect();
+    let mut wanted: BTreeSet<String> = layers.filter_map(named).filter(|prefix| !prefix.is_empty()).collect();
     if wanted.is_empty() {
         bare(tensors);
         return;

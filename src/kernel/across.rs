@@ -1,6 +1,7 @@
-//! Programs that read several steps of a row of the batch at once, or make them: pools, and numbers in another shape.
+//! Programs that read several steps of a row of the batch at once, or make them: pools over all steps and over windows,
+//! and numbers in another shape.
 
-use super::{Kernel, Mask, Params};
+use super::{Kernel, Mask, Params, Program};
 
 /// What the live steps of a row come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,6 +20,16 @@ pub enum PoolOp {
 impl PoolOp {
     /// Every operation.
     pub const ALL: [Self; 4] = [Self::Max, Self::Mean, Self::Min, Self::Sum];
+
+    /// Returns its name, for the text of a plan.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Max => "max",
+            Self::Mean => "mean",
+            Self::Min => "min",
+            Self::Sum => "sum",
+        }
+    }
 }
 
 /// A pool over consecutive steps of a sequence.
@@ -43,6 +54,17 @@ pub enum Across {
     PoolBack(PoolOp, Mask),
     /// [`Kernel::Rearrange`].
     Rearrange,
+    /// [`Kernel::WindowPool`], of this operation.
+    WindowPool(PoolOp),
+    /// [`Kernel::WindowBack`], of this operation.
+    WindowBack(PoolOp),
+}
+
+impl Program {
+    /// Returns the program across steps, if it is one.
+    pub fn across(&self) -> Option<Across> {
+        if let Self::Across(across) = self { Some(*across) } else { None }
+    }
 }
 
 /// Questions that a program across steps answers.
@@ -52,6 +74,7 @@ impl Across {
         let masks = [Mask::All, Mask::Live];
         let ends = [(false, false), (false, true), (true, false), (true, true)];
         let mut all = vec![Self::Rearrange];
+        all.extend(PoolOp::ALL.into_iter().flat_map(|op| [Self::WindowPool(op), Self::WindowBack(op)]));
         for (op, mask) in PoolOp::ALL.into_iter().flat_map(|op| masks.map(|mask| (op, mask))) {
             all.extend(ends.map(|(first, last)| Self::Pool(Pool { op, mask, first, last })));
             all.push(Self::PoolBack(op, mask));
@@ -65,6 +88,8 @@ impl Across {
             Self::Pool(_) => Kernel::Pool,
             Self::PoolBack(..) => Kernel::PoolBack,
             Self::Rearrange => Kernel::Rearrange,
+            Self::WindowPool(_) => Kernel::WindowPool,
+            Self::WindowBack(_) => Kernel::WindowBack,
         }
     }
 
@@ -73,14 +98,16 @@ impl Across {
         match self {
             Self::Pool(pool) => pool.mask,
             Self::PoolBack(_, mask) => mask,
-            Self::Rearrange => Mask::All,
+            Self::Rearrange | Self::WindowPool(_) | Self::WindowBack(_) => Mask::All,
         }
     }
 
     /// Returns what steps come to, if it is a pool or the backward pass of one.
     pub fn op(self) -> Option<PoolOp> {
         match self {
-            Self::Pool(Pool { op, .. }) | Self::PoolBack(op, _) => Some(op),
+            Self::Pool(Pool { op, .. }) | Self::PoolBack(op, _) | Self::WindowPool(op) | Self::WindowBack(op) => {
+                Some(op)
+            }
             Self::Rearrange => None,
         }
     }
@@ -92,6 +119,16 @@ impl Across {
 
     /// Returns the most loop iterations that one invocation runs, with no loop unrolled.
     pub(super) fn loop_iterations(self, params: &Params) -> u64 {
-        if let Self::Pool(_) = self { params.steps.into() } else { 0 }
+        match self {
+            Self::Pool(_) | Self::WindowPool(_) => params.steps.into(),
+            Self::WindowBack(op) => {
+                let reach = u64::from(params.steps).saturating_sub(1) * u64::from(params.time_step_1) + 1;
+                let windows = reach.div_ceil(params.time_step_0.max(1).into()).min(params.count.into());
+                // In each window it looks for an earlier step with the same number.
+                let earlier = if matches!(op, PoolOp::Max | PoolOp::Min) { u64::from(params.steps) } else { 0 };
+                windows.saturating_mul(1 + earlier)
+            }
+            Self::PoolBack(..) | Self::Rearrange => 0,
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! [`Program`](super::Program) holds them as one variant. Each question about one of them is answered
 //! here, by a match without a wildcard. [`catalog`](super::catalog) says what each computes.
 
-use super::{Kernel, Mask, Params, WORKGROUP, When};
+use super::{Kernel, Mask, Params, Program, WORKGROUP, When};
 use crate::precision::Precision;
 
 /// A program of attention.
@@ -67,6 +67,13 @@ pub enum Scoring {
     Weighted(Precision),
     /// The key itself.
     Given,
+}
+
+impl Program {
+    /// Returns the program of attention, if it is one.
+    pub fn attend(&self) -> Option<Attend> {
+        if let Self::Attend(attend) = self { Some(*attend) } else { None }
+    }
 }
 
 /// Questions that a program of attention answers.

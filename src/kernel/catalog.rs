@@ -5,6 +5,7 @@
 
 mod across;
 mod attention;
+mod convolve;
 mod training;
 mod update;
 
@@ -348,7 +349,7 @@ const SAMPLE: Declaration = Declaration {
 
 impl Kernel {
     /// Every kernel.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 57] = [
         Self::Gemm,
         Self::Step,
         Self::Wavefront,
@@ -371,10 +372,15 @@ impl Kernel {
         Self::Pool,
         Self::PoolBack,
         Self::Rearrange,
+        Self::WindowPool,
+        Self::WindowBack,
         Self::Scores,
         Self::Shares,
         Self::Blend,
         Self::ScoresBack,
+        Self::Conv,
+        Self::ConvBack,
+        Self::ConvOuter,
         Self::StepBack,
         Self::ScanBack,
         Self::CellBack,
@@ -428,10 +434,15 @@ impl Kernel {
             Self::Pool => &across::POOL,
             Self::PoolBack => &across::POOL_BACK,
             Self::Rearrange => &across::REARRANGE,
+            Self::WindowPool => &across::WINDOW_POOL,
+            Self::WindowBack => &across::WINDOW_BACK,
             Self::Scores => &attention::SCORES,
             Self::Shares => &attention::SHARES,
             Self::Blend => &attention::BLEND,
             Self::ScoresBack => &attention::SCORES_BACK,
+            Self::Conv => &convolve::CONV,
+            Self::ConvBack => &convolve::CONV_BACK,
+            Self::ConvOuter => &convolve::CONV_OUTER,
             Self::StepBack => &training::STEP_BACK,
             Self::ScanBack => &training::SCAN_BACK,
             Self::CellBack => &training::CELL_BACK,

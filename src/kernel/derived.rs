@@ -2,7 +2,9 @@
 //!
 //! `plan::check` compares these numbers with a device's limits, and `tests/shaders.rs` with the WGSL.
 
-use super::{Gemm, Half, Params, Program, RELU, SPIN_LIMIT, Step, StepProject, Tile, Training, WORKGROUP, finite};
+use super::{
+    Convolve, Gemm, Half, Params, Program, RELU, SPIN_LIMIT, Step, StepProject, Tile, Training, WORKGROUP, finite,
+};
 use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
 
 impl Program {
@@ -28,7 +30,8 @@ impl Program {
             | Self::Normalize(_)
             | Self::Sample
             | Self::Across(_)
-            | Self::Attend(_) => 1,
+            | Self::Attend(_)
+            | Self::Convolve(_) => 1,
             Self::Training(training) => training.gates(),
         }
     }
@@ -57,7 +60,8 @@ impl Program {
             | Self::Normalize(_)
             | Self::Sample
             | Self::Across(_)
-            | Self::Attend(_) => 1,
+            | Self::Attend(_)
+            | Self::Convolve(_) => 1,
             Self::Gemm(product) => product.after,
             Self::Training(training) => training.rows_after_depth(),
         }
@@ -145,6 +149,7 @@ impl Program {
             | Self::Sample
             | Self::Across(_)
             | Self::Attend(_) => false,
+            Self::Convolve(convolve) => convolve.activation() != Activation::Linear,
         }
     }
 
@@ -158,7 +163,8 @@ impl Program {
     pub fn workgroup_bytes(&self) -> u32 {
         let shared = |tile| shared_bytes(tile, self.product_gates());
         match self {
-            Self::Softmax { .. } | Self::Normalize(_) => 4 * WORKGROUP,
+            Self::Softmax { .. } => 4 * WORKGROUP,
+            Self::Normalize(norm) => norm.workgroup_bytes(),
             // Each lane's best value and its place, and the counts of a digit.
             Self::Sample => 4 * (2 * WORKGROUP + 16),
             Self::Scan(Step { tile, .. }) => shared(*tile) + 16 * 4 * tile.panels * tile.rows,
@@ -178,7 +184,8 @@ impl Program {
             | Self::Merge(_)
             | Self::Join(_)
             | Self::Activate(_)
-            | Self::Across(_) => 0,
+            | Self::Across(_)
+            | Self::Convolve(_) => 0,
             Self::Attend(attend) => attend.workgroup_bytes(),
             Self::Training(training) => training.workgroup_bytes(),
         }
@@ -229,6 +236,7 @@ impl Program {
             | Self::Activate(_) => 0,
             Self::Across(across) => across.loop_iterations(params),
             Self::Attend(attend) => attend.loop_iterations(params),
+            Self::Convolve(convolve) => convolve.loop_iterations(params),
             Self::Training(training) => training.loop_iterations(params),
         }
     }
@@ -237,7 +245,9 @@ impl Program {
     fn first(&self) -> Option<bool> {
         let across = || Some(self.across()?.ends()?.0);
         let of_attention = || self.attend().and_then(|attend| attend.first());
-        self.join().map(|join| join.first).or_else(across).or_else(of_attention).or_else(|| self.training()?.first())
+        let of_convolution = || self.convolve().and_then(Convolve::first);
+        let first = self.join().map(|join| join.first).or_else(across).or_else(of_attention).or_else(of_convolution);
+        first.or_else(|| self.training()?.first())
     }
 }
 

@@ -10,8 +10,8 @@ mod training;
 use product::{hold, panel, peephole, slices, sums, taken, weight};
 
 use super::{
-    Across, Attend, Gemm, Half, Kernel, Mask, Matrix, Program, ScoresBackOf, Scoring, StateKind, Step, StepProject,
-    Tile,
+    Across, Attend, Convolve, Gemm, Half, Kernel, Mask, Matrix, Norm, Program, ScoresBackOf, Scoring, StateKind, Step,
+    StepProject, Tile,
 };
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::precision::Precision;
@@ -87,6 +87,9 @@ parts![
     "kernel/activate_back.wgsl",
     "kernel/blend.wgsl",
     "kernel/cell_back.wgsl",
+    "kernel/conv.wgsl",
+    "kernel/conv_back.wgsl",
+    "kernel/conv_outer.wgsl",
     "kernel/drop.wgsl",
     "kernel/final_state.wgsl",
     "kernel/gather.wgsl",
@@ -134,6 +137,8 @@ parts![
     "kernel/transpose.wgsl",
     "kernel/update.wgsl",
     "kernel/wavefront.wgsl",
+    "kernel/window_back.wgsl",
+    "kernel/window_pool.wgsl",
     "kernel/zero.wgsl",
     "loss/classes.wgsl",
     "loss/elementwise.wgsl",
@@ -148,6 +153,10 @@ parts![
     "multiply/one_2.wgsl",
     "multiply/one_3.wgsl",
     "multiply/one_4.wgsl",
+    "norm/by_feature.wgsl",
+    "norm/centred.wgsl",
+    "norm/row.wgsl",
+    "norm/uncentred.wgsl",
     "outer/buffers.wgsl",
     "outer/lane.wgsl",
     "outer/subgroup.wgsl",
@@ -155,6 +164,7 @@ parts![
     "panel/floats.wgsl",
     "panel/integers.wgsl",
     "part/activation.wgsl",
+    "part/band.wgsl",
     "part/copies.wgsl",
     "part/gates.wgsl",
     "part/hold.wgsl",
@@ -175,6 +185,7 @@ parts![
     "part/weight_i8.wgsl",
     "part/weight_texture.wgsl",
     "part/weight_texture_i8.wgsl",
+    "part/windows.wgsl",
     "peephole/diagonal.wgsl",
     "peephole/none.wgsl",
     "reduce/halves.wgsl",
@@ -189,6 +200,7 @@ parts![
     "score/no_weight.wgsl",
     "score/own_weight.wgsl",
     "score/query.wgsl",
+    "score/shares.wgsl",
     "score/weighted.wgsl",
     "source/copies.wgsl",
     "source/projected.wgsl",
@@ -267,17 +279,38 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Softmax { .. } => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/lanes.wgsl"]),
         Program::Join(_) => parts.push("part/activation.wgsl"),
         Program::Activate(_) => parts.extend(chosen(program)),
-        Program::Normalize(_) => parts.push("part/lanes.wgsl"),
+        Program::Normalize(norm) => parts.extend(norm_parts(norm)),
         Program::Sample => parts.extend(["part/activation.wgsl", "part/logarithm.wgsl", "part/random.wgsl"]),
         Program::ResetMailbox | Program::OneHot | Program::FinalState | Program::MaskOutputs | Program::Merge(_) => {}
         Program::Across(Across::Pool(pool)) => parts.extend(["part/activation.wgsl", live(pool.mask)]),
         Program::Across(Across::PoolBack(_, mask)) => parts.push(live(mask)),
         Program::Across(Across::Rearrange) => {}
+        Program::Across(Across::WindowPool(_)) => parts.extend(["part/activation.wgsl", "part/windows.wgsl"]),
+        Program::Across(Across::WindowBack(_)) => parts.push("part/windows.wgsl"),
         Program::Attend(attend) => parts.extend(attention_parts(attend)),
+        Program::Convolve(Convolve::Forward { matrix, tile, .. }) => {
+            parts.extend([weight(matrix), panel(matrix), "part/band.wgsl"]);
+            parts.extend(sums(program, tile));
+            parts.extend(chosen(program));
+        }
+        Program::Convolve(Convolve::Back { .. }) => {
+            parts.extend([weight(Matrix::buffer(Precision::F32)), "part/band.wgsl"]);
+        }
+        Program::Convolve(Convolve::Outer { .. }) => parts.push("part/band.wgsl"),
         Program::Training(training) => parts.extend(training::parts(program, training)),
     }
     parts.push(kernel_file(kernel));
     parts
+}
+
+/// The parts of `normalize` and its backward pass: the sums over a row are linked where a norm has them.
+fn norm_parts(norm: Norm) -> Vec<&'static str> {
+    let sums = match norm {
+        Norm::Affine | Norm::Standard | Norm::PRelu => return vec!["norm/by_feature.wgsl", "norm/row.wgsl"],
+        Norm::Layer => "norm/centred.wgsl",
+        Norm::Rms | Norm::L2 => "norm/uncentred.wgsl",
+    };
+    vec!["part/lanes.wgsl", sums, "norm/row.wgsl"]
 }
 
 /// The parts of a program of attention, without its kernel.
@@ -292,12 +325,13 @@ fn attention_parts(attend: Attend) -> Vec<&'static str> {
         }
         Attend::Scores(Scoring::Given) => vec!["score/given.wgsl"],
         Attend::Shares { mask, .. } => vec!["part/activation.wgsl", "part/lanes.wgsl", live(mask)],
-        Attend::Blend { .. } => Vec::new(),
+        Attend::Blend { .. } => vec!["score/shares.wgsl"],
         Attend::ScoresBack { of, weighted, .. } => {
             let mut parts = match weighted {
                 true => vec![weight(Matrix::buffer(Precision::F32)), "score/own_weight.wgsl"],
                 false => vec!["score/no_weight.wgsl"],
             };
+            parts.push("score/shares.wgsl");
             parts.extend(match of {
                 ScoresBackOf::Query | ScoresBackOf::Key => ["part/activation.wgsl", "score/back_of_key.wgsl"],
                 ScoresBackOf::Weight => ["part/activation.wgsl", "score/back_of_weight.wgsl"],

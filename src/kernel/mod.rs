@@ -38,6 +38,7 @@ mod across;
 mod attention;
 mod binding;
 pub mod catalog;
+mod convolve;
 mod derived;
 mod draw;
 pub mod link;
@@ -51,6 +52,7 @@ mod training;
 pub use across::{Across, Pool, PoolOp};
 pub use attention::{Attend, ScoresBackOf, Scoring};
 pub use binding::{Access, Binding, Role, When};
+pub use convolve::{Band, Convolve};
 pub use draw::{Draw, NO_TOKEN};
 pub use norm::Norm;
 pub use params::Params;
@@ -139,6 +141,10 @@ pub enum Kernel {
     PoolBack,
     /// The numbers of each row in another shape.
     Rearrange,
+    /// What the steps of windows come to.
+    WindowPool,
+    /// Training: the backward pass of `WindowPool`.
+    WindowBack,
     /// Attention: the scores of steps for rows of a query.
     Scores,
     /// Attention: a softmax over the steps that a row sees.
@@ -147,6 +153,12 @@ pub enum Kernel {
     Blend,
     /// Training: the backward pass of scores that are no products.
     ScoresBack,
+    /// A convolution over steps: a product whose taps read rows of their own.
+    Conv,
+    /// Training: the gradient of what a convolution takes.
+    ConvBack,
+    /// Training: the gradient of the matrix of a convolution and its bias.
+    ConvOuter,
     /// Training: the backward pass of one timestep of RNN, LSTM or GRU (reset after): product, cell, gradients.
     StepBack,
     /// Training: the backward pass of many timesteps, with what passes between them kept.
@@ -338,7 +350,7 @@ enum Family {
 impl Kernel {
     fn family(self) -> Family {
         match self {
-            Self::Gemm => Family::Product,
+            Self::Gemm | Self::Conv => Family::Product,
             Self::Step | Self::Wavefront | Self::StepReset | Self::StepNew | Self::StepProject | Self::StepBack => {
                 Family::Step
             }
@@ -357,10 +369,14 @@ impl Kernel {
             | Self::Pool
             | Self::PoolBack
             | Self::Rearrange
+            | Self::WindowPool
+            | Self::WindowBack
             | Self::Scores
             | Self::Shares
             | Self::Blend
             | Self::ScoresBack
+            | Self::ConvBack
+            | Self::ConvOuter
             | Self::CellBack
             | Self::ResetRows
             | Self::NewBack

@@ -23,11 +23,6 @@ impl Norm {
     /// Every one, by its code in a kernel.
     pub const ALL: [Self; 6] = [Self::Affine, Self::Standard, Self::Layer, Self::Rms, Self::L2, Self::PRelu];
 
-    /// Whether a training changes a or b. (Where a layer has neither, nothing does.)
-    pub fn is_trained(self) -> bool {
-        matches!(self, Self::Affine | Self::Layer | Self::Rms | Self::PRelu)
-    }
-
     /// Returns its name, for the text of a plan.
     pub fn name(self) -> &'static str {
         match self {
@@ -40,15 +35,29 @@ impl Norm {
         }
     }
 
+    /// Returns how many sums over a row the forward pass has. The backward pass has twice as many.
+    fn sums(self) -> u64 {
+        match self {
+            Self::Affine | Self::Standard | Self::PRelu => 0,
+            Self::Rms | Self::L2 => 1,
+            Self::Layer => 2,
+        }
+    }
+
+    /// Returns the bytes of workgroup memory: a part of a sum for each lane.
+    pub(super) fn workgroup_bytes(self) -> u32 {
+        if self.sums() > 0 { 4 * WORKGROUP } else { 0 }
+    }
+
     /// Returns the loop iterations of an invocation in the forward pass: those over a row, and those between lanes.
     pub(super) fn iterations(self, width: u64) -> u64 {
         let (lanes, passes) = (u64::from(WORKGROUP), width.div_ceil(WORKGROUP.into()));
-        3 * passes + 2 * lanes
+        (1 + self.sums()) * passes + self.sums() * lanes
     }
 
-    /// Returns those of the backward pass.
+    /// Returns those of the backward pass, whose last two sums take one pass.
     pub(super) fn iterations_back(self, width: u64) -> u64 {
         let (lanes, passes) = (u64::from(WORKGROUP), width.div_ceil(WORKGROUP.into()));
-        4 * passes + 4 * lanes
+        (1 + self.sums() + self.sums().min(1)) * passes + 2 * self.sums() * lanes
     }
 }

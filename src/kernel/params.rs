@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// The uniform of a dispatch. Rows, panels and elements count from the start of the bound window.
+/// The uniform of a dispatch. The kernels of a convolution use some members in a way of their own, which `catalog`
+/// tells. Rows, panels and elements count from the start of the bound window.
 /// A pair `…_0`, `…_1` holds the values for workgroup z = 0 and z = 1, the directions of a dispatch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
@@ -36,19 +37,20 @@ pub struct Params {
     pub target_0: u32,
     /// The first row that is written at z = 1.
     pub target_1: u32,
-    /// The timestep of `gates`.
+    /// The timestep of `gates`. `WindowPool`, `WindowBack`: the step of the source that is at `source_0`.
     pub gates_0: u32,
-    /// The timestep of `gates` at z = 1.
+    /// The timestep of `gates` at z = 1. `WindowBack`: the window that is at `source_1`.
     pub gates_1: u32,
     /// The row of `live`.
     pub live_0: u32,
     /// The row of `live` at z = 1.
     pub live_1: u32,
-    /// The timestep of `kept`.
+    /// The timestep of `kept`. `WindowPool`, `WindowBack`: the first step that a mean counts, signed.
     pub kept_0: u32,
-    /// The timestep of `kept` at z = 1.
+    /// The timestep of `kept` at z = 1. `WindowPool`, `WindowBack`: the first step after them, signed.
     pub kept_1: u32,
     /// The row of `hidden` that holds the state before the step whose gradients are computed.
+    /// `WindowPool`, `WindowBack`: the first step of the first window, signed.
     pub before_0: u32,
     /// The same row at z = 1.
     pub before_1: u32,
@@ -63,7 +65,7 @@ pub struct Params {
     pub tokens: u32,
     /// `Softmax`, `Join`, `Spread`, `Rearrange`: the true features of a part, without padding.
     pub features: u32,
-    /// `Scan`, `ScanBack`, `Pool`: how many timesteps.
+    /// `Scan`, `ScanBack`, `Pool`: how many timesteps. `WindowPool`, `WindowBack`: how many a window takes.
     pub steps: u32,
     /// `Scan`: rows from the target of one step to that of the
     /// next, modulo 2³². `ScanBack`: the same for rows of `hidden`.
@@ -73,8 +75,10 @@ pub struct Params {
     /// `Scan`: timesteps of `gates` and `kept`, and rows of `live`, from one step to the next, modulo
     /// 2³². `ScanBack`: rows of `delta` as well. `Drop`: 0 if all steps share what is dropped, else 1.
     /// `Rearrange`: numbers of a row of the batch from one step of the target to the next.
+    /// `WindowPool`, `WindowBack`: steps from one window to the next.
     pub time_step_0: u32,
     /// The same step of time at z = 1. `Rearrange`: numbers from one feature of the target to the next.
+    /// `WindowPool`, `WindowBack`: steps from one that a window takes to the next.
     pub time_step_1: u32,
     /// `Join`: padded features of a part of the source, whose row has
     /// `source_units · source_directions`. `Gemm`, `Outer`: elements of a row of the source.
@@ -89,9 +93,10 @@ pub struct Params {
     pub source_offset: u32,
     /// `Join`: the first true feature of the target that takes one, counted over
     /// all parts. `Spread`: how many rows of the call come before the first.
-    /// `Rearrange`, `PoolBack`: how many rows of the target come before the first.
+    /// `Rearrange`, `PoolBack`, `WindowPool`, `WindowBack`: how many rows of the target come before the first.
     pub offset: u32,
     /// `Join`: how many features are taken. `Normalize`: 1 if one number serves all features.
+    /// `WindowPool`: how many steps there are. `WindowBack`: how many windows.
     pub count: u32,
     /// `Join`, `Drop`, `Spread`: the factor of each joined or kept feature, as the bits of an f32. `Normalize`: ε.
     pub scale: u32,

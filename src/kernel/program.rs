@@ -4,8 +4,8 @@
 //! is a match without a wildcard: a new kernel does not compile until all of them are answered.
 
 use super::{
-    Access, Across, Attend, Binding, Combine, JoinOp, Kernel, Loads, Mask, Medium, Norm, Outer, Role, StateKind, Tile,
-    Training, When,
+    Access, Across, Attend, Binding, Combine, Convolve, JoinOp, Kernel, Loads, Mask, Medium, Norm, Outer, Role,
+    StateKind, Tile, Training, When,
 };
 use crate::cell::{Activation, Cell, Reset, Variant};
 use crate::precision::Precision;
@@ -159,6 +159,8 @@ pub enum Program {
     Across(Across),
     /// A program of attention.
     Attend(Attend),
+    /// A program of a convolution.
+    Convolve(Convolve),
     /// A training program.
     Training(Training),
 }
@@ -198,6 +200,7 @@ impl Program {
             Self::Sample => Kernel::Sample,
             Self::Across(across) => across.kernel(),
             Self::Attend(attend) => attend.kernel(),
+            Self::Convolve(convolve) => convolve.kernel(),
             Self::Training(training) => training.kernel(),
         }
     }
@@ -250,6 +253,7 @@ impl Program {
             | Self::StepNew(Half { matrix, tile, .. }, _)
             | Self::StepProject(StepProject { matrix, tile, .. }) => Some((matrix, tile)),
             Self::Training(training) => training.product(),
+            Self::Convolve(convolve) => convolve.product(),
             Self::ResetMailbox
             | Self::Gather(_)
             | Self::OneHot
@@ -271,6 +275,9 @@ impl Program {
         let of_attention = || self.attend().and_then(|attend| attend.storage());
         if let Self::Gather(storage) = self {
             return Some(*storage);
+        }
+        if let Self::Convolve(convolve) = self {
+            return convolve.storage();
         }
         self.matrix().map(|matrix| matrix.storage).or_else(of_attention)
     }
@@ -297,7 +304,8 @@ impl Program {
             | Self::Normalize(_)
             | Self::Sample
             | Self::Across(_)
-            | Self::Attend(_) => None,
+            | Self::Attend(_)
+            | Self::Convolve(_) => None,
             Self::Training(training) => training.cell(),
         }
     }
@@ -322,7 +330,8 @@ impl Program {
             | Self::Normalize(_)
             | Self::Sample
             | Self::Across(_)
-            | Self::Attend(_) => None,
+            | Self::Attend(_)
+            | Self::Convolve(_) => None,
             Self::Training(training) => training.states(),
         }
     }
@@ -344,7 +353,8 @@ impl Program {
             | Self::Softmax { .. }
             | Self::Activate(_)
             | Self::Normalize(_)
-            | Self::Sample => Mask::All,
+            | Self::Sample
+            | Self::Convolve(_) => Mask::All,
             Self::Across(across) => across.mask(),
             Self::Attend(attend) => attend.mask(),
             Self::Training(training) => training.mask(),
@@ -377,6 +387,7 @@ impl Program {
             | Self::Across(_)
             | Self::Attend(_) => Activation::Linear,
             Self::Training(training) => training.activation(),
+            Self::Convolve(convolve) => convolve.activation(),
         }
     }
 
@@ -399,19 +410,9 @@ impl Program {
         }
     }
 
-    /// Returns the program across steps, if it is one.
-    pub fn across(&self) -> Option<Across> {
-        if let Self::Across(across) = self { Some(*across) } else { None }
-    }
-
     /// Returns the training program, if it is one.
     pub fn training(&self) -> Option<Training> {
         if let Self::Training(training) = self { Some(*training) } else { None }
-    }
-
-    /// Returns the program of attention, if it is one.
-    pub fn attend(&self) -> Option<Attend> {
-        if let Self::Attend(attend) = self { Some(*attend) } else { None }
     }
 
     /// Whether each gate of its product multiplies rows of its own.
@@ -438,7 +439,8 @@ impl Program {
             | Self::Normalize(_)
             | Self::Sample
             | Self::Across(_)
-            | Self::Attend(_) => false,
+            | Self::Attend(_)
+            | Self::Convolve(_) => false,
         }
     }
 

@@ -425,9 +425,8 @@ impl Training {
     pub(super) fn workgroup_bytes(&self) -> u32 {
         match self {
             // One part of a sum for each lane.
-            Self::SoftmaxBack { .. } | Self::NormalizeBack(_) | Self::Loss(_) | Self::Squares | Self::Total { .. } => {
-                4 * WORKGROUP
-            }
+            Self::SoftmaxBack { .. } | Self::Loss(_) | Self::Squares | Self::Total { .. } => 4 * WORKGROUP,
+            Self::NormalizeBack(norm) => norm.workgroup_bytes(),
             Self::StepBack(back) => shared_bytes(back.tile, 1),
             Self::ScanBack(back) => shared_bytes(back.tile, 1) + back.row_bytes() * back.tile.rows,
             Self::CellBack(_)

@@ -56,8 +56,12 @@ pub(crate) fn contents(model: &Model, buffer: &Buffer, matrix: usize) -> Option<
             only(tensor(layer, WEIGHT, role), rows)
         }
         (Role::Linear { layer }, Form::Matrix { units, .. }) => {
-            let LayerKind::Linear(linear) = &model.layers[layer].kind else { return None };
-            let bias = (linear.bias != Bias::None).then(|| tensor(layer, BIAS, model::Role::Bias)).flatten();
+            let bias = match &model.layers[layer].kind {
+                LayerKind::Linear(linear) => linear.bias,
+                LayerKind::Conv1d(conv) => conv.bias,
+                _ => return None,
+            };
+            let bias = (bias != Bias::None).then(|| tensor(layer, BIAS, model::Role::Bias)).flatten();
             Contents { tensors: [tensor(layer, WEIGHT, model::Role::Matrix), bias, None], rows: 0..units, columns }
         }
         (Role::Input { layer, stacked }, Form::Matrix { gates, units, .. }) => {

@@ -64,6 +64,7 @@ pub(crate) fn last_activation(model: &Model, value: Value) -> Option<(usize, Act
     let Value::Layer(layer, Pin::Output) = value else { return None };
     let activation = match &model.layers[layer].kind {
         LayerKind::Linear(linear) => linear.activation,
+        LayerKind::Conv1d(conv) => conv.activation,
         LayerKind::Activation(activation) => *activation,
         LayerKind::Dropout(_) | LayerKind::Select(_) => return last_activation(model, model.layers[layer].from[0]),
         _ => return None,

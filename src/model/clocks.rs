@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) const MOST_CLOCKS: usize = 1 + OTHER_CLOCKS;
 
 /// The most clocks besides the first.
-pub(crate) const OTHER_CLOCKS: usize = 7;
+pub(crate) const OTHER_CLOCKS: usize = 15;
 
 /// Where the number of steps of a time axis comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -34,7 +34,7 @@ impl Model {
                 (value, Some(LayerKind::Select(Select::LastStep))) => {
                     all.extend(self.stacks_behind(value).map(last_step))
                 }
-                (_, Some(LayerKind::SliceSteps(SliceSteps { start, end }))) => {
+                (_, Some(LayerKind::SliceSteps(SliceSteps { start, end, .. }))) => {
                     let bounds = Some(*start).filter(|start| *start != 0).into_iter().chain(*end);
                     all.extend(bounds.map(|bound| (if bound < 0 { Last } else { First }, false)));
                 }

@@ -9,7 +9,8 @@ use ndarray::{Array3, Axis, s};
 
 use super::across::{counted, permuted, pooled_back, repeated_back, reshaped};
 use super::attention::attention_back;
-use super::forward::{Forward, Point, live};
+use super::conv::{convolved_back, sums};
+use super::forward::{Forward, Point, convolvable, live};
 use super::join::joined_back;
 use super::layers::{
     embedding_back, last_layer, last_layer_back, last_step, last_step_back, linear, linear_back, part_back, zeroed,
@@ -21,6 +22,7 @@ use super::slope::activate_back;
 use super::stack::States;
 use super::stack_back::{GivenBack, StackBack, stack_back};
 use super::values::{Gradients, Values};
+use super::windows::{every_back, windowed_back};
 use crate::call::Call;
 use crate::cell::Activation;
 use crate::loss::Aim;
@@ -39,8 +41,8 @@ pub(super) struct Back {
 }
 
 /// Returns only the loss.
-pub(super) fn loss(model: &Model, point: &Point, forward: &Forward, aims: &[Aim]) -> f64 {
-    let one = |aim| measured(aim, &bare_value(model, point, forward, aim, aim.measured.value).steps()).0;
+pub(super) fn loss(model: &Model, call: &Call<'_>, point: &Point, forward: &Forward, aims: &[Aim]) -> f64 {
+    let one = |aim| measured(aim, &bare_value(model, call, (point, forward), aim, aim.measured.value).steps()).0;
     aims.iter().map(one).sum()
 }
 
@@ -59,7 +61,7 @@ pub(super) fn back(model: &Model, call: &Call<'_>, point: &Point, forward: &Forw
     };
     let mut loss = 0.0;
     for aim in aims {
-        let y = bare_value(model, point, forward, aim, aim.measured.value);
+        let y = bare_value(model, call, (point, forward), aim, aim.measured.value);
         let (own, d_y) = measured(aim, &y.steps());
         loss += own;
         walk.add_bare(aim, aim.measured.value, y.of_steps(d_y));
@@ -77,21 +79,25 @@ pub(super) fn back(model: &Model, call: &Call<'_>, point: &Point, forward: &Forw
 }
 
 /// Returns the value that `aim` is measured on: `value` without the activation of layer `aim.measured.bare`.
-fn bare_value(model: &Model, point: &Point, forward: &Forward, aim: &Aim, value: Value) -> Values {
+fn bare_value(model: &Model, call: &Call<'_>, (point, forward): (&Point, &Forward), aim: &Aim, value: Value) -> Values {
     let (Some(bare), Value::Layer(index, Pin::Output)) = (aim.measured.bare, value) else {
         return forward.values[&value].clone();
     };
     let from = model.layers[index].from[0];
     match (&model.layers[index].kind, &point.params.layers[index]) {
+        (LayerKind::Conv1d(conv), LayerParams::Conv { w, b }) if index == bare => {
+            let x = convolvable(call, &model.layers[index], &forward.values[&from].steps());
+            Values::Steps(sums(conv, &x, w, b.as_ref()))
+        }
         (LayerKind::Linear(_), LayerParams::Linear { w, b }) if index == bare => {
             let x = &forward.values[&from];
             x.of_steps(linear(&x.steps(), w, b.as_ref(), Activation::Linear))
         }
         _ if index == bare => forward.values[&from].clone(),
         (LayerKind::Select(Select::LastStep), _) => {
-            Values::Rows(last_step(&bare_value(model, point, forward, aim, from).steps()))
+            Values::Rows(last_step(&bare_value(model, call, (point, forward), aim, from).steps()))
         }
-        _ => bare_value(model, point, forward, aim, from),
+        _ => bare_value(model, call, (point, forward), aim, from),
     }
 }
 
@@ -163,6 +169,13 @@ impl Walk<'_, '_> {
                 let d_y = d_y.map(|d_y| d_y.steps());
                 x.of_steps(linear_back(&x.steps(), weights, d_y.as_ref(), d_bare.as_ref(), d_weights))
             }
+            (LayerKind::Conv1d(c), (LayerParams::Conv { w, b }, LayerParams::Conv { w: d_w, b: d_b }), d_y) => {
+                let read = convolvable(self.call, layer, &x.steps());
+                let d_y = d_y.map(|d_y| d_y.steps());
+                let given = [d_y.as_ref(), d_bare.as_ref()];
+                let d_x = convolved_back(c, &read, (w, b.as_ref()), given, (d_w, d_b.as_mut()));
+                Values::Steps(convolvable(self.call, layer, &d_x))
+            }
             (kind, (own, d_own), Some(d_y)) if kind.norm().is_some() => {
                 let norm = kind.norm().expect("it normalises");
                 let mut d_params = d_own.norm();
@@ -207,7 +220,7 @@ impl Walk<'_, '_> {
             }
             (LayerKind::SliceSteps(slice), _, Some(d_y)) => {
                 let time = x.steps().len_of(Axis(0));
-                Values::Steps(part_back(&d_y.steps(), Axis(0), slice.range(time).0, time))
+                Values::Steps(every_back(&d_y.steps(), slice.range(time).0, slice.step, time))
             }
             (LayerKind::Slice(slice), _, Some(d_y)) => {
                 x.of_steps(part_back(&d_y.steps(), Axis(2), slice.first, x.steps().len_of(Axis(2))))
@@ -216,6 +229,7 @@ impl Walk<'_, '_> {
                 let live = live(self.call, from);
                 Values::Steps(pooled_back(pool.reduce, &x.steps(), counted(pool, live.as_ref()), &d_y))
             }
+            (LayerKind::WindowPool(pool), _, Some(d_y)) => Values::Steps(windowed_back(pool, &x.steps(), &d_y.steps())),
             (LayerKind::Repeat(_), _, Some(d_y)) => Values::Rows(repeated_back(&d_y.steps())),
             (LayerKind::Flatten(_) | LayerKind::Reshape(_), _, Some(d_y)) => {
                 let (steps, _, features) = x.steps().dim();

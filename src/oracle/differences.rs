@@ -140,7 +140,7 @@ impl Slopes<'_, '_> {
             }
         });
         let forward: Forward = forward(self.model, self.call, &point, Keep::Nothing)?;
-        Ok(loss(self.model, &point, &forward, self.aims))
+        Ok(loss(self.model, self.call, &point, &forward, self.aims))
     }
 
     /// Returns the gradients, each by the name of its variable.

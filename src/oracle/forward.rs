@@ -7,6 +7,7 @@ use ndarray::{Array2, Array3, Axis, s};
 use super::across::{counted, flattened, permuted, pooled, repeated, reshaped};
 use super::activation::activate;
 use super::attention::attention;
+use super::conv::convolved;
 use super::dropout::DropSite;
 use super::join::joined;
 use super::layers::{embedding, last_layer, last_step, linear, part, side_by_side, unit_vectors, zeroed};
@@ -14,10 +15,11 @@ use super::norm::normalized;
 use super::params::{LayerParams, Params};
 use super::stack::{Keep, Kept, States, stack};
 use super::values::Values;
+use super::windows::{every, windowed};
 use crate::call::Call;
 use crate::dropout::Dropping;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Dropout, DropoutUnit, InputKind, LayerKind, Model, Pin, Recurrent, Select, Value};
+use crate::model::{Dropout, DropoutUnit, InputKind, Layer, LayerKind, Model, Pin, Recurrent, Select, Value};
 use crate::weights::Weights;
 
 /// All numbers that a call is computed from, in f64. Gradients are taken by them.
@@ -129,6 +131,9 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
             (LayerKind::Linear(l), LayerParams::Linear { w, b }, x @ (Values::Steps(_) | Values::Rows(_))) => {
                 x.of_steps(linear(&x.steps(), w, b.as_ref(), l.activation))
             }
+            (LayerKind::Conv1d(conv), LayerParams::Conv { w, b }, Values::Steps(x)) => {
+                Values::Steps(convolved(conv, &convolvable(call, layer, x), w, b.as_ref()))
+            }
             (kind, params, x @ (Values::Steps(_) | Values::Rows(_))) if kind.norm().is_some() => {
                 let norm = kind.norm().expect("it normalises");
                 x.of_steps(normalized(norm, &params.norm(), &x.steps()))
@@ -145,7 +150,7 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
             (LayerKind::Join(join), _, Values::Steps(_) | Values::Rows(_)) => joined(*join, &taken),
             (LayerKind::SliceSteps(slice), _, Values::Steps(x)) => {
                 let (first, count) = slice.range(x.len_of(Axis(0)));
-                Values::Steps(part(x, Axis(0), first, count))
+                Values::Steps(every(x, first, slice.step, count))
             }
             (LayerKind::Slice(slice), _, x @ (Values::Steps(_) | Values::Rows(_))) => {
                 x.of_steps(part(&x.steps(), Axis(2), slice.first, slice.count))
@@ -154,6 +159,7 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
                 let live = live(call, layer.from[0]);
                 Values::Rows(pooled(pool.reduce, x, counted(pool, live.as_ref())))
             }
+            (LayerKind::WindowPool(pool), _, Values::Steps(x)) => Values::Steps(windowed(pool, x)),
             (LayerKind::Repeat(repeat), _, Values::Rows(row)) => Values::Steps(repeated(row, repeat.count)),
             (LayerKind::Flatten(_), _, Values::Steps(x)) => Values::Rows(flattened(x)),
             (LayerKind::Reshape(shape), _, x @ (Values::Steps(_) | Values::Rows(_))) => {
@@ -174,6 +180,13 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
         values.insert(own(Pin::Output), given);
     }
     Ok(Forward { values, states, kept })
+}
+
+/// Returns what the convolution `layer` reads of `x`: zeros at dead steps, unless it reads all of them or is a linear
+/// layer.
+pub(super) fn convolvable(call: &Call<'_>, layer: &Layer, x: &Array3<f64>) -> Array3<f64> {
+    let reads_all = matches!(&layer.kind, LayerKind::Conv1d(conv) if conv.all_steps || conv.as_linear().is_some());
+    zeroed(x.clone(), live(call, layer.from[0]).filter(|_| !reads_all).as_ref())
 }
 
 /// Returns the value of input `index` of the model: 0 at dead steps. `None` for initial states.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::iter;
 
-use ndarray::{Array, Array1, Array2, ArrayD, ArrayViewMutD, Dimension};
+use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayViewMutD, Dimension};
 
 use crate::cell::Cell;
 use crate::model::{LayerKind, Model};
@@ -33,6 +33,8 @@ pub(super) enum LayerParams {
     Norm(NormParams),
     /// A matrix, `[out_features, in_features]`, and its bias.
     Linear { w: Array2<f64>, b: Option<Array1<f64>> },
+    /// A kernel, `[out_features, in_features / groups, kernel_size]`, and its bias.
+    Conv { w: Array3<f64>, b: Option<Array1<f64>> },
 }
 
 /// The weights of a layer that normalises: one number for each feature, if there are any.
@@ -126,6 +128,7 @@ impl LayerParams {
                 statistics: norm.mean.as_ref().zip(norm.variance.as_ref()).map(|(m, v)| [wide(m), wide(v)]),
             }),
             (_, LayerWeights::Linear { w, b }) => Self::Linear { w: wide(w), b: b.as_ref().map(wide) },
+            (_, LayerWeights::Conv { w, b }) => Self::Conv { w: wide(w), b: b.as_ref().map(wide) },
             _ => Self::None,
         }
     }
@@ -147,6 +150,9 @@ impl LayerParams {
             }
             Self::Embedding(table) => vec![table.view_mut().into_dyn()],
             Self::Recurrent(cells) => cells.iter_mut().flat_map(CellParams::arrays).collect(),
+            Self::Conv { w, b } => {
+                iter::once(w.view_mut().into_dyn()).chain(b.as_mut().map(|b| b.view_mut().into_dyn())).collect()
+            }
             Self::Linear { w, b } => {
                 iter::once(w.view_mut().into_dyn()).chain(b.as_mut().map(|b| b.view_mut().into_dyn())).collect()
             }

@@ -77,6 +77,7 @@ fn unpack(packed: &Packed, layout: &Layout, model: &Model) -> Weights {
                     }
                 }
             }
+            (LayerWeights::Conv { .. }, role) => panic!("{role:?}: `matrix` has the tests of convolutions"),
             (LayerWeights::None | LayerWeights::Norm(_), role) => panic!("{role:?} of a layer without weights"),
         }
     }
@@ -137,6 +138,10 @@ fn random(model: &Model) -> Weights {
     for (index, layer) in weights.layers.iter_mut().enumerate() {
         match layer {
             LayerWeights::None | LayerWeights::Norm(_) => {}
+            LayerWeights::Conv { w, b } => {
+                w.iter_mut().for_each(&mut fill);
+                b.iter_mut().flatten().for_each(&mut fill);
+            }
             LayerWeights::Embedding(table) if is_folded(model, index) => unit_vectors(table),
             LayerWeights::Embedding(table) => table.iter_mut().for_each(&mut fill),
             LayerWeights::Linear { w, b } => {
@@ -268,6 +273,10 @@ fn all_padding_is_zero() {
                 }),
                 LayerWeights::Embedding(table) => table.fill(1.0),
                 LayerWeights::Linear { w, b } => {
+                    w.fill(1.0);
+                    b.iter_mut().for_each(|b| b.fill(1.0));
+                }
+                LayerWeights::Conv { w, b } => {
                     w.fill(1.0);
                     b.iter_mut().for_each(|b| b.fill(1.0));
                 }

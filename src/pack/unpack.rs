@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayViewMut1, Axis};
+use ndarray::{Array1, ArrayViewMut1, ArrayViewMut2, Axis};
 
 use super::{Content, PEEPHOLES, content, layer_of, norm};
-use crate::kernel::{LANES, padded};
-use crate::layout::{Buffer, Form, Layout, Role, depth};
+use crate::kernel::{Band, LANES, padded};
+use crate::layout::{Buffer, Form, Layout, Role, band, depth};
 use crate::model::Model;
 use crate::weights::{Array, LayerWeights, Part, Weights};
 
@@ -32,7 +32,10 @@ pub(crate) fn unpack(model: &Model, layout: &Layout, buffers: &[Vec<f32>], share
                         row.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
                     }
                 }
-                _ => matrix(layer, &content, buffer.form, data),
+                _ => {
+                    let band = band(model, content.layer).ok().flatten();
+                    matrix(layer, &content, (buffer.form, band), data);
+                }
             }
         }
     }
@@ -40,7 +43,7 @@ pub(crate) fn unpack(model: &Model, layout: &Layout, buffers: &[Vec<f32>], share
 }
 
 /// Unpacks a matrix, its bias and its peepholes.
-fn matrix(layer: &mut LayerWeights, content: &Content, form: Form, data: &[f32]) {
+fn matrix(layer: &mut LayerWeights, content: &Content, (form, band): (Form, Option<Band>), data: &[f32]) {
     let Form::Matrix { source, gates, extra, units, .. } = form else { unreachable!("a table is an embedding's") };
     let (deep, panel) = (depth(source), (depth(source) + 1 + extra) * gates * LANES);
     let at = |row: usize, k: usize| {
@@ -48,17 +51,18 @@ fn matrix(layer: &mut LayerWeights, content: &Content, form: Form, data: &[f32])
         data[unit / LANES * panel + (k * gates + gate) * LANES + unit % LANES]
     };
     let rows = content.rows.clone();
-    let w = array(layer, content.w);
+    let mut w = array(layer, content.w);
     for (n, mut row) in w.axis_iter_mut(Axis(0)).skip(rows.start).take(rows.len()).enumerate() {
         for (feature, w) in row.iter_mut().enumerate() {
-            *w = at(n, feature / source.size * padded(source.size) + feature % source.size);
+            let padded = feature / source.size * padded(source.size) + feature % source.size;
+            *w = at(n, band.map_or(padded, |band| band.place(n, feature)));
         }
     }
     if let Some(bias) = content.bias {
         put(vector(layer, bias), rows.clone(), |n| at(n, deep));
     }
     if let Some(peepholes) = content.peepholes {
-        let peepholes = array(layer, peepholes);
+        let mut peepholes = array(layer, peepholes);
         for (gate, of) in PEEPHOLES.into_iter().enumerate() {
             let Some(of) = of else { continue };
             put_row(peepholes.row_mut(of), |unit| at(gate * units + unit, deep + 1));
@@ -76,8 +80,14 @@ fn put_row(row: ArrayViewMut1<'_, f32>, of: impl Fn(usize) -> f32) {
     row.into_iter().enumerate().for_each(|(unit, to)| *to = of(unit));
 }
 
-fn array(layer: &mut LayerWeights, array: Array) -> &mut Array2<f32> {
-    match (layer, array) {
+/// Returns an array as a matrix. A row has the weights of one unit.
+fn array(layer: &mut LayerWeights, array: Array) -> ArrayViewMut2<'_, f32> {
+    let w = match (layer, array) {
+        (LayerWeights::Conv { w, .. }, Array::Weight) => {
+            let (units, inputs, taps) = w.dim();
+            let w = w.view_mut().into_shape_with_order((units, inputs * taps));
+            return w.expect("zeros are in the standard order");
+        }
         (LayerWeights::Linear { w, .. }, Array::Weight) => w,
         (LayerWeights::Recurrent(cells), Array::Cell { cell, part }) => {
             let cell = &mut cells[cell];
@@ -91,13 +101,14 @@ fn array(layer: &mut LayerWeights, array: Array) -> &mut Array2<f32> {
             }
         }
         _ => unreachable!("the layout is of this model"),
-    }
+    };
+    w.view_mut()
 }
 
 fn vector(layer: &mut LayerWeights, array: Array) -> &mut Array1<f32> {
     let absent = "the layout is of this model";
     match (layer, array) {
-        (LayerWeights::Linear { b, .. }, Array::Bias) => b.as_mut().expect(absent),
+        (LayerWeights::Linear { b, .. } | LayerWeights::Conv { b, .. }, Array::Bias) => b.as_mut().expect(absent),
         (LayerWeights::Recurrent(cells), Array::Cell { cell, part: Part::BX }) => {
             cells[cell].b_x.as_mut().expect(absent)
         }

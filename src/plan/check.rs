@@ -3,51 +3,19 @@
 //! wgpu does not see most of this: workgroups whose size is an override, grids past the limit, rows outside a window.
 
 mod across;
+mod attention;
+mod convolve;
 mod training;
+mod violation;
 
-use std::fmt::{self, Display};
+pub use violation::Violation;
 
 use super::{Dispatch, Limits, Plan, Slot, SlotKind, WINDOW_ALIGN, Window};
-use crate::error::{Error, ErrorKind};
 use crate::kernel::{
-    Access, Attend, Binding, CELL_UNPROJECTED, Draw, Gemm, Half, Join, Kernel, LANES, Medium, Params, Program, Role,
+    Access, Binding, CELL_UNPROJECTED, Convolve, Draw, Gemm, Half, Join, Kernel, LANES, Medium, Params, Program, Role,
     SCRATCH_UPDATE, StateKind, Step, StepProject, Tile, WORKGROUP, kept_gates,
 };
 use crate::precision::Precision;
-
-/// The reason why a plan cannot run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Violation {
-    /// It needs more than the device has, and a smaller plan may fit. The text names both.
-    Exceeds(String),
-    /// It contradicts itself. `lower` makes no such plan of any size, so this is a bug.
-    Malformed(String),
-}
-
-impl Violation {
-    /// Returns the violation with `place: ` before its text.
-    fn at(self, place: impl Display) -> Self {
-        match self {
-            Self::Exceeds(text) => Self::Exceeds(format!("{place}: {text}")),
-            Self::Malformed(text) => Self::Malformed(format!("{place}: {text}")),
-        }
-    }
-
-    /// Returns an error of kind `Limits` if the plan exceeds them, or of kind `Internal` if it is malformed.
-    pub fn into_error(self) -> Error {
-        match self {
-            Self::Exceeds(text) => Error::new(ErrorKind::Limits, text),
-            Self::Malformed(text) => Error::internal(text),
-        }
-    }
-}
-
-impl Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Exceeds(text) | Self::Malformed(text)) = self;
-        f.write_str(text)
-    }
-}
 
 type Result<T, E = Violation> = std::result::Result<T, E>;
 
@@ -297,7 +265,8 @@ fn goes_by_direction(program: &Program) -> bool {
         | Program::Normalize(_)
         | Program::Sample
         | Program::Across(_)
-        | Program::Attend(_) => false,
+        | Program::Attend(_)
+        | Program::Convolve(_) => false,
         Program::Training(training) => training::goes_by_direction(training),
     }
 }
@@ -441,8 +410,9 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
                 (Role::Tokens, target + rows),
             ])
         }
+        Program::Convolve(convolve) => convolve::extents(*convolve, p),
         Program::Across(across) => across::extents(*across, p),
-        Program::Attend(attend) => attention(*attend, p),
+        Program::Attend(attend) => attention::extents(*attend, p),
         Program::Training(training) => training::extents(*training, p, grid),
         Program::Normalize(_) => Extents::of(&[
             (Role::Weights, 2 * n(p.source_units)),
@@ -452,37 +422,6 @@ fn extents(program: &Program, p: &Params, grid: [u32; 3]) -> Extents {
         Program::Softmax { .. } | Program::Activate(_) => {
             Extents::of(&[(Role::Source, (source + rows) * width), (Role::Result, (target + rows) * width)])
         }
-    }
-}
-
-/// Returns how many elements of each binding a program of attention reaches.
-fn attention(attend: Attend, p: &Params) -> Extents {
-    let (rows, units, steps) = (n(p.rows), n(p.units), n(p.steps) * n(p.batch));
-    let (width, result) = (n(p.source_units), n(p.target_0) + rows);
-    match attend {
-        Attend::Scores(_) => Extents::of(&[
-            (Role::Weights, units),
-            (Role::Source, (n(p.source_0) + rows) * units),
-            (Role::Key, (n(p.source_1) + steps) * units),
-            (Role::Result, if p.offset + p.steps <= p.source_units { result * width } else { u64::MAX }),
-        ]),
-        Attend::Shares { .. } => Extents::of(&[
-            (Role::Source, (n(p.source_0) + rows) * units),
-            (Role::Live, n(p.live_0) + n(p.features) * n(p.batch)),
-            (Role::Result, result * units),
-        ]),
-        Attend::Blend { transposed, .. } => Extents::of(&[
-            (Role::Shares, (n(p.source_1) + if transposed { steps } else { rows }) * width),
-            (Role::Source, (n(p.source_0) + steps) * units),
-            (Role::Result, result * units),
-        ]),
-        Attend::ScoresBack { of, .. } => Extents::of(&[
-            (Role::Weights, units),
-            (Role::Shares, (n(p.source_1) + if of.is_transposed() { steps } else { rows }) * width),
-            (Role::Source, (n(p.source_0) + steps) * units),
-            (Role::Other, (n(p.kept_0) + rows) * units),
-            (Role::Result, result * units),
-        ]),
     }
 }
 
@@ -525,9 +464,9 @@ pub fn covers(plan: &Plan, step: &Dispatch) -> bool {
         | Program::StepNew(Half { tile, .. }, _)
         | Program::StepProject(StepProject { tile, .. }) => tiles(*tile, 1, p.batch),
         Program::Across(_) => across::covers(p, step.grid),
-        Program::Attend(Attend::Scores(_)) => y >= u64::from(p.rows) && x * u64::from(WORKGROUP) >= u64::from(p.steps),
-        Program::Attend(Attend::Shares { .. }) => y >= u64::from(p.rows),
-        Program::Attend(Attend::Blend { .. } | Attend::ScoresBack { .. }) => y >= u64::from(p.rows) && columns(p.units),
+        Program::Convolve(Convolve::Forward { tile, .. }) => tiles(*tile, tile.slices, p.rows),
+        Program::Convolve(convolve) => convolve::covers(*convolve, p, step.grid),
+        Program::Attend(attend) => attention::covers(*attend, p, step.grid),
         Program::Training(training) => training::covers(*training, p, step.grid),
         Program::FinalState => y >= u64::from(p.batch) && columns(p.units),
         Program::Softmax { .. } | Program::Normalize(_) | Program::Sample => y >= u64::from(p.rows),

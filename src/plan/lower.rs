@@ -8,6 +8,7 @@
 mod across;
 mod attention;
 mod back;
+mod convolve;
 mod copies;
 mod dispatch;
 mod draw;
@@ -27,6 +28,7 @@ mod update;
 mod view;
 mod walk;
 mod wavefront;
+mod window_pool;
 mod windows;
 
 use std::collections::HashMap;
@@ -42,8 +44,8 @@ use crate::kernel::{Mask, Params, Program, Role};
 use crate::layout::{Layout, depth};
 use crate::model::Model;
 use flatten::Dropout;
-use groups::{Use, groups, users};
-use ops::{Op, Ops, Sequence, Source};
+use groups::{Use, chunk_length, groups, users};
+use ops::{Ops, Sequence, Source};
 use stage::Stage;
 use texture::Copied;
 pub use update::{lower_store, lower_update};
@@ -465,23 +467,6 @@ fn countable(dispatches: usize) -> Result<()> {
     let text =
         format!("needs {dispatches} dispatches or more, a plan has at most {MOST_DISPATCHES}; try fewer steps a call");
     Err(Error::new(ErrorKind::Limits, text))
-}
-
-/// Returns the timesteps of a chunk: as many as the scratch budget
-/// and the binding limit allow, but never fewer than the alignment.
-fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning: &Tuning) -> usize {
-    let batch = shape.batch as u64;
-    let step_bytes = batch.saturating_mul(ops.iter().map(Op::step_bytes).sum::<u64>().max(1));
-    let widest = batch.saturating_mul(ops.iter().map(Op::widest_bytes).max().unwrap_or(1).max(4 * input as u64));
-    // A window may start up to CHUNK_ALIGN rows early, and holds the rows before and
-    // after the chunk. The last layer of a layer run is some steps behind its first.
-    let behind = ops.iter().map(Op::layers).max().unwrap_or(0);
-    let bound = (limits.binding_bytes / widest.max(1)).saturating_sub((2 + behind + CHUNK_ALIGN) as u64);
-    let wanted = (tuning.chunk_bytes() / step_bytes).min(bound);
-    let aligned = wanted / CHUNK_ALIGN as u64 * CHUNK_ALIGN as u64;
-    // If even this is too much, `check` refuses the plan.
-    let steps = usize::try_from(aligned).unwrap_or(usize::MAX).max(CHUNK_ALIGN);
-    steps.min(shape.all_steps().map(|steps| steps.time).max().unwrap_or(1))
 }
 
 fn title(model: &Model, layout: &Layout, shape: Shape, goal: Goal) -> String {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
 use crate::kernel::{
-    Access, Attend, Combine, Gemm, JoinOp, Loads, Mask, Outer, Params, Program, RowLoss, ScoresBackOf, Scoring,
+    Access, Attend, Combine, Gemm, JoinOp, Loads, Mask, Outer, Params, PoolOp, Program, RowLoss, ScoresBackOf, Scoring,
     StateKind, Tile, Training,
 };
 use crate::precision::Precision;
@@ -116,6 +116,11 @@ impl fmt::Display for Program {
         }
         if let Some(norm) = self.norm() {
             write!(f, " {}", norm.name())?;
+        }
+        if let Some(across) = self.across() {
+            let (first, last) = across.ends().unwrap_or_default();
+            let words = [across.op().map(PoolOp::name), first.then_some("first"), last.then_some("last")];
+            words.into_iter().flatten().try_for_each(|word| write!(f, " {word}"))?;
         }
         if let Some(training) = self.training() {
             trained(f, training)?;

@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::{Dispatch, Plan, SlotKind};
-use crate::kernel::{Across, Attend, Kernel, LANES, Params, Program, StateKind, Step, Training, kept_gates};
+use crate::kernel::{Across, Attend, Convolve, Kernel, LANES, Params, Program, StateKind, Step, Training, kept_gates};
 
 /// The time of a run, by programs. A key with several programs has the time of all of them together.
 pub(crate) type Spent = BTreeMap<Vec<usize>, Duration>;
@@ -90,7 +90,8 @@ fn products(program: &Program, p: &Params, sides: u64) -> u64 {
         | Program::Persistent(_)
         | Program::StepReset(_)
         | Program::StepNew(..)
-        | Program::StepProject(_) => sides,
+        | Program::StepProject(_)
+        | Program::Convolve(Convolve::Forward { .. }) => sides,
         Program::ResetMailbox
         | Program::Gather(_)
         | Program::OneHot
@@ -103,7 +104,8 @@ fn products(program: &Program, p: &Params, sides: u64) -> u64 {
         | Program::Normalize(_)
         | Program::Across(_)
         | Program::Sample
-        | Program::Attend(_) => 0,
+        | Program::Attend(_)
+        | Program::Convolve(_) => 0,
         Program::Training(Training::StepBack(_) | Training::ScanBack(_)) => sides,
         // Each training program counts its own.
         Program::Training(_) => 0,
@@ -168,6 +170,17 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         Program::Across(Across::Pool(_)) => rows * units * u64::from(p.directions) * (u64::from(p.steps) + 4),
         Program::Across(Across::PoolBack(..)) => (rows * 2 + batch * 3) * units * u64::from(p.directions),
         Program::Across(Across::Rearrange) => rows * units * u64::from(p.directions) * 2,
+        Program::Convolve(Convolve::Forward { .. }) => rows * part,
+        // A gradient reads the rows of one side of the convolution, and those of the other.
+        Program::Convolve(Convolve::Back { .. } | Convolve::Outer { .. }) => rows * (units + u64::from(p.source_units)),
+        // Each row of the source counts once, whatever windows share it.
+        Program::Across(Across::WindowPool(_)) => {
+            rows * units * u64::from(p.directions) * (1 + u64::from(p.time_step_0.min(p.steps)))
+        }
+        Program::Across(Across::WindowBack(_)) => {
+            let windows = rows.div_ceil(u64::from(p.time_step_0.max(1)));
+            (rows * 2 + windows * 2) * units * u64::from(p.directions)
+        }
         Program::FinalState => sides * batch * units * 2,
         Program::MaskOutputs => sides * rows * units * 2,
         Program::Merge(_) => rows * units * 3,

@@ -28,6 +28,7 @@ impl Weights {
     /// | peepholes | U(±1/√H): PyTorch has none | U(±√(3/H)), as `tf.keras.experimental.PeepholeLSTMCell` |
     /// | learned initial states | zero: PyTorch has none | zero: Keras has none |
     /// | linear | U(±1/√in), the bias too | Glorot uniform, the bias zero |
+    /// | convolution | U(±1/√(in / groups · taps)), the bias too | Glorot uniform, the bias zero |
     /// | embedding | N(0, 1) | U(±0.05) |
     /// | weights and biases of a normalisation | one and zero | one and zero |
     /// | the slopes of a PReLU | 0.25 | zero |

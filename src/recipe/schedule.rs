@@ -22,6 +22,8 @@ use crate::error::Result;
 pub struct Schedule {
     shape: Shape,
     counts: Counts,
+    /// The updates over which the rate rises in a line, before the first of the schedule.
+    warm_up: Option<u64>,
 }
 
 /// What a schedule counts.
@@ -40,67 +42,71 @@ enum Shape {
     Annealing { steps: u64, least: f64 },
     Linear { from: f64, to: f64, steps: u64 },
     Plateau(Plateau),
-    WarmUp { updates: u64, then: Box<Self> },
 }
 
 impl Schedule {
+    fn of(shape: Shape, counts: Counts) -> Self {
+        Self { shape, counts, warm_up: None }
+    }
+
     /// Makes a schedule with a constant rate.
     pub fn constant() -> Self {
-        Self { shape: Shape::Constant, counts: Counts::Updates }
+        Self::of(Shape::Constant, Counts::Updates)
     }
 
     /// Multiplies the rate by `factor` after every `steps` epochs (PyTorch's
     /// `StepLR`). Per update it is Keras' `ExponentialDecay` with `staircase`.
     pub fn step(steps: u64, factor: f64) -> Self {
-        Self { shape: Shape::Exponential { factor, steps, by_stairs: true }, counts: Counts::Epochs }
+        Self::of(Shape::Exponential { factor, steps, by_stairs: true }, Counts::Epochs)
     }
 
     /// Multiplies the rate by `factor` at each epoch of `milestones` (PyTorch's `MultiStepLR`).
     pub fn multi_step(milestones: impl Into<Vec<u64>>, factor: f64) -> Self {
-        Self { shape: Shape::MultiStep { milestones: milestones.into(), factor }, counts: Counts::Epochs }
+        Self::of(Shape::MultiStep { milestones: milestones.into(), factor }, Counts::Epochs)
     }
 
     /// Multiplies the rate by `factor` over every `steps` updates, a little at each (Keras'
     /// `ExponentialDecay`). With one step per epoch it is PyTorch's `ExponentialLR`.
     pub fn exponential(steps: u64, factor: f64) -> Self {
-        Self { shape: Shape::Exponential { factor, steps, by_stairs: false }, counts: Counts::Updates }
+        Self::of(Shape::Exponential { factor, steps, by_stairs: false }, Counts::Updates)
     }
 
     /// Lowers the rate by half a cosine over `steps` updates, down
     /// to `share` of it (Keras' `CosineDecay` and its `alpha`).
     pub fn cosine(steps: u64, share: f64) -> Self {
-        Self { shape: Shape::Cosine { steps, share, warm_up: None }, counts: Counts::Updates }
+        Self::of(Shape::Cosine { steps, share, warm_up: None }, Counts::Updates)
     }
 
     /// Moves the rate in a line to `target` over `warm_up` updates. Then half a cosine over `steps`
     /// updates lowers it to `share` of `target` (Keras' `CosineDecay` with `warmup_target`).
     pub fn cosine_after_warm_up(warm_up: u64, target: f64, steps: u64, share: f64) -> Self {
-        Self { shape: Shape::Cosine { steps, share, warm_up: Some((warm_up, target)) }, counts: Counts::Updates }
+        Self::of(Shape::Cosine { steps, share, warm_up: Some((warm_up, target)) }, Counts::Updates)
     }
 
     /// Lowers the rate by half a cosine to `least` over `steps` epochs,
     /// and raises it again after them (PyTorch's `CosineAnnealingLR`).
     pub fn cosine_annealing(steps: u64, least: f64) -> Self {
-        Self { shape: Shape::Annealing { steps, least }, counts: Counts::Epochs }
+        Self::of(Shape::Annealing { steps, least }, Counts::Epochs)
     }
 
     /// Moves the rate in a line from `from` times the rate to `to` times the rate over `steps`
     /// epochs, and keeps it then (PyTorch's `LinearLR`). It serves as a linear warm-up.
     pub fn linear(from: f64, to: f64, steps: u64) -> Self {
-        Self { shape: Shape::Linear { from, to, steps }, counts: Counts::Epochs }
+        Self::of(Shape::Linear { from, to, steps }, Counts::Epochs)
     }
 
     /// Lowers the rate if a measure no longer gets better (`ReduceLROnPlateau`).
     /// Pass the measure of each epoch to [`observe`](Self::observe).
     pub fn plateau(plateau: Plateau) -> Self {
-        Self { shape: Shape::Plateau(plateau), counts: Counts::Epochs }
+        Self::of(Shape::Plateau(plateau), Counts::Epochs)
     }
 
     /// Raises the rate in a line over the first updates: update u, counted from 0, has u / `updates` of the rate. The
     /// updates of the schedule are counted from there (transformers' `get_cosine_schedule_with_warmup` and its like).
     #[must_use]
-    pub fn after_warm_up(self, updates: u64) -> Self {
-        Self { shape: Shape::WarmUp { updates, then: Box::new(self.shape) }, ..self }
+    pub fn after_warm_up(mut self, updates: u64) -> Self {
+        self.warm_up = Some(updates);
+        self
     }
 
     /// Sets that the schedule counts updates.
@@ -120,25 +126,29 @@ impl Schedule {
     /// Returns the rate of an update of a training that began at the
     /// rate `base`. `update` updates and `epoch` epochs went before it.
     pub fn rate(&self, base: f64, update: u64, epoch: u64) -> f64 {
-        self.shape.rate(self.counts, base, update, epoch)
+        let before = self.warm_up.unwrap_or(0);
+        match update.checked_sub(before) {
+            Some(update) => self.shape.rate(self.counts, base, update, epoch),
+            None => base * float(update) / float(before),
+        }
     }
 
     /// Passes the measure of an epoch to the schedule, after the epoch. Only a plateau uses it.
     pub fn observe(&mut self, base: f64, value: f64) {
-        if let Some(plateau) = self.shape.plateau_mut() {
+        if let Shape::Plateau(plateau) = &mut self.shape {
             plateau.observe(base, value);
         }
     }
 
     /// Returns what a plateau has observed, for a checkpoint. All other schedules have no state.
     pub fn state(&self) -> Option<PlateauState> {
-        self.shape.plateau().map(|plateau| plateau.state)
+        if let Shape::Plateau(plateau) = &self.shape { Some(plateau.state) } else { None }
     }
 
     /// Sets what a plateau has observed, from a checkpoint.
     #[must_use]
     pub fn resumed(mut self, state: PlateauState) -> Self {
-        if let Some(plateau) = self.shape.plateau_mut() {
+        if let Shape::Plateau(plateau) = &mut self.shape {
             plateau.state = state;
         }
         self
@@ -150,7 +160,9 @@ impl Schedule {
     ///
     /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if a setting is invalid.
     pub fn check(&self) -> Result<()> {
-        self.shape.check(self.counts)
+        self.shape.check(self.counts)?;
+        let warm_up = self.warm_up.map_or(Ok(()), |updates| at_least_one("updates", updates));
+        warm_up.map_err(|e| e.at("schedule warm_up"))
     }
 }
 
@@ -187,25 +199,6 @@ impl Shape {
             // P LinearLR.
             &Self::Linear { from, to, steps } => base * (from + (to - from) * float(done.min(steps)) / float(steps)),
             Self::Plateau(plateau) => plateau.rate(base),
-            &Self::WarmUp { updates, .. } if update < updates => base * float(update) / float(updates),
-            Self::WarmUp { updates, then } => then.rate(counts, base, update - updates, epoch),
-        }
-    }
-
-    /// Returns the plateau, if it is one.
-    fn plateau(&self) -> Option<&Plateau> {
-        match self {
-            Self::Plateau(plateau) => Some(plateau),
-            Self::WarmUp { then, .. } => then.plateau(),
-            _ => None,
-        }
-    }
-
-    fn plateau_mut(&mut self) -> Option<&mut Plateau> {
-        match self {
-            Self::Plateau(plateau) => Some(plateau),
-            Self::WarmUp { then, .. } => then.plateau_mut(),
-            _ => None,
         }
     }
 
@@ -234,10 +227,6 @@ impl Shape {
                 ("plateau", Err(wrong("expected epochs, got updates; leave out per_update")))
             }
             Self::Plateau(plateau) => ("plateau", plateau.check()),
-            Self::WarmUp { updates, then } => {
-                then.check(counts)?;
-                ("warm_up", at_least_one("updates", *updates))
-            }
         };
         checked.map_err(|e| e.at(format!("schedule {name}")))
     }

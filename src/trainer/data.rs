@@ -6,7 +6,7 @@ mod classes;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{ArrayD, Axis, Slice};
 
@@ -56,6 +56,10 @@ pub struct Dataset {
     time: BTreeMap<String, (Axis, usize)>,
     /// The one of these tensors that is the mask.
     mask: Option<String>,
+    /// Whether padding at the first end of the steps, and at the last end, may be left out of a batch.
+    cuts: [bool; 2],
+    /// How many steps each row of `examples` has, once that was asked for. All parts of them share it.
+    lengths: Arc<OnceLock<Option<Vec<usize>>>>,
     /// Whether all rows were checked in advance; otherwise a call checks each batch.
     is_checked: bool,
 }
@@ -168,7 +172,8 @@ impl Dataset {
         }
         let range = 0..examples.rows();
         let mask = given(model, first, is_mask).map(|port| port.name);
-        Self { model: model.clone(), objective, examples, range, rows, time, mask, is_checked: false }
+        let (model, cuts, lengths) = (model.clone(), cuts(model), Arc::default());
+        Self { model, objective, examples, range, rows, time, mask, cuts, lengths, is_checked: false }
     }
 
     /// Returns the number of examples.
@@ -197,17 +202,21 @@ impl Dataset {
     /// # Errors
     ///
     /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if no tensor holds the lengths.
-    pub(super) fn lengths(&self) -> Result<Vec<usize>> {
+    pub(super) fn lengths(&self) -> Result<&[usize]> {
         let wrong = |text: String| Error::new(ErrorKind::Training, format!("buckets: expected {text}"));
-        let Some(mut lengths) = self.examples.lengths() else {
+        let Some(lengths) = self.lengths.get_or_init(|| self.examples.lengths()) else {
             return Err(wrong("rows with their lengths, got rows of one length".to_owned()));
         };
         if lengths.len() != self.examples.rows() {
             let (rows, got) = (self.examples.rows(), lengths.len());
             return Err(wrong(format!("the lengths of all {rows} rows, got {got}")));
         }
-        lengths.truncate(self.range.end);
-        Ok(lengths.split_off(self.range.start.min(lengths.len())))
+        Ok(lengths.get(self.range.clone()).unwrap_or_default())
+    }
+
+    /// Returns the same where batches can be cut to their longest row; nothing where that changes no batch.
+    pub(super) fn lengths_to_cut(&self) -> &[usize] {
+        if self.cuts == [false; 2] { &[] } else { self.lengths().unwrap_or_default() }
     }
 
     /// Returns rows `from` to `to` as a dataset.
@@ -273,25 +282,19 @@ impl Dataset {
 
     /// Returns the steps to keep of rows that are at most `longest` steps long: the first ones,
     /// or the last ones if the mask says that padding comes first. Returns none if neither end is
-    /// all padding, if the model has several clocks or goes backwards, or if it reads or counts padded steps.
+    /// all padding that may be left out.
     fn kept(&self, tensors: &NamedTensors, longest: usize) -> Option<Range<usize>> {
-        let (_, whole) = *self.time.values().next()?;
-        // Behind a stack that goes backwards, every length gives other steps.
-        let counts_padding = self.model.layers.iter().any(|layer| layer.kind.counts_padding());
-        if Clocks::of(&self.model).all().len() != 1 || self.model.goes_backwards() || counts_padding {
-            return None;
-        }
+        let (_, whole) = *self.time.values().next().filter(|_| self.cuts != [false; 2])?;
         let steps = longest.max(1).next_multiple_of(whole.div_ceil(LENGTHS)).min(whole);
         let (first, last) = (0..steps, whole - steps..whole);
         let live = match &self.mask {
             None => 0..longest,
             Some(mask) => live_steps(&tensors.get(mask)?.to_f32().view(), self.time.get(mask)?.0)?,
         };
-        let taken = self.model.ends_taken();
-        let is_taken = |end: TimeEnd| taken.iter().any(|(taken, _)| *taken == end);
-        if live.end <= first.end && !is_taken(TimeEnd::Last) {
+        let [at_first, at_last] = self.cuts;
+        if live.end <= first.end && at_last {
             Some(first)
-        } else if live.start >= last.start && self.mask.is_some() && !is_taken(TimeEnd::First) {
+        } else if live.start >= last.start && self.mask.is_some() && at_first {
             Some(last)
         } else {
             None
@@ -317,6 +320,15 @@ impl Dataset {
             None => Ok(tensors),
         }
     }
+}
+
+/// Returns whether padding at the first end of the steps, and at the last end, changes nothing that `model` gives.
+fn cuts(model: &Model) -> [bool; 2] {
+    // Behind a stack that goes backwards, every length gives other steps.
+    let counts_padding = model.layers.iter().any(|layer| layer.kind.counts_padding());
+    let is_cut = Clocks::of(model).all().len() == 1 && !model.goes_backwards() && !counts_padding;
+    let taken = model.ends_taken();
+    [TimeEnd::First, TimeEnd::Last].map(|end| is_cut && taken.iter().all(|(taken, _)| *taken != end))
 }
 
 /// Cuts `array` to `steps` along `axis`.

@@ -297,7 +297,7 @@ impl Fitting {
             return Err(Error::new(ErrorKind::Training, text));
         }
         self.rows = Some(data.rows());
-        let lengths = if settings.buckets { data.lengths()? } else { Vec::new() };
+        let lengths = if settings.buckets { data.lengths()?.to_vec() } else { Vec::new() };
         let mut order = match (settings.shuffle, settings.buckets) {
             (false, _) => (0..data.rows()).collect(),
             (true, false) => shuffled(data.rows(), settings.seed, epoch),

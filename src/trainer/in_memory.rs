@@ -38,11 +38,15 @@ impl Examples for InMemoryExamples {
         }
         let (name, time) = self.mask.as_ref()?;
         let (mask, rows) = self.tensors.get(name)?;
-        let mask = mask.to_f32();
-        // Once the axis of rows is removed, the time axis moves down if it came after it.
-        let time = Axis(time.index() - usize::from(rows < time));
-        Some(mask.axis_iter(*rows).map(|row| live_steps(&row, time).map_or(0, |live| live.len())).collect())
+        Some(lengths_of_mask(&mask.to_f32().view(), *rows, *time).collect())
     }
+}
+
+/// Returns how many steps lie between the first and the last live one of each row of a mask.
+pub fn lengths_of_mask(mask: &ArrayViewD<'_, f32>, rows: Axis, time: Axis) -> impl Iterator<Item = usize> {
+    // Once the axis of rows is removed, the time axis moves down if it came after it.
+    let time = Axis(time.index() - usize::from(rows < time));
+    mask.axis_iter(rows).map(move |row| live_steps(&row, time).map_or(0, |live| live.len()))
 }
 
 /// Returns the range from the first live step to the last one, whatever lies between; none if no step is live.

@@ -162,9 +162,9 @@ impl Trainer {
         let mut mean = Mean::default();
         let mut measured = Measured::by(self);
         // A batch is cut to its longest row, if rows have lengths.
-        let lengths = data.lengths().unwrap_or_default();
+        let lengths = data.lengths_to_cut();
         for rows in order.chunks(batch_size.max(1)) {
-            let batch = measured.begin(data.laid_out(rows, &lengths)?, rows.len());
+            let batch = measured.begin(data.laid_out(rows, lengths)?, rows.len());
             mean.add(self.loss_async(&batch).await.map_err(|e| data.by_row(e, rows))?, rows.len());
             if tally.is_none() && !measured.carry {
                 continue;

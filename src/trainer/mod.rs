@@ -11,7 +11,7 @@ mod data;
 mod dropout;
 mod fit;
 mod fitting;
-mod in_memory;
+pub(crate) mod in_memory;
 mod metrics;
 mod named;
 mod order;

@@ -131,6 +131,10 @@ impl LayerWeights {
                 each(w.as_slice_mut().expect(whole));
                 b.iter_mut().for_each(|b| each(b.as_slice_mut().expect(whole)));
             }
+            Self::Conv { w, b } => {
+                each(w.as_slice_mut().expect(whole));
+                b.iter_mut().for_each(|b| each(b.as_slice_mut().expect(whole)));
+            }
             Self::Norm(norm) => norm.each_mut().for_each(|array| each(array.as_slice_mut().expect(whole))),
         }
     }

@@ -19,7 +19,7 @@ mod ties;
 use std::collections::BTreeMap;
 
 use half::f16;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Array3};
 
 use crate::cell::Peepholes;
 use crate::error::{Error, ErrorKind, Result};
@@ -101,6 +101,13 @@ pub enum LayerWeights {
         /// `[out_features]`.
         b: Option<Array1<f32>>,
     },
+    /// The kernel of a convolution, and its bias.
+    Conv {
+        /// `[out_features, in_features / groups, kernel_size]`.
+        w: Array3<f32>,
+        /// `[out_features]`.
+        b: Option<Array1<f32>>,
+    },
     /// The numbers of each feature of a layer that normalises, or of a PReLU.
     Norm(NormWeights),
 }
@@ -113,6 +120,10 @@ impl LayerWeights {
             LayerKind::Linear(l) => Self::Linear {
                 w: Array2::zeros((l.out_features, l.in_features)),
                 b: (l.bias != Bias::None).then(|| Array1::zeros(l.out_features)),
+            },
+            LayerKind::Conv1d(c) => Self::Conv {
+                w: Array3::zeros((c.out_features, c.of_group()[0], c.kernel_size)),
+                b: (c.bias != Bias::None).then(|| Array1::zeros(c.out_features)),
             },
             LayerKind::Recurrent(r) => {
                 let rows = r.cell.gates() * r.hidden_size;
@@ -142,6 +153,7 @@ impl LayerWeights {
             | LayerKind::Slice(_)
             | LayerKind::SliceSteps(_)
             | LayerKind::GlobalPool(_)
+            | LayerKind::WindowPool(_)
             | LayerKind::Repeat(_)
             | LayerKind::Flatten(_)
             | LayerKind::Reshape(_)

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Array3};
 
 use super::dialect::from_onnx;
 use super::spelling::spelled;
@@ -154,6 +154,10 @@ impl LayerWeights {
                 })
                 .collect(),
             Self::Linear { w, b } => iter::once(matrix(w)).chain(b.as_ref().map(vector)).collect(),
+            Self::Conv { w, b } => {
+                let w = Tensor::new(w.shape(), w.iter().copied().collect());
+                iter::once(w).chain(b.as_ref().map(vector)).collect()
+            }
             Self::Norm(norm) => norm.tensors(),
         }
     }
@@ -266,6 +270,11 @@ fn assemble(layer: &LayerKind, tensors: &mut Own) -> LayerWeights {
         }
         LayerKind::Linear(_) => {
             LayerWeights::Linear { w: matrix(take(WEIGHT).expect(TAKEN)), b: take(BIAS).map(vector) }
+        }
+        LayerKind::Conv1d(_) => {
+            let (shape, elements) = take(WEIGHT).expect(TAKEN);
+            let w = Array3::from_shape_vec([shape[0], shape[1], shape[2]], elements).expect("a checked shape");
+            LayerWeights::Conv { w, b: take(BIAS).map(vector) }
         }
         // Layers that normalise; others have no parameters.
         kind => NormWeights::of(kind, &mut |name, _| vector(take(name).expect(TAKEN))),

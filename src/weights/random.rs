@@ -32,11 +32,10 @@ impl Weights {
         let mut tensors = Tensors::new();
         for layer in &model.layers {
             for Param { name, shape, init, .. } in layer.kind.tensors() {
-                let bound = init.bound;
                 let name = layer.prefix.clone() + &name;
                 let mut data = zeros(format_args!("weights {name}"), &shape, SMALLER_MODEL)?;
-                let range = if bound == 0.0 { 0.5..=1.5 } else { -bound..=bound };
-                data.fill_with(|| rng.random_range(range.clone()));
+                let [least, most] = init.range;
+                data.fill_with(|| rng.random_range(least..=most));
                 tensors.insert(name, Tensor::new(shape, data));
             }
         }

@@ -23,9 +23,9 @@ use crate::precision::Precision;
 /// An array of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Array {
-    /// An embedding's table, or a linear layer's product.
+    /// An embedding's table, a linear layer's product, or the kernel of a convolution.
     Weight,
-    /// A linear layer's bias, or that of a layer that normalises.
+    /// A linear layer's bias, a convolution's, or that of a layer that normalises.
     Bias,
     /// The mean that a batch norm keeps.
     Mean,
@@ -224,7 +224,10 @@ fn name(model: &Model, layer: usize, array: Array, tensors: &Tensors) -> String 
 fn held(layer: &LayerWeights, array: Array, rows: Range<usize>, each: &mut EachPart<'_>) -> Result<()> {
     match (layer, array) {
         (LayerWeights::Embedding(w) | LayerWeights::Linear { w, .. }, Array::Weight) => part(w.view(), rows, each),
-        (LayerWeights::Linear { b: Some(b), .. }, Array::Bias) => part(b.view(), rows, each),
+        (LayerWeights::Conv { w, .. }, Array::Weight) => part(w.view(), rows, each),
+        (LayerWeights::Linear { b: Some(b), .. } | LayerWeights::Conv { b: Some(b), .. }, Array::Bias) => {
+            part(b.view(), rows, each)
+        }
         (LayerWeights::Norm(norm), Array::Weight | Array::Bias | Array::Mean | Array::Variance) => {
             let array = match array {
                 Array::Weight => &norm.weight,
@@ -280,6 +283,10 @@ fn check(weights: &Weights, model: &Model) -> Result<()> {
                 fit(layer.kind.tensors(), [(WEIGHT.to_owned(), "table", Some(table.shape()))])
             }
             (LayerKind::Linear(_), LayerWeights::Linear { w, b }) => fit(
+                layer.kind.tensors(),
+                [(WEIGHT.to_owned(), "w", Some(w.shape())), (BIAS.to_owned(), "b", b.as_ref().map(Array1::shape))],
+            ),
+            (LayerKind::Conv1d(_), LayerWeights::Conv { w, b }) => fit(
                 layer.kind.tensors(),
                 [(WEIGHT.to_owned(), "w", Some(w.shape())), (BIAS.to_owned(), "b", b.as_ref().map(Array1::shape))],
             ),

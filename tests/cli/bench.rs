@@ -52,6 +52,30 @@ fn bench_takes_one_shape_by_flags_and_prints_a_table() {
 }
 
 #[test]
+fn bench_times_a_model_of_a_file() {
+    let [model, input] = ["shakespeare", "passages"].map(|name| format!("models/shakespeare/{name}.safetensors"));
+    let line = |more: &[&str]| {
+        let args = ["bench", &model, "--input", &input, "--runs", "1", "--json"];
+        gatewave(args.into_iter().chain(more.iter().copied())).done()
+    };
+    // The file of the input has the outputs beside it.
+    let times: Value = serde_json::from_str(&line(&[])).unwrap();
+    assert_eq!((&times["id"], &times["mode"]), (&model.as_str().into(), &"forward".into()));
+    assert!(times["ms_median"].as_f64().unwrap() > 0.0, "{times}");
+    let kernels = line(&["--kernels", "--device", "cpu"]);
+    for kernel in kernels.lines() {
+        let kernel: Value = serde_json::from_str(kernel).unwrap();
+        assert!(kernel["id"] == model.as_str() && kernel["ms_median"].as_f64().unwrap() > 0.0, "{kernel}");
+    }
+    let error = gatewave(["bench", &model]).refused();
+    assert_eq!(error, "MODEL: expected --input IN, the tensors to run it on, got none");
+    let error = gatewave(["bench", &model, "--input", "no.npz"]).refused();
+    assert!(error.starts_with("no.npz: "), "{error}");
+    let error = gatewave(["bench", "--input", &input]).refused();
+    assert!(error.starts_with("the following required arguments"), "{error}");
+}
+
+#[test]
 fn bench_tells_kernels_apart_and_how_they_stand_to_the_device() {
     let args = ["bench", "--only", "numpy-100x32x64", "--runs", "1", "--device", "cpu", "--kernels"];
     let out = gatewave(args).done();

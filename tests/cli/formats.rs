@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "onnx")]
+use ndarray::{ArrayD, IxDyn};
 use serde_json::Value;
 
+#[cfg(feature = "onnx")]
+use crate::support::fixtures::Array;
 use crate::support::fixtures::{each_model, read_io};
 use crate::{Folder, assert_close, gatewave, read_tensors, write_tensors};
 
@@ -59,4 +63,31 @@ fn keras_models_give_what_keras_gives_and_converted_the_same_bits() {
 #[cfg(feature = "onnx")]
 fn onnx_models_give_what_their_runtime_gives_and_converted_the_same_bits() {
     assert_eq!(each_model("onnx/manifest.json", run_and_convert), 129);
+}
+
+#[test]
+#[cfg(feature = "onnx")]
+fn an_input_of_one_number_is_set_as_the_file_is_read() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/set/rates.onnx");
+    let folder = Folder::new("set");
+    let (input, output) = (folder.path("in.safetensors"), folder.path("out.safetensors"));
+    let x = ArrayD::from_shape_fn(IxDyn(&[4, 1, 3]), |i| (i[0] * 3 + i[2]) as f32 * 0.25 - 1.0);
+    // What ONNX Runtime gives: tests/golden/set/make.py prints it.
+    for (rate, wanted) in [(16_000, [0.506_928_68, 0.565_897_23]), (8000, [0.520_343_48, 0.552_626_61])] {
+        let tensors = [("x", Array::F32(x.clone())), ("sr", Array::I64(ndarray::arr0(rate).into_dyn()))];
+        write_tensors(&input, &tensors.map(|(name, array)| (name.to_owned(), array)).into());
+        let run = |set: &str| gatewave(["run", model, "--set", set, "--input", &input, "--output", &output, "--force"]);
+        run(&format!("sr={rate}")).done();
+        let wanted = ndarray::arr2(&[wanted]).into_dyn();
+        assert_close("y", &read_tensors(&output)["y"], &wanted, 1e-6, 0.0);
+        let other = run("sr=48000").refused();
+        assert!(other.ends_with(&format!("sr: expected 48000, as --set has it, got {rate}")), "{other}");
+        assert!(run("sr").err.contains("expected INPUT=NUMBER, such as sr=16000"));
+        // Without a number, that of the call is taken.
+        gatewave(["run", model, "--input", &input, "--output", &output, "--force"]).done();
+        assert_close("y", &read_tensors(&output)["y"], &wanted, 1e-6, 0.0);
+    }
+    let open = gatewave(["summary", model]).refused();
+    assert!(open.contains("on whether the input \"sr\" is 16000"), "{open}");
+    assert!(open.contains("--set sr=16000"), "{open}");
 }

@@ -334,7 +334,7 @@ fn data_tells_what_is_there() {
     assert!(error.contains("empty.tsv: expected rows of a label and a text, got none"), "{error}");
     assert!(gatewave(["data", &folder.path("none.csv")]).refused().contains("none.csv: "));
     let notes = write(&folder, "notes.md", "No data.\n");
-    let wanted = "expected labelled text (a folder, .tsv, .csv, .jsonl or .ndjson), a plain-text corpus (.txt), or with \
+    let wanted = "expected labelled text (a folder, .tsv, .csv, .jsonl, .ndjson or .conll), a plain-text corpus (.txt), or with \
                   --window a time series";
     assert_eq!(gatewave(["data", &notes]).refused(), format!("{notes}: {wanted}"));
 }

@@ -167,7 +167,7 @@ fn what_fits_nowhere_is_listed_with_the_reason() {
         ("lstm.extra", &[7]),
         ("norm.weight", &[4]),
         ("norm.bias", &[4]),
-        ("conv.weight", &[4, 4, 3]),
+        ("conv.weight", &[6, 7, 3]),
         ("other.weight", &[2, 11]),
         ("other.bias", &[2]),
         ("odd.weight_ih_l0", &[8, 5]),
@@ -185,7 +185,7 @@ fn what_fits_nowhere_is_listed_with_the_reason() {
     assert_eq!(
         listed,
         [
-            "conv.weight: by its tensors a conv1d, which no layer here computes".to_owned(),
+            "conv.weight: takes 7 features, and in a chain no layer that gives as many is left before it".to_owned(),
             format!("dense.kernel: {keras}"),
             "lstm.extra: the layer has no tensor of that name".into(),
             "norm.num_batches_tracked: the layer has no tensor of that name".into(),

@@ -1,12 +1,11 @@
 //! The elements of tensors: warnings, random weights, order.
 
-use std::sync::Mutex;
-
 use gatewave::layer::{Bias, Direction};
 use gatewave::weights::{Tensor, Tensors, non_finite};
 use gatewave::{Embedding, Gru, Linear, Lstm, Model, Rnn, Weights};
 use serde_json::json;
 
+use crate::support::logged;
 use crate::{load, lstm_tensors, model_error, weights_error};
 
 #[test]
@@ -19,30 +18,12 @@ fn tensors_with_nan_or_infinity_are_named() {
     assert_eq!(non_finite(&given), warnings);
 }
 
-static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LOGGED.lock().expect("no test panics with the lock").push(format!("{} {}", record.level(), record.args()));
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn a_nan_is_warned_of_and_loaded() {
-    log::set_logger(&Logger).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
+    logged::listen();
     let nan = Tensor::new([1, 2], vec![f32::NAN, 1.0]);
     load(json!([{"type": "linear", "weights": "warned."}]), Tensors::from_iter([("warned.weight", nan)])).unwrap();
-    let logged = LOGGED.lock().unwrap();
-    assert!(logged.contains(&"WARN warned.weight: 1 of 2 elements is NaN or infinite".to_owned()), "{logged:?}");
+    assert_eq!(logged::of("warned."), ["WARN warned.weight: 1 of 2 elements is NaN or infinite"]);
 }
 
 #[test]

@@ -184,17 +184,17 @@ fn a_wrong_layer_is_refused() {
         (
             json!({}),
             "layer 0: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
-             \"select\", \"linear\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \"multiply\", \
-             \"average\", \"maximum\", \"concat_steps\", \"slice\", \"slice_steps\", \"batch_norm\", \
-             \"layer_norm\", \"rms_norm\", \"l2_norm\", \"prelu\", \"global_pool\", \"repeat\", \"flatten\", \
+             \"select\", \"linear\", \"conv1d\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \
+             \"multiply\", \"average\", \"maximum\", \"concat_steps\", \"slice\", \"slice_steps\", \"batch_norm\", \
+             \"layer_norm\", \"rms_norm\", \"l2_norm\", \"prelu\", \"global_pool\", \"window_pool\", \"repeat\", \"flatten\", \
              \"reshape\", \"permute\", \"attention\", got nothing",
         ),
         (
             json!({"type": "lstmm"}),
             "layer 0 lstmm: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
-             \"select\", \"linear\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \"multiply\", \
-             \"average\", \"maximum\", \"concat_steps\", \"slice\", \"slice_steps\", \"batch_norm\", \
-             \"layer_norm\", \"rms_norm\", \"l2_norm\", \"prelu\", \"global_pool\", \"repeat\", \"flatten\", \
+             \"select\", \"linear\", \"conv1d\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \
+             \"multiply\", \"average\", \"maximum\", \"concat_steps\", \"slice\", \"slice_steps\", \"batch_norm\", \
+             \"layer_norm\", \"rms_norm\", \"l2_norm\", \"prelu\", \"global_pool\", \"window_pool\", \"repeat\", \"flatten\", \
              \"reshape\", \"permute\", \"attention\", got \"lstmm\"",
         ),
         (

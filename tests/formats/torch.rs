@@ -17,8 +17,17 @@ use serde_json::{Value, json};
 use crate::{scratch, weights_error};
 
 /// The files that hold the `state_dict` of the LSTM and the linear layer, and no other tensor.
-const STATE_DICTS: [&str; 8] =
-    ["zip.pt", "legacy.pt", "protocol4.pt", "parameters.pt", "traced.pt", "scripted.pt", "nested.pt", "trained.pt"];
+const STATE_DICTS: [&str; 9] = [
+    "zip.pt",
+    "legacy.pt",
+    "legacy4.pt",
+    "protocol4.pt",
+    "parameters.pt",
+    "traced.pt",
+    "scripted.pt",
+    "nested.pt",
+    "trained.pt",
+];
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/torch").join(name)
@@ -128,7 +137,7 @@ fn a_file_in_memory_is_the_file() {
     let json = fs::read_to_string(description("torch-memory.json", json!("rnn."), json!("fc."))).unwrap();
     let path = scratch("torch-memory-2.json");
     fs::write(&path, &json).unwrap();
-    for name in ["zip.pt", "legacy.pt", "plain.npz", "packed.npz", "traced.pt"] {
+    for name in ["zip.pt", "legacy.pt", "legacy4.pt", "plain.npz", "packed.npz", "traced.pt"] {
         let bytes = bytes_of(name);
         let format = Format::of(golden(name)).unwrap();
         assert_eq!(Format::of_bytes(&bytes).unwrap(), format, "{name}");

@@ -12,7 +12,7 @@ use ndarray::ArrayD;
 use serde_json::Value;
 
 use crate::support::devices::adapter;
-use crate::support::fixtures::{each_model, read_io};
+use crate::support::fixtures::{each_model, named, read_io};
 
 /// The results of successive calls, by name.
 type Results = Vec<Vec<(String, Values)>>;
@@ -25,10 +25,7 @@ fn walk(manifest: &str) -> usize {
         .with_extension("safetensors");
     each_model(manifest, |case, file, calls| {
         let calls: Vec<_> = calls.iter().map(|io| read_io(io)).collect();
-        let inputs: Vec<NamedTensors> = calls
-            .iter()
-            .map(|(inputs, _)| inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect())
-            .collect();
+        let inputs: Vec<NamedTensors> = calls.iter().map(|(inputs, _)| named(inputs)).collect();
         let place = file.display();
         let (given, again) = both(file, &native, &inputs).unwrap_or_else(|e| panic!("{place}: {e}"));
         assert!(given == again, "{place}: the native file gives other bits");

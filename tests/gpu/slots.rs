@@ -144,13 +144,13 @@ fn a_nan_agrees_with_nothing_but_what_nobody_wrote_on_both_sides() {
 
 #[test]
 fn plans_for_a_gpu_give_the_cpus_slots() {
-    let (plans, outcomes) = every((0, 3), by(Strategy::Wavefront), &Limits::WEBGPU);
-    assert_eq!(outcomes.counts(), (cases().len().div_ceil(3), vec![]));
+    let (plans, outcomes) = every((0, 7), by(Strategy::Wavefront), &Limits::WEBGPU);
+    assert_eq!(outcomes.counts(), (cases().len().div_ceil(7), vec![]));
     assert!(kernels(&plans).len() >= 9 && kernels(&plans).contains(&Kernel::Wavefront), "{:?}", kernels(&plans));
     let sliced = plans.iter().filter(|plan| {
         plan.programs.iter().any(|p| p.kernel().is_step() && p.tile().is_some_and(|tile| tile.slices > 1))
     });
-    assert!(sliced.count() > 30);
+    assert!(sliced.count() > 12);
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn plans_by_scans_give_the_cpus_slots() {
 
 #[test]
 fn plans_for_a_narrow_device_give_the_cpus_slots() {
-    let (plans, outcomes) = every((1, 3), Target::Software, &NARROW);
-    assert_eq!(outcomes.counts(), (113, vec![("binding", 1)]));
+    let (plans, outcomes) = every((1, 7), Target::Software, &NARROW);
+    assert_eq!(outcomes.counts(), (51, vec![("binding", 2)]));
     assert!(kernels(&plans).len() >= 8, "{:?}", kernels(&plans));
 }
 

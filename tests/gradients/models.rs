@@ -292,6 +292,7 @@ impl Drawn<'_> {
                     SliceSteps::from(1),
                     SliceSteps::from(-2),
                     SliceSteps::from(0).to(-1),
+                    SliceSteps::from(0).every(2),
                 ]);
                 self.plain(slice, from.value, from.size, true);
             }

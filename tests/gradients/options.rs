@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use gatewave::conformance::{Case, InitialStates, MaskKind};
 use gatewave::interface::{Axes, Value};
 use gatewave::layer::{
-    Attention, BatchNorm, Bias, Cell, Direction, Dropout, Flatten, Functions, GlobalPool, Initial, Join, L2Norm,
-    LayerKind, LayerNorm, Masking, Merge, PRelu, Padding, Permute, Recurrent, Reduce, Repeat, Reset, Reshape, RmsNorm,
-    Slice, SliceSteps,
+    Attention, BatchNorm, Bias, Cell, Conv1d, ConvPadding, Direction, Dropout, Flatten, Functions, GlobalPool, Initial,
+    Join, L2Norm, LayerKind, LayerNorm, Masking, Merge, PRelu, Padding, Permute, PoolPadding, Recurrent, Reduce,
+    Repeat, Reset, Reshape, RmsNorm, Slice, SliceSteps, WindowPool,
 };
 use gatewave::oracle::{Along, differences};
 use gatewave::train::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets};
@@ -172,7 +172,20 @@ fn layers() -> Vec<Model> {
         graph.output("y", sums);
         all.push(graph.finish().expect("the graph is right"));
     }
-    let slices = [SliceSteps::from(1), SliceSteps::from(-2), SliceSteps::from(0).to(-1)];
+    let pools = [Reduce::Max, Reduce::Mean, Reduce::Min, Reduce::Sum].map(|reduce| WindowPool::new(reduce, 2));
+    let around = PoolPadding::Around { before: 1, after: 1 };
+    all.extend(pools.map(|pool| between(pool.stride(1).dilation(2).padding(around), HIDDEN)));
+    all.extend(
+        [pools[1].padding(around).ceil().counts_padding(), pools[1].padding(PoolPadding::Same)]
+            .map(|pool| between(pool, HIDDEN)),
+    );
+    let convs = [
+        Conv1d::new(HIDDEN, 4, 2).padding(ConvPadding::Causal).activation(Activation::Tanh),
+        Conv1d::new(HIDDEN, 4, 2).stride(2).padding(ConvPadding::Explicit(1, 0)).no_bias(),
+        Conv1d::new(HIDDEN, 4, 1),
+    ];
+    all.extend(convs.map(|conv| between(conv, 4)));
+    let slices = [SliceSteps::from(1), SliceSteps::from(-2), SliceSteps::from(0).to(-1), SliceSteps::from(0).every(2)];
     all.extend(slices.map(|slice| between(slice, HIDDEN)));
     let joins =
         [Join::Concat, Join::Add, Join::Subtract, Join::Multiply, Join::Average, Join::Maximum, Join::ConcatSteps];

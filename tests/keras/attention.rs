@@ -43,3 +43,31 @@ fn other_scores_and_other_inputs_are_refused() {
     arguments.pop();
     model.refused(ErrorKind::Model, &["(Attention): expected query and value, or query, value and key, got 1 inputs"]);
 }
+
+#[test]
+fn products_that_are_no_attention_are_refused_where_they_stand() {
+    let dots = || archive("../attention/dots");
+    let mut axes = dots();
+    layer(&mut axes, "Dot")["config"]["axes"] = json!([1, 1]);
+    axes.refused(
+        ErrorKind::Model,
+        &[
+            "layer dot (Dot): expected the features of a query and of a key, or the softmax of their scores and the steps of a \
+             value, got [B, any, 5] of layer gru (GRU) and [B, any, 5] of layer lstm (LSTM) over the axes [1,1]",
+        ],
+    );
+    let mut normal = dots();
+    layer(&mut normal, "Dot")["config"]["normalize"] = json!(true);
+    normal.refused(ErrorKind::Model, &["layer dot (Dot): normalize: expected false, got true"]);
+    let mut other = dots();
+    layer(&mut other, "Activation")["config"]["activation"] = json!("sigmoid");
+    let words = ["layer activation (Activation): expected a softmax of scores, got sigmoid of scores of steps"];
+    other.refused(ErrorKind::Model, &words);
+    let mut shown = dots();
+    shown.config["config"]["output_layers"] = json!(["activation", 0, 0]);
+    let words = ["expected a sequence or features, got the weights of steps of layer activation (Activation)"];
+    shown.refused(ErrorKind::Model, &words);
+    let mut axis = archive("../attention/dots-over-steps");
+    layer(&mut axis, "Softmax")["config"]["axis"] = json!(0);
+    axis.refused(ErrorKind::Model, &["(Softmax): axis: expected -1 (the features), got 0"]);
+}

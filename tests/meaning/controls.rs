@@ -44,7 +44,7 @@ fn the_tables_tolerance_finds_every_planted_bug() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(planted, [273, 312, 322, 273, 290, 307]);
+    assert_eq!(planted, [289, 330, 340, 291, 306, 325]);
 }
 
 /// The removal of an option from a stack.
@@ -128,7 +128,7 @@ fn the_tables_tolerance_finds_every_option_left_out() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 18, 29]);
+    assert_eq!(left_out, [42, 33, 8, 5, 11, 22, 18, 30]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn the_tables_tolerance_finds_a_mask_of_the_models_own_left_out() {
             left_out += 1;
         }
     }
-    assert_eq!(left_out, 15);
+    assert_eq!(left_out, 16);
 }
 
 #[test]
@@ -233,5 +233,5 @@ fn the_tables_tolerance_finds_every_mistake_in_a_join() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(mistaken, [23, 46, 7, 44]);
+    assert_eq!(mistaken, [27, 51, 7, 48]);
 }

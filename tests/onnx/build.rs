@@ -49,6 +49,22 @@ pub(crate) fn reals(name: &str, dims: &[i64], step: f32) -> Message {
     shaped(name, 1, dims).bytes(9, &raw)
 }
 
+/// A tensor of these reals.
+pub(crate) fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> Message {
+    let raw: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    shaped(name, 1, dims).bytes(9, &raw)
+}
+
+/// A tensor of int8.
+pub(crate) fn int8(name: &str, dims: &[i64], numbers: &[i8]) -> Message {
+    shaped(name, 3, dims).bytes(9, &numbers.iter().map(|n| n.cast_unsigned()).collect::<Vec<_>>())
+}
+
+/// A tensor of uint8.
+pub(crate) fn uint8(name: &str, dims: &[i64], numbers: &[u8]) -> Message {
+    shaped(name, 2, dims).bytes(9, numbers)
+}
+
 /// A tensor of whole numbers.
 pub(crate) fn wholes(name: &str, dims: &[i64], numbers: &[i64]) -> Message {
     numbers.iter().fold(shaped(name, 7, dims), |tensor, &n| tensor.int(7, n))

@@ -2,26 +2,32 @@
 
 use gatewave::formats::onnx::read_bytes;
 use gatewave::interface::{Pin, Value};
-use gatewave::{Device, Engine, ErrorKind, NamedTensors, Values};
+use gatewave::weights::Tensors;
+use gatewave::{Device, Engine, ErrorKind, Model, NamedTensors, Values};
 use ndarray::{ArrayD, IxDyn};
 
 use crate::build::{Graph, Message, both, float, int, ints, reals, sequence, text, weighted, wholes};
 use crate::refused::refused;
 
 /// Features of 4 steps and 2 rows.
-fn features() -> ArrayD<f32> {
+pub(crate) fn features() -> ArrayD<f32> {
     ArrayD::from_shape_fn(IxDyn(&[4, 2, 3]), |i| 0.7 * i[0] as f32 - 0.4 * i[1] as f32 + 0.3 * i[2] as f32)
 }
 
 /// Returns the only output of `graph` for `x`, with lengths if it takes them.
-fn run(graph: &Graph, x: ArrayD<f32>) -> ArrayD<f32> {
+pub(crate) fn run(graph: &Graph, x: ArrayD<f32>) -> ArrayD<f32> {
     let (model, tensors) = read_bytes(&graph.bytes()).unwrap_or_else(|e| panic!("{e}"));
+    run_model(&model, &tensors, x)
+}
+
+/// Returns the first output of `model` for `x`, with lengths if it takes them.
+pub(crate) fn run_model(model: &Model, tensors: &Tensors, x: ArrayD<f32>) -> ArrayD<f32> {
     let mut named: NamedTensors = [("X".to_owned(), Values::from(x))].into_iter().collect();
     if model.all_ports().inputs.iter().any(|port| port.name == "lengths") {
         named.insert("lengths".into(), ndarray::arr1(&[4_i64, 2]).into());
     }
     let input = model.named_input(&named).unwrap_or_else(|e| panic!("{e}"));
-    let engine = Engine::builder().device(Device::Cpu).load(&model, &tensors);
+    let engine = Engine::builder().device(Device::Cpu).load(model, tensors);
     let output = engine.expect("an engine").run(&input).expect("a result");
     model.named_output(&output).expect("outputs").remove(0).1.to_f32().into_owned()
 }
@@ -48,7 +54,7 @@ fn by_hand(x: &ArrayD<f32>) -> ArrayD<f32> {
 }
 
 #[track_caller]
-fn assert_near(got: &ArrayD<f32>, wanted: &ArrayD<f32>) {
+pub(crate) fn assert_near(got: &ArrayD<f32>, wanted: &ArrayD<f32>) {
     assert_eq!(got.shape(), wanted.shape());
     for (got, wanted) in got.iter().zip(wanted) {
         assert!((got - wanted).abs() < 1e-5, "got {got}, wanted {wanted}");
@@ -182,8 +188,13 @@ fn a_sum_or_mean_over_the_directions_merges_them() {
     assert_eq!(merged("ReduceMean", "H", 0, 17), (Average, 3));
     let smallest = both().node("ReduceMin", &["H"], &["Z"], &[ints("axes", &[0])]).output("Z");
     assert!(refused(&smallest).contains("(ReduceMin): the smallest of several parts: no layer here finds it"));
+    let rows = both().node("ReduceMean", &["H"], &["Z"], &[ints("axes", &[1])]).output("Z");
+    assert!(refused(&rows).contains("(ReduceMean): expected an axis of steps, features or directions, got axis 1 of"));
+    // The units of each direction, apart.
     let units = both().node("ReduceMean", &["Y"], &["Z"], &[ints("axes", &[3])]).output("Z");
-    assert!(refused(&units).contains("(ReduceMean): expected steps or directions, got axis 3"));
+    let means = run(&units, features());
+    let apart = run(&both().output("Y"), features()).mean_axis(ndarray::Axis(3)).expect("two units");
+    assert_near(&means, &apart.insert_axis(ndarray::Axis(3)));
 }
 
 #[test]

@@ -160,7 +160,10 @@ fn a_condition_that_depends_on_the_call_is_refused() {
         .node("If", &["is seven"], &["Z"], &branches("Y"))
         .output("Z");
     let text = refused(&graph);
-    assert!(text.contains("(If): which graph is meant depends on the call: on whether n0 is 7"), "{text}");
+    assert!(
+        text.contains("(If): which of its graphs is meant depends on the sizes of a call, on whether time is 7"),
+        "{text}"
+    );
 }
 
 /// Sorts the rows of X by lengths, and undoes it.
@@ -214,6 +217,19 @@ fn the_place_of_the_largest_feature_is_an_output_alone() {
     assert!(text.contains("(Tanh): the place of the largest feature, but for an output"), "{text}");
     let steps = gru().node("ArgMax", &["Y"], &["Z"], &[int("axis", 0)]).output("Z");
     assert!(refused(&steps).contains("(ArgMax): expected the features, got axis 0"));
+    // The place of one is that of the largest, also as PyTorch's `topk(1)` has it.
+    let top = |k: i64, largest: i64| {
+        let attributes = [int("axis", -1), int("largest", largest)];
+        gru().initializer(&wholes("k", &[1], &[k])).node("TopK", &["Y", "k"], &["best", "Z"], &attributes)
+    };
+    let (model, _) = read(&top(1, 1).output("Z"));
+    assert_eq!(model.ports.outputs[0].value, OutputValue::Largest(0));
+    let unread = "the largest feature itself, of which only the place is read";
+    assert!(refused(&top(1, 1).output("best")).contains(unread));
+    for wrong in [top(2, 1), top(1, 0)] {
+        let text = refused(&wrong.output("Z"));
+        assert!(text.contains("(TopK): expected the largest feature alone (k = 1, largest = 1), got others"), "{text}");
+    }
 }
 
 #[test]
@@ -241,9 +257,12 @@ fn two_ways_through_time_are_read_where_each_is_turned_back() {
     let graph = gru().initializer(&all("-1", -1)).initializer(&all("far", i64::MIN)).initializer(&all("0", 0));
     let graph = turned(graph, "X", "turned").node("GRU", &["turned", "W", "R", "B"], &["back"], &[]);
     let graph = turned(graph, "back", "own");
-    let (model, _) = read(&graph.clone().node("Concat", &["Y", "own"], &["Z"], &[int("axis", 3)]).output("Z"));
+    let (model, _) = read(&graph.clone().node("Add", &["Y", "own"], &["Z"], &[]).output("Z"));
     let directions: Vec<_> = model.stacks().map(|stack| stack.direction).collect();
     assert_eq!(directions, [gatewave::layer::Direction::Forward, gatewave::layer::Direction::Reverse]);
+    // Side by side they are one layer.
+    let joined = graph.clone().node("Concat", &["Y", "own"], &["Z"], &[int("axis", 3)]).output("Z");
+    assert_eq!(layers(&joined), ["gru reset before(3→2) bidirectional"]);
     let text = refused(&graph.node("Tanh", &["turned"], &["T"], &[]).output("T"));
     assert!(text.contains("steps in reverse, but for an RNN, LSTM or GRU"), "{text}");
 }

@@ -108,6 +108,11 @@ fn values_of_any_two_ranks_never_panic() {
         "Max",
         "Min",
         "TopK",
+        "Greater",
+        "Pow",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "MatMulInteger",
         "ScatterElements",
         "GRU",
         "LSTM",
@@ -127,7 +132,7 @@ fn values_of_any_two_ranks_never_panic() {
 
 #[test]
 fn an_axis_in_an_attribute_never_panics_whatever_the_rank() {
-    let operators = ["Squeeze", "Unsqueeze", "ReduceSum", "ReduceMean", "ReduceProd"];
+    let operators = ["Squeeze", "Unsqueeze", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceProd"];
     sweep(|graph, a, b| {
         // If there is only one value, the other is unused.
         if a != b {

@@ -2,7 +2,10 @@
 
 use gatewave::formats::onnx::read_bytes;
 
-use crate::build::{Graph, gru, int, reals, sequence, shaped, weighted, wholes};
+use gatewave::layer::{PoolPadding, Reduce, WindowPool};
+
+use crate::build::{Graph, Message, floats, gru, int, ints, reals, sequence, shaped, text, weighted, wholes};
+use crate::inputs::{assert_near, features, run};
 use crate::refused::refused;
 
 /// Returns the layers in a few words each.
@@ -49,7 +52,55 @@ fn a_slice_counts_steps_as_the_graph_does() {
     let whole = sliced(gru(), "Y", [0, i64::MAX, 1], "Z").output("Z");
     assert_eq!(layers(&whole), [GRU]);
     let every_other = sliced(gru(), "Y", [0, i64::MAX, 2], "Z").output("Z");
-    assert!(refused(&every_other).contains("expected a part of n0 by whole numbers, got 0..9223372036854775807 by 2"));
+    assert_eq!(layers(&every_other), [GRU, "slice_steps(0.. by 2)"]);
+    let third = gru_over(sliced(weights(), "X", [1, -1, 3], "S"), "S", "", "Y").output("Y");
+    assert_eq!(layers(&third), ["slice_steps(1..-1 by 3)", GRU]);
+    let backwards = sliced(gru(), "Y", [-1, i64::MIN, -2], "Z").output("Z");
+    assert!(refused(&backwards).contains("a step of -2 along an axis whose length, time, is known in a call alone"));
+}
+
+#[test]
+fn windows_of_time_are_pools() {
+    let of = |op: &str, attributes: &[Message]| {
+        let graph = weights().node("Transpose", &["X"], &["N"], &[ints("perm", &[1, 2, 0])]);
+        let graph = graph.node(op, &["N"], &["P", "places"], attributes);
+        graph.node("Transpose", &["P"], &["S"], &[ints("perm", &[2, 0, 1])])
+    };
+    let size = ints("kernel_shape", &[3]);
+    let (model, _) = read_bytes(
+        &gru_over(of("AveragePool", &[size.clone(), ints("pads", &[1, 0]), int("ceil_mode", 1)]), "S", "", "Y")
+            .output("Y")
+            .bytes(),
+    )
+    .expect("a pool");
+    let padding = PoolPadding::Around { before: 1, after: 0 };
+    let pool = WindowPool::new(Reduce::Mean, 3).stride(1).padding(padding).ceil();
+    assert_eq!(model.layers[0].kind, pool.into());
+    let words = layers(&gru_over(of("MaxPool", &[size.clone(), ints("strides", &[2])]), "S", "", "Y").output("Y"));
+    assert_eq!(words, ["max of 3 steps by 2", GRU]);
+    for (attributes, error) in [
+        (vec![ints("kernel_shape", &[3, 3])], "(MaxPool): kernel_shape: expected one number, for time, got 2"),
+        (vec![], "(MaxPool): kernel_shape: expected one number, got none"),
+        (vec![size.clone(), ints("pads", &[-1, 0])], "(MaxPool): pads: expected no negative number, got -1"),
+        (
+            vec![size.clone(), ints("strides", &[0])],
+            "(MaxPool): kernel_shape, strides, dilations: expected numbers above 0",
+        ),
+        (
+            vec![size.clone(), ints("strides", &[4]), text("auto_pad", "SAME_UPPER")],
+            "(MaxPool): auto_pad: expected windows without gaps (dilations 1, strides at most kernel_shape), got others",
+        ),
+        (vec![size.clone(), ints("pads", &[3, 0])], "before: expected fewer steps than a window spans, 3, got 3"),
+    ] {
+        let found = refused(&gru_over(of("MaxPool", &attributes), "S", "", "Y").output("Y"));
+        assert!(found.contains(error), "{found}");
+    }
+    let places = gru_over(of("MaxPool", std::slice::from_ref(&size)), "S", "", "Y").output("Y").output("places");
+    let places = refused(&places);
+    assert!(places.contains("the places of the largest steps"), "{places}");
+    let lengths = of("MaxPool", &[size]).input("lengths", 6, &["batch"]);
+    let lengths = refused(&gru_over(lengths, "S", "lengths", "Y").output("Y"));
+    assert!(lengths.contains("sequence_lens: expected none of steps that are sliced or joined"), "{lengths}");
 }
 
 #[test]
@@ -120,4 +171,54 @@ fn a_quotient_of_a_value_and_a_number_is_read_and_that_of_two_values_is_refused(
     assert_eq!(layers(&graph).len(), 2);
     let graph = gru().node("Tanh", &["Y"], &["T"], &[]).node("Div", &["Y", "T"], &["Z"], &[]).output("Z");
     assert!(refused(&graph).contains("(Div): "));
+}
+
+#[test]
+fn a_node_between_two_flips_is_one_direction_of_a_layer() {
+    let part = |name: &str, dims: &[i64], from: usize, step: f32| {
+        let count = usize::try_from(dims.iter().product::<i64>()).expect("a few");
+        floats(name, dims, &(from..from + count).map(|i| i as f32 * step).collect::<Vec<_>>())
+    };
+    let axes = [int("time_axis", 0), int("batch_axis", 1)];
+    let flipped = |lengths: &str| {
+        let graph = weights()
+            .input("lengths", 7, &["batch"])
+            .initializer(&part("W2", &[1, 6, 3], 18, 0.01))
+            .initializer(&part("R2", &[1, 6, 2], 12, 0.02))
+            .initializer(&part("B2", &[1, 12], 12, 0.03))
+            .initializer(&wholes("one", &[1], &[1]))
+            .node("Cast", &["lengths"], &["short"], &[int("to", 6)])
+            .node("GRU", &["X", "W", "R", "B", "short"], &["Yf", "Hf"], &[])
+            .node("ReverseSequence", &["X", "lengths"], &["Xr"], &axes)
+            .node("GRU", &["Xr", "W2", "R2", "B2", lengths], &["Yb", "Hb"], &[])
+            .node("Squeeze", &["Yf", "one"], &["Sf"], &[])
+            .node("Squeeze", &["Yb", "one"], &["Sb"], &[]);
+        graph.node("ReverseSequence", &["Sb", "lengths"], &["Rb"], &axes)
+    };
+    let whole = both_with_lengths()
+        .node("Transpose", &["Y"], &["T"], &[ints("perm", &[0, 2, 1, 3])])
+        .initializer(&wholes("flat", &[3], &[0, 0, -1]))
+        .node("Reshape", &["T", "flat"], &["Z"], &[]);
+    let joined = flipped("short").node("Concat", &["Sf", "Rb"], &["Z"], &[int("axis", 2)]);
+    assert_eq!(layers(&joined.clone().output("Z")), layers(&whole.clone().output("Z")));
+    assert_near(&run(&joined.clone().output("Z"), features()), &run(&whole.output("Z"), features()));
+    // The final states are those of the same layer.
+    let states = joined.node("Concat", &["Hf", "Hb"], &["H"], &[int("axis", 0)]).output("H").output("Z");
+    assert_eq!(layers(&states), ["gru reset before(3→2) bidirectional"]);
+    assert_near(&run(&states, features()), &run(&both_with_lengths().output("H"), features()));
+    let error = refused(&flipped("").output("Rb"));
+    assert!(
+        error.contains("sequence_lens: expected the lengths by which X is reversed, got others or none"),
+        "{error}"
+    );
+}
+
+/// A GRU of X in both directions, with lengths.
+fn both_with_lengths() -> Graph {
+    weighted(sequence(Graph::new()), 3, 2).input("lengths", 6, &["batch"]).node(
+        "GRU",
+        &["X", "W", "R", "B", "lengths"],
+        &["Y", "H"],
+        &[text("direction", "bidirectional")],
+    )
 }

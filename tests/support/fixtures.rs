@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatewave::Values;
+use gatewave::{NamedTensors, Values};
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
@@ -196,6 +196,11 @@ fn set_nonlinearity(layer: &mut Value, config: &Value) {
     if layer["type"] == "rnn" {
         layer["nonlinearity"] = json!(config["nonlinearity"].as_str().unwrap_or("tanh"));
     }
+}
+
+/// Returns inputs as the named tensors of a call.
+pub fn named(inputs: &BTreeMap<String, Array>) -> NamedTensors {
+    inputs.iter().map(|(name, array)| (name.clone(), array.values())).collect()
 }
 
 /// The inputs and the wanted outputs of an io file; `truth.NAME` (f64) goes before `out.NAME` (f32).

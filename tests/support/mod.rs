@@ -10,6 +10,7 @@ pub mod fixtures;
 pub mod forward_graphs;
 pub mod golden;
 pub mod graph_streams;
+pub mod logged;
 pub mod noise;
 pub mod plans;
 pub mod pytorch;

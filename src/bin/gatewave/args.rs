@@ -4,10 +4,11 @@
 
 use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use gatewave::formats::{self, Content, Format, Metadata, safetensors};
+use gatewave::formats::{self, Content, Format, Metadata, Reader, safetensors};
 use gatewave::interface::InputValue;
 use gatewave::train::{Convention, Dataset, Objective, Sgd, Update};
 use gatewave::weights::{self, Tensors};
@@ -30,9 +31,13 @@ pub(crate) struct ModelArgs {
     /// The model: a .safetensors, .onnx, .keras, .h5, .pt or .npz file, or `-` for standard input
     #[arg(id = "path", value_name = "MODEL")]
     path: PathBuf,
-    /// The model's description, if MODEL is a .safetensors file without one, or a .pt or .npz file
+    /// The model's description, if MODEL holds tensors alone: .safetensors, .pt, .npz, .weights.h5
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
+    /// A number for an input of an .onnx MODEL that takes one and decides what it computes, such as a sampling rate or
+    /// a flag (0 or 1). `gatewave run` takes it from IN otherwise
+    #[arg(long, value_name = "INPUT=NUMBER", value_parser = setting)]
+    set: Vec<(String, f64)>,
 }
 
 /// A model that may be given.
@@ -41,9 +46,12 @@ pub(crate) struct MaybeModelArgs {
     /// The model: a .safetensors, .onnx, .keras, .h5, .pt or .npz file, or `-` for standard input
     #[arg(id = "path", value_name = "MODEL")]
     path: Option<PathBuf>,
-    /// The model's description, if MODEL is a .safetensors file without one, or a .pt or .npz file
+    /// The model's description, if MODEL holds tensors alone: .safetensors, .pt, .npz, .weights.h5
     #[arg(long = "model", value_name = "model.json", requires = "path")]
     description: Option<PathBuf>,
+    /// A number for an input of an .onnx MODEL that takes one, such as a sampling rate or a flag (0 or 1)
+    #[arg(long, value_name = "INPUT=NUMBER", value_parser = setting, requires = "path")]
+    set: Vec<(String, f64)>,
 }
 
 impl ModelArgs {
@@ -64,7 +72,17 @@ impl ModelArgs {
 
     /// Reads the model; its tensors stay in the file.
     pub(crate) fn read(&self) -> Result<(Model, Tensors)> {
-        read(&self.path, self.description.as_deref())
+        read_set(&self.path, self.description.as_deref(), &self.set)
+    }
+
+    /// Returns the numbers that are set for inputs.
+    pub(crate) fn set(&self) -> &[(String, f64)] {
+        &self.set
+    }
+
+    /// Reads the model for `numbers` of its inputs, instead of those that are set.
+    pub(crate) fn read_for(&self, numbers: &[(String, f64)]) -> Result<(Model, Tensors)> {
+        read_set(&self.path, self.description.as_deref(), numbers)
     }
 
     /// Returns the metadata of the model's file.
@@ -89,7 +107,7 @@ impl ModelArgs {
 
     /// Reads the model without its weights, also from a description alone. Warns of layers that no output needs.
     pub(crate) fn described(&self) -> Result<Model> {
-        let model = described(&self.path, self.description.as_deref())?;
+        let model = described(&self.path, self.description.as_deref(), &self.set)?;
         model.warn_of_unused();
         Ok(model)
     }
@@ -110,14 +128,19 @@ impl ModelArgs {
 }
 
 impl MaybeModelArgs {
+    /// Returns the numbers that are set for inputs.
+    pub(crate) fn set(&self) -> &[(String, f64)] {
+        &self.set
+    }
+
     /// Reads the model, if there is one; its tensors stay in the file.
     pub(crate) fn read(&self) -> Result<Option<(Model, Tensors)>> {
-        self.path.as_deref().map(|path| read(path, self.description.as_deref())).transpose()
+        self.path.as_deref().map(|path| read_set(path, self.description.as_deref(), &self.set)).transpose()
     }
 
     /// Reads the model without its weights, if there is one, also from a description alone.
     pub(crate) fn described(&self) -> Result<Option<Model>> {
-        self.path.as_deref().map(|path| described(path, self.description.as_deref())).transpose()
+        self.path.as_deref().map(|path| described(path, self.description.as_deref(), &self.set)).transpose()
     }
 
     /// Reads the model with its weights, if there is one. Weights that a call would bring are drawn.
@@ -142,7 +165,13 @@ impl MaybeModelArgs {
 ///
 /// Returns the errors of reading a model, or one of kind `Model`
 /// if its caller brings weights, since they would not be kept.
-pub(crate) fn begin(path: &Path, description: Option<&Path>, like: Convention, seed: u64) -> Result<(Model, Weights)> {
+pub(crate) fn begin(
+    path: &Path,
+    description: Option<&Path>,
+    set: &[(String, f64)],
+    like: Convention,
+    seed: u64,
+) -> Result<(Model, Weights)> {
     let owns_weights = |model: &Model| match model.all_ports().takes_weights() {
         true => {
             let text = "expected a model that holds its weights, got one that takes them with each call";
@@ -151,20 +180,24 @@ pub(crate) fn begin(path: &Path, description: Option<&Path>, like: Convention, s
         false => Ok(()),
     };
     if is_description(path)? {
-        let model = described(path, description)?;
+        let model = described(path, description, set)?;
         let weights = owns_weights(&model).and_then(|()| Weights::initial(&model, like, seed));
         let weights = weights.map_err(|e| e.at(files::name(path)))?;
         return Ok((model, weights));
     }
-    let (model, tensors) = read(path, description)?;
+    let (model, tensors) = read_set(path, description, set)?;
     let weights = owns_weights(&model).and_then(|()| Weights::from_tensors(&model, tensors));
     Ok((model, weights.map_err(|e| e.at(files::name(path)))?))
 }
 
 /// Reads a model without its weights, from its file or from a description alone (`.json`), which has every size.
-fn described(path: &Path, description: Option<&Path>) -> Result<Model> {
+fn described(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> Result<Model> {
     if !is_description(path)? {
-        return read(path, description).map(|(model, _)| model);
+        return read_set(path, description, set).map(|(model, _)| model);
+    }
+    if let Some((name, _)) = set.first() {
+        let text = format!("--set: expected an .onnx file to set its input {name:?}, got a description");
+        return Err(Error::new(ErrorKind::Model, text).at(files::name(path)));
     }
     if let Some(other) = description {
         let text = format!("--model: expected none beside a description, got {}", other.display());
@@ -176,6 +209,14 @@ fn described(path: &Path, description: Option<&Path>) -> Result<Model> {
 
 /// Reads a model; its tensors stay in the file, or in memory if they came as a stream.
 pub(crate) fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
+    read_set(path, description, &[])
+}
+
+/// Reads a model like [`read`], with numbers for inputs of an ONNX graph.
+fn read_set(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> Result<(Model, Tensors)> {
+    if !set.is_empty() {
+        return read_for(path, description, set);
+    }
     let bytes = match (files::streamed(path)?, description) {
         (Some(bytes), _) => bytes,
         (None, Some(description)) if files::is_stream(description) => {
@@ -192,6 +233,35 @@ pub(crate) fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Te
     let format = if files::is_stream(path) { Format::of_bytes(&bytes) } else { Format::of(path) };
     let read = format.and_then(|format| formats::read_bytes(bytes, format, json.as_deref()));
     read.map_err(|e| e.at(files::name(path)))
+}
+
+/// Reads an ONNX model with numbers for some of its inputs.
+fn read_for(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> Result<(Model, Tensors)> {
+    let mut reader = Reader::new();
+    for (at, (name, number)) in set.iter().enumerate() {
+        if set[..at].iter().any(|(other, _)| other == name) {
+            return Err(Error::new(ErrorKind::Model, format!("--set: {name} is given twice")));
+        }
+        reader = reader.set(name, *number);
+    }
+    if let Some(description) = description {
+        let text = format!("--set: expected an .onnx file, which has no description, got {}", description.display());
+        return Err(Error::new(ErrorKind::Model, text));
+    }
+    match files::streamed(path)? {
+        Some(bytes) => {
+            let read = || reader.read_bytes(Arc::clone(&bytes), Format::of_bytes(&bytes)?);
+            read().map_err(|e: Error| e.at(files::name(path)))
+        }
+        None => reader.read(path),
+    }
+}
+
+/// Parses an input of a graph and its number.
+fn setting(text: &str) -> std::result::Result<(String, f64), String> {
+    let (name, number) = text.rsplit_once('=').ok_or("expected INPUT=NUMBER, such as sr=16000")?;
+    let number: f64 = number.parse().map_err(|_| format!("expected a number after {name}=, got {number:?}"))?;
+    Ok((name.to_owned(), number))
 }
 
 /// Reads the metadata of a model's file, which may have come as a stream.

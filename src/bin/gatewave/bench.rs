@@ -1,4 +1,4 @@
-//! `gatewave bench`: the CPU against a device, on the shapes of a work list.
+//! `gatewave bench`: the CPU against a device, on the shapes of a work list or on a model of a file.
 //!
 //! It has six forms:
 //!
@@ -14,32 +14,40 @@ mod kernels;
 mod measure;
 mod plot;
 mod report;
+mod subject;
 mod sweep;
 mod train;
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use gatewave::Precision;
+use gatewave::{Error, ErrorKind, Precision, Result};
 
-use crate::args::{DeviceArgs, StrategyArg, precision};
+use crate::args::{DeviceArgs, MaybeModelArgs, StrategyArg, precision};
 use crate::messages::complain;
-use crate::shapes::{self, StackArgs, Work};
+use crate::shapes::{self, StackArgs};
 use crate::{Outcome, Verdict};
 use compare::Peers;
 use measure::{Bench, Measured};
+use subject::Subjects;
 use sweep::Sweep;
 
 /// Times the CPU against a device, after checking that they agree
 ///
 /// Times are wall clock for a whole call on a warm engine, in milliseconds: upload, compute and readback.
+/// Without MODEL it times recurrent stacks alone, with drawn weights.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    model: MaybeModelArgs,
+    /// Tensors to run MODEL on: .safetensors, .npz or .npy; outputs among them are not compared
+    #[arg(short, long, value_name = "IN", requires = "path", conflicts_with = "cell")]
+    input: Option<PathBuf>,
     /// A work list to use instead of the built-in bench/shapes.json
-    #[arg(long, value_name = "FILE", conflicts_with = "cell")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cell", "path"])]
     shapes: Option<PathBuf>,
     /// Only these shapes of the list
-    #[arg(long, value_name = "ID,ID", value_delimiter = ',', conflicts_with = "cell")]
+    #[arg(long, value_name = "ID,ID", value_delimiter = ',', conflicts_with_all = ["cell", "path"])]
     only: Vec<String>,
     #[command(flatten)]
     stack: StackArgs,
@@ -64,7 +72,7 @@ pub(crate) struct Args {
     /// How recurrent layers go through time on the device, wherever they can
     #[arg(long, value_enum, default_value = "auto")]
     strategy: StrategyArg,
-    /// Timed calls of each shape
+    /// Timed calls of each shape, or of MODEL
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     runs: u32,
     /// Print JSON, one object on each line, instead of a table
@@ -77,10 +85,10 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "compare")]
     kernels: bool,
     /// Time a forward and a backward pass: the gradients of the output's sum of squares by all weights
-    #[arg(long, conflicts_with_all = ["sweep", "count", "check", "precision"])]
+    #[arg(long, conflicts_with_all = ["path", "sweep", "count", "check", "precision"])]
     train: bool,
     /// Show how the time of one shape grows with T, B or H, which doubles from FROM up to TO
-    #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["json", "compare", "kernels"])]
+    #[arg(long, value_name = "T|B|H=FROM..TO", conflicts_with_all = ["path", "json", "compare", "kernels"])]
     sweep: Option<Sweep>,
     /// Draw the sweep into a picture
     #[arg(long, value_name = "OUT.svg", requires = "sweep", conflicts_with_all = ["count", "check"])]
@@ -89,14 +97,22 @@ pub(crate) struct Args {
     #[arg(long, requires = "plot")]
     force: bool,
     /// Count dispatches and bytes instead of seconds: the same on every machine
-    #[arg(long, conflicts_with_all = ["sweep", "compare", "kernels", "device", "strategy", "runs"])]
+    #[arg(long, conflicts_with_all = ["path", "sweep", "compare", "kernels", "device", "strategy", "runs"])]
     count: bool,
     /// Count, and compare with the lines that `--count --json` printed into FILE
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sweep", "compare", "kernels", "device", "strategy", "runs", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "sweep", "compare", "kernels", "device", "strategy", "runs", "json"])]
     check: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
+    if args.model.name().is_some() {
+        let Some(input) = &args.input else {
+            return Err(
+                Error::new(ErrorKind::Io, "MODEL: expected --input IN, the tensors to run it on, got none").into()
+            );
+        };
+        return time(args, Subjects::File(&args.model, input), out);
+    }
     let work = match args.stack.work(args.steps, args.batch) {
         Some(work) => vec![work],
         None => shapes::list(args.shapes.as_deref(), &args.only)?,
@@ -107,35 +123,55 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     if args.count {
         return count::print(&work, args.precision, args.json, out);
     }
-    if args.train && args.kernels {
-        return train::kernels(args, &work, out);
+    if let Some(sweep) = args.sweep {
+        return sweep::run(args, sweep, &work, out);
     }
-    if args.kernels {
-        return kernels::run(args, &work, out);
-    }
-    match &args.sweep {
-        Some(sweep) => self::sweep::run(args, *sweep, &work, out),
-        None => times(args, &work, out),
+    match (args.train, args.kernels) {
+        (true, true) => train::kernels(args, &work, out),
+        (true, false) => {
+            let (device, bench) =
+                (args.device.device()?, Bench::new(args.precision, args.strategy, args.runs, work.len()));
+            let measured = work.iter().map(|work| Ok((work.id.clone(), bench.gradients(work, &device)?)));
+            let what = "the gradients of a batch, from the input to the gradients on the host";
+            report_all(args, &bench, measured, what, out)
+        }
+        (false, _) => time(args, Subjects::Drawn(&work, args.precision), out),
     }
 }
 
-/// Times each shape.
-fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
-    let device = args.device.device()?;
+/// Times calls of each subject, or their kernels.
+fn time(args: &Args, subjects: Subjects<'_>, out: &mut impl Write) -> Outcome {
+    if args.kernels {
+        return kernels::run(args, subjects, out);
+    }
+    let (device, bench) = (args.device.device()?, Bench::new(args.precision, args.strategy, args.runs, subjects.len()));
+    let measured = subjects.each().map(|subject| {
+        let subject = subject?;
+        Ok((subject.id.clone(), bench.calls(&subject, &device)?))
+    });
+    report_all(args, &bench, measured, "a call of a warm engine, from the input to the output on the host", out)
+}
+
+/// Prints what is measured, each with its name.
+fn report_all(
+    args: &Args,
+    bench: &Bench,
+    measured: impl Iterator<Item = Result<(String, Measured)>>,
+    what: &str,
+    out: &mut impl Write,
+) -> Outcome {
     let peers = Peers::read(&args.compare)?;
-    let bench = Bench::new(args.precision, args.strategy, args.runs, work.len());
     let (mut table, mut starts) = (report::table(), report::starts());
     let mut lines = Vec::new();
     let mut verdict = Verdict::Done;
-    for work in work {
-        let measured = if args.train { bench.gradients(work, &device)? } else { bench.shape(work, &device)? };
-        match measured {
-            Measured::Different(what) => {
-                bench.bar.suspend(|| complain(format_args!("error: {}: {what}; not timed", work.id)));
+    for measured in measured {
+        match measured? {
+            (id, Measured::Different(what)) => {
+                bench.bar.suspend(|| complain(format_args!("error: {id}: {what}; not timed")));
                 verdict = Verdict::Different;
             }
-            Measured::Times(times) => {
-                let each = times.iter().map(|series| series.line(work, args.precision));
+            (id, Measured::Times(times)) => {
+                let each = times.iter().map(|series| series.line(&id, args.precision));
                 if args.json {
                     for line in each {
                         let line = serde_json::to_string(&line).expect("plain data");
@@ -144,18 +180,14 @@ fn times(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
                     out.flush()?;
                 } else {
                     lines.extend(each);
-                    report::rows(&mut table, work, &times);
-                    report::start_rows(&mut starts, work, &times);
+                    report::rows(&mut table, &id, &times);
+                    report::start_rows(&mut starts, &id, &times);
                 }
             }
         }
     }
     bench.bar.finish_and_clear();
     if !args.json {
-        let what = match args.train {
-            true => "the gradients of a batch, from the input to the gradients on the host",
-            false => "a call of a warm engine, from the input to the output on the host",
-        };
         writeln!(out, "{}\n{table}", bench.heading(what))?;
         if !args.train {
             writeln!(out, "Milliseconds to the first result of a new engine, and of its parts:\n{starts}")?;

@@ -116,8 +116,9 @@ fn of_tensors(contents: Contents) -> (Vec<Row>, Result<Described>) {
         return (rows.collect(), described);
     }
     let names: HashSet<_> = listed.iter().map(|tensor| tensor.name.as_str()).collect();
-    // Names that are not in the file: tied ones, and weights that are computed from others.
+    // What weights are computed from is no tensor of the model.
     let parts: Vec<_> = names.iter().filter(|name| !held.contains(name)).map(|name| (*name).to_owned()).collect();
+    // Names that the file lacks: those weights, and tied names.
     let computed = held.names().filter(|name| !names.contains(name) && !parts.is_empty());
     let rows = rows.chain(computed.map(|name| row_of(&held, name, "computed"))).collect();
     let described = drafted(&held).map(|mut described| {

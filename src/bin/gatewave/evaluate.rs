@@ -28,8 +28,8 @@ const CLASSES: usize = 20;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Examples: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; a time series: .csv or
-    /// arrays without targets; a plain-text corpus: .txt; or `-` for standard input
+    /// Examples: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson, .conll or a folder; a time series:
+    /// .csv or arrays without targets; a plain-text corpus: .txt; or `-` for standard input
     #[arg(long, value_name = "DATA", value_parser = data_parser())]
     data: PathBuf,
     #[command(flatten)]

@@ -38,8 +38,8 @@ const ROWS: usize = 32;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The batch: a .safetensors, .npz or .npy file; or labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; or
-    /// `-` for standard input
+    /// The batch: a .safetensors, .npz or .npy file; or labelled text: .tsv, .csv, .jsonl, .ndjson, .conll or a
+    /// folder; or `-` for standard input
     #[arg(long, value_name = "BATCH", value_parser = data_parser())]
     data: PathBuf,
     /// Labelled text: how many of its first rows are the batch [default: 32]
@@ -157,7 +157,7 @@ impl Args {
     /// Reads the model, with its weights if they are drawn, else with its tensors.
     fn read(&self) -> Result<(Model, Option<Weights>, Tensors)> {
         if is_description(self.model.file())? {
-            let (model, weights) = begin(self.model.file(), None, Convention::Torch, self.seed)?;
+            let (model, weights) = begin(self.model.file(), None, self.model.set(), Convention::Torch, self.seed)?;
             return Ok((model, Some(weights), Tensors::new()));
         }
         let (model, tensors) = self.model.read()?;

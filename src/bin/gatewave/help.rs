@@ -82,6 +82,10 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 14] = [
     (
         "bench",
         &[
+            (
+                "Time a model of a file",
+                "gatewave bench models/shakespeare/shakespeare.safetensors --input models/shakespeare/passages.safetensors --runs 3",
+            ),
             ("Time a layer", "gatewave bench --cell lstm --input-size 16 --hidden-size 32 --steps 20 --runs 3"),
             (
                 "Draw how its time grows with the steps",

@@ -5,6 +5,7 @@
 //! The library decides which tensor is which, and how its axes are ordered.
 
 mod compare;
+mod models;
 mod series;
 mod text;
 
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use gatewave::inspect::non_finite_warning;
 use gatewave::weights::Tensors;
-use gatewave::{Engine, Error, ErrorKind, Input, Model, Precision, Result, Values};
+use gatewave::{Engine, Error, ErrorKind, Input, Model, NamedTensors, Precision, Result, Values};
 
 use crate::args::{DeviceArgs, ModelArgs, precision, tensors_for};
 use crate::files::{self, once, spare, unused};
@@ -22,6 +23,7 @@ use crate::messages::tell;
 use crate::tensors::{Destination, Format};
 use crate::{Outcome, Verdict};
 use compare::{Reference, take_reference};
+use models::{Models, Read};
 use series::SeriesArgs;
 use text::TextArgs;
 
@@ -81,19 +83,19 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     spare("--output", read(), &args.output)?;
     let destinations = destinations(args)?;
     let device = args.device.device()?;
-    let (model, mut tensors) = args.model.read()?;
     // Before a device is opened, since errors of an input need none.
-    let compares = args.compare.is_some();
-    let calls = args.input.iter().map(|path| Call::read(path, &model, compares)).collect::<Result<Vec<_>>>()?;
+    let (compares, mut models) = (args.compare.is_some(), Models::new(&args.model));
+    let calls = args.input.iter().map(|path| Call::read(path, &mut models, compares)).collect::<Result<Vec<_>>>()?;
     let mut verdict = Verdict::Done;
     let mut destinations = destinations.into_iter();
-    let mut engine: Option<(Engine, &Tensors)> = None;
+    let mut engines: Vec<Option<(Engine, &Tensors)>> = models.all.iter().map(|_| None).collect();
     for (path, call) in args.input.iter().zip(&calls) {
+        let (Read { model, tensors, .. }, engine) = (&mut models.all[call.model], &mut engines[call.model]);
         let (engine, _) = match engine.take_if(|(_, weights)| **weights == call.weights) {
             Some(same) => engine.insert(same),
             None => {
                 tensors.extend([call.weights.clone()]);
-                let new = args.model.engine(model.clone(), &tensors, device.clone(), args.precision)?;
+                let new = args.model.engine(model.clone(), tensors, device.clone(), args.precision)?;
                 engine.insert((new, &call.weights))
             }
         };
@@ -101,7 +103,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         let results = results.map_err(|e| e.at(files::name(path)))?;
         match destinations.next() {
             Some(destination) => {
-                let left_out = if destination.takes_one() { left_out(&model, &results) } else { None };
+                let left_out = if destination.takes_one() { left_out(model, &results) } else { None };
                 if let Some(left_out) = left_out {
                     log::warn!(
                         "{}: holds {} alone; .npz holds {left_out} too",
@@ -127,8 +129,10 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 }
 
 /// What a file of tensors asks for.
-struct Call {
-    input: Input<'static>,
+pub(crate) struct Call {
+    /// The index of its model.
+    model: usize,
+    pub(crate) input: Input<'static>,
     /// The weights in the file, if the model takes some with a call.
     weights: Tensors,
     /// The outputs that the call should have.
@@ -136,16 +140,32 @@ struct Call {
 }
 
 impl Call {
-    fn read(path: &Path, model: &Model, compares: bool) -> Result<Self> {
+    /// Reads a file of inputs of the one model that is read, in which there may be outputs and the numbers of `set`.
+    pub(crate) fn beside_outputs(path: &Path, model: &Model, set: &[(String, f64)]) -> Result<Self> {
         let mut tensors = tensors_for(model, path)?;
+        set.iter().for_each(|(name, _)| drop(tensors.remove(name)));
+        let reference = Reference::take(model, &mut tensors);
+        Self::of(path, (0, model), &tensors, reference)
+    }
+
+    fn read(path: &Path, models: &mut Models<'_>, compares: bool) -> Result<Self> {
+        let index = models.of_call(path)?;
+        let (read, model) = (&models.all[index], &models.all[index].model);
+        let mut tensors = tensors_for(model, path)?;
+        read.take_numbers(&mut tensors).map_err(|e| e.at(files::name(path)))?;
         let reference = take_reference(model, &mut tensors, compares).map_err(|e| e.at(files::name(path)))?;
+        Self::of(path, (index, model), &tensors, reference)
+    }
+
+    fn of(path: &Path, (index, model): (usize, &Model), tensors: &NamedTensors, reference: Reference) -> Result<Self> {
         for warning in tensors.iter().filter_map(|(name, values)| not_finite(name, values)) {
             log::warn!("{}: {warning}", files::name(path));
         }
         let call = || {
             Ok(Self {
-                input: model.named_input(&tensors)?.into_owned(),
-                weights: model.named_weights(&tensors)?,
+                model: index,
+                input: model.named_input(tensors)?.into_owned(),
+                weights: model.named_weights(tensors)?,
                 reference,
             })
         };

@@ -395,6 +395,7 @@ mod tests {
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", "expected whole numbers"),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "expected whole numbers"),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} or else", "expected its end"),
+            (&format!("{{'descr': '<f4', 'shape': ({})}}", "1,".repeat(65)), "expected at most 64 axes"),
             ("{'descr", "expected a text in quotes"),
             ("", "expected \"{\""),
         ] {

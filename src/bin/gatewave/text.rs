@@ -44,8 +44,8 @@ impl ColumnArgs {
     /// Reads the rows of a file or a folder. Prints warnings about them on standard error.
     pub(crate) fn read(&self, path: &Path) -> Result<Labelled> {
         if path.exists() && !is_labelled_text(path) {
-            let text = "expected labelled text (a folder, .tsv, .csv, .jsonl or .ndjson), a plain-text corpus (.txt), or \
-                        with --window a time series";
+            let text = "expected labelled text (a folder, .tsv, .csv, .jsonl, .ndjson or .conll), a plain-text corpus \
+                        (.txt), or with --window a time series";
             return Err(Error::new(ErrorKind::Io, text).at(files::name(path)));
         }
         let mut options = ReadOptions::default().max_bytes(self.max_bytes.unwrap_or(ReadOptions::MAX_BYTES));

@@ -73,11 +73,11 @@ pub(crate) struct Args {
     /// training begins; or a description alone (.json), whose weights are drawn
     #[arg(value_name = "MODEL", required_unless_present = "resume")]
     path: Option<PathBuf>,
-    /// The model's description, if MODEL is a .safetensors file without one, or a .pt or .npz file
+    /// The model's description, if MODEL holds tensors alone: .safetensors, .pt, .npz, .weights.h5
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
-    /// Examples to train on: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson or a folder; with
-    /// --window a time series (.csv, .npy, .npz, .safetensors) or a plain-text corpus (.txt); or `-` for standard
+    /// Examples to train on: .safetensors or .npz; labelled text: .tsv, .csv, .jsonl, .ndjson, .conll or a folder;
+    /// with --window a time series (.csv, .npy, .npz, .safetensors) or a plain-text corpus (.txt); or `-` for standard
     /// input, whose first line shows what it is
     #[arg(long, value_name = "DATA", value_parser = data_parser(), required_unless_present = "resume")]
     data: Option<PathBuf>,
@@ -167,7 +167,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     }
     let proofs = args.writable()?;
     let device = args.device.device()?;
-    let (model, weights) = begin(args.path(), args.description.as_deref(), args.update.like(), args.fit.seed)?;
+    let (model, weights) = begin(args.path(), args.description.as_deref(), &[], args.update.like(), args.fit.seed)?;
     let Examples { objective, training, validation, metadata, series } = Examples::read(args, kind, &model)?;
     let schedule = args.fit.schedule(training.rows(), args.update.like())?;
     let options = Engine::builder().device(device).keep_bytes(args.keep.keep_bytes).tile_rows(args.fit.tile_rows());

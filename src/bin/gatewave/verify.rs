@@ -218,7 +218,7 @@ impl Subject {
     fn execute(&self, weights: &Weights, executor: &Executor) -> Result<(Output, Vec<String>)> {
         let engine = self.engine(weights, &executor.device, executor.strategy)?;
         let output = engine.run(&self.case.input())?;
-        let kernels = kernels(&engine, self.shape())?;
+        let kernels = kernels(&*engine.plan(self.shape())?);
         Ok((output, kernels.into_iter().map(|kernel| format!("kernel {kernel}")).collect()))
     }
 
@@ -264,13 +264,12 @@ impl Subject {
     }
 }
 
-/// Returns the kernels of the plan of `shape`, each once.
-pub(crate) fn kernels(engine: &Engine, shape: Shape) -> Result<Vec<String>> {
-    let plan = engine.plan(shape)?;
+/// Returns the kernels of the plan, each once.
+pub(crate) fn kernels(plan: &Plan) -> Vec<String> {
     let mut kernels: Vec<_> = plan.programs.iter().map(|program| program.kernel().name().to_owned()).collect();
     kernels.sort();
     kernels.dedup();
-    Ok(kernels)
+    kernels
 }
 
 /// Returns the output of an executor as a truth to compare with.

@@ -1,4 +1,5 @@
-//! The table's cases of layers between steps and rows: pools, rows that are repeated, and numbers in another shape.
+//! The table's cases of layers between steps and rows: pools, windows, rows that are repeated, and numbers in another
+//! shape.
 //!
 //! All have five steps of three rows. Parts of unequal sizes cross a tile's edge, and masks have holes.
 
@@ -6,12 +7,14 @@ use super::graphs::graph;
 use crate::cell::Activation;
 use crate::conformance::{Case, InitialStates, MaskKind};
 use crate::model::{
-    Embedding, Flatten, GlobalPool, Gru, Join, Linear, Lstm, Padding, Permute, Reduce, Repeat, Reshape, Rnn,
+    Embedding, Flatten, GlobalPool, Gru, Join, Linear, Lstm, Padding, Permute, PoolPadding, Reduce, Repeat, Reshape,
+    Rnn, SliceSteps, WindowPool,
 };
 
 /// Every case of such a layer, in a stable order.
 pub(super) fn across() -> Vec<Case> {
     let mut cases = pools();
+    cases.extend(windows());
     cases.extend(shapes());
     cases
 }
@@ -55,6 +58,54 @@ fn pools() -> Vec<Case> {
         .mask(MaskKind::Lengths),
     );
     cases
+}
+
+/// Pools of windows, and every n-th step.
+fn windows() -> Vec<Case> {
+    let around = |before, after| PoolPadding::Around { before, after };
+    vec![
+        graph("the largest of padded windows, between two stacks", |g| {
+            let x = g.sequence("x", 6);
+            let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), x);
+            let pool = g.add("pool", WindowPool::new(Reduce::Max, 3).stride(2).padding(around(1, 1)), lstm);
+            g.add("upper", Gru::new(34, 18), pool);
+        }),
+        graph("means of windows, padded to be as many as strides, and up to the last step", |g| {
+            let x = g.sequence("x", 18);
+            let gru = g.add("gru", Gru::new(18, 18).padding(Padding::Held), x);
+            let same = WindowPool::new(Reduce::Mean, 4).stride(2).padding(PoolPadding::Same);
+            let same = g.add("same", same, gru);
+            let padded = WindowPool::new(Reduce::Mean, 3).stride(2).padding(around(1, 0)).ceil().counts_padding();
+            let padded = g.add("padded", padded, x);
+            g.add("sum", Join::Add, [same, padded]);
+        }),
+        graph("the smallest and the sum of windows with gaps, which overlap", |g| {
+            let x = g.sequence("x", 18);
+            let gru = g.add("gru", Gru::new(18, 18), x);
+            let smallest = g.add("smallest", WindowPool::new(Reduce::Min, 2).stride(1).dilation(2), gru);
+            let sum = g.add("sum", WindowPool::new(Reduce::Sum, 3).stride(1), gru);
+            let both = g.add("both", Join::Concat, [smallest, sum]);
+            g.add("head", Linear::new(36, 3), both);
+        }),
+        graph("windows of what a relu cuts off, beside the steps", |g| {
+            let ids = g.tokens("ids", 9);
+            let vectors = g.add("vectors", Embedding::new(9, 8).mask_token(1), ids);
+            let rnn = g.add("rnn", Rnn::new(8, 16), vectors);
+            let cut = g.add("cut", Linear::new(16, 20).activation(Activation::Relu), rnn);
+            let pool = WindowPool::new(Reduce::Max, 3).stride(1).padding(PoolPadding::SameStart);
+            let pool = g.add("pool", pool, cut);
+            g.add("product", Join::Multiply, [pool, cut]);
+        }),
+        graph("every second step of a stack, and every third from the second on", |g| {
+            let x = g.sequence("x", 6);
+            let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), x);
+            let second = g.add("second", SliceSteps::from(0).every(2), lstm);
+            let third = g.add("third", SliceSteps::from(1).every(3), x);
+            let upper = g.add("upper", Gru::new(34, 18), second);
+            g.output("y", upper);
+            g.output("third", third);
+        }),
+    ]
 }
 
 /// Repeated rows, and numbers in another shape.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::*;
 use crate::gpu::{Choice, Gpu, Loaded};
-use crate::kernel::{Access, Loads, Medium, Training, WORKGROUP};
+use crate::kernel::{Access, Convolve, Loads, Medium, Training, WORKGROUP};
 use crate::platform::block_on;
 
 /// Returns the device with that name, opened once.
@@ -101,15 +101,18 @@ impl Case {
     /// Runs the case on the device, if there is one and the kernel is
     /// one of training or across steps, and compares as [`check`](Self::check) does.
     pub(super) fn check_on_device(&self, expected: &[(&str, usize, f64)]) {
-        let is_compared = self.program.training().is_some() || self.program.across().is_some();
+        let gradient = self.program.convolve().is_some_and(|convolve| !matches!(convolve, Convolve::Forward { .. }));
+        let is_compared = gradient || self.program.training().is_some() || self.program.across().is_some();
         let Some(gpu) = device().filter(|_| is_compared) else { return };
         for way in ways(self.program, &self.params, gpu.limits().subgroup_lanes) {
             let (mut plan, feeds, packed) = self.plan();
             plan.programs[0] = way;
             let p = &self.params;
-            plan.steps[0].grid = match way.training() {
-                Some(training) => grid(self, training),
-                None => [(p.units * p.directions).div_ceil(4 * WORKGROUP), p.rows, 1],
+            plan.steps[0].grid = match (way.training(), way.convolve()) {
+                (Some(training), _) => grid(self, training),
+                (_, Some(Convolve::Back { .. })) => [p.source_units.div_ceil(4 * WORKGROUP), p.rows.div_ceil(4), 1],
+                (_, Some(Convolve::Outer { .. })) => [(p.depth + 4).div_ceil(WORKGROUP), p.panels, 1],
+                (None, _) => [(p.units * p.directions).div_ceil(4 * WORKGROUP), p.rows, 1],
             };
             into_textures(&mut plan);
             let mut loaded = Loaded::default();

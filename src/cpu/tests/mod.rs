@@ -5,6 +5,7 @@
 mod across;
 mod attention;
 mod back;
+mod convolve;
 mod derivative;
 #[cfg(feature = "gpu")]
 mod device;
@@ -28,6 +29,7 @@ mod sums;
 mod team;
 mod transposed;
 mod update;
+mod windows;
 
 use super::*;
 use crate::cell::{Activation, Cell, Reset, Variant};

@@ -37,7 +37,7 @@ struct Sentence {
 pub(super) fn read(source: &SourceLocation, options: &ReadOptions) -> Result<Vec<Example>> {
     let columns = Columns::of(source, options).map_err(|e| e.at(source))?;
     let again = again(source, move |text| {
-        let tokens = text.lines().filter_map(|line| columns.fields(line).transpose());
+        let tokens = text.lines().filter_map(|line| columns.fields(&split(line)).transpose());
         Ok(tokens.map(|fields| Ok(fields?.0)).collect::<Result<Vec<_>>>()?.join(" "))
     });
     let mut rows = Vec::new();
@@ -55,8 +55,9 @@ pub(super) fn read(source: &SourceLocation, options: &ReadOptions) -> Result<Vec
                 continue;
             }
             let place = source.line(number);
-            let Some((token, tag)) = columns.fields(text).map_err(|e| e.at(&place))? else { continue };
-            let (wanted, got) = (*width.get_or_insert(split(text).len()), split(text).len());
+            let cells = split(text);
+            let Some((token, tag)) = columns.fields(&cells).map_err(|e| e.at(&place))? else { continue };
+            let (wanted, got) = (*width.get_or_insert(cells.len()), cells.len());
             if wanted != got {
                 let text = format!("expected {wanted} columns, as the first token has, got {got}");
                 return Err(wrong(text).hint("an empty line ends a sentence").at(place));
@@ -103,9 +104,8 @@ impl Columns {
         Ok(Self { token, tag, universal })
     }
 
-    /// Returns the token and the tag of a line; none if it has no token.
-    fn fields(self, line: &str) -> Result<Option<(String, String)>> {
-        let cells = split(line);
+    /// Returns the token and the tag in the cells of a line; none if it has no token.
+    fn fields(self, cells: &[&str]) -> Result<Option<(String, String)>> {
         let first = cells.first().map_or("", |cell| cell.trim());
         let is_other = self.universal && (first.starts_with('#') || first.contains(['-', '.']));
         if first.is_empty() && cells.len() < 2 || first == DOCUMENT || is_other {

@@ -154,6 +154,7 @@ fn padding_changes_nothing(model: &Model, spec: &TextSpec, what: &str) {
     let together = answers(&["good", "a bad bad film, in all"]);
     assert_eq!(together.len(), 2);
     for (answer, alone) in together.iter().zip([answers(&["good"]), answers(&["a bad bad film, in all"])]) {
+        assert_eq!((alone.len(), answer.probabilities.len()), (1, alone[0].probabilities.len()));
         let pairs = answer.probabilities.iter().zip(&alone[0].probabilities);
         assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{what}: {answer:?} {alone:?}");
         assert!((answer.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-6);
@@ -250,7 +251,10 @@ fn each_token_has_the_answer_that_it_has_alone() {
             let together = answers(&texts);
             assert_eq!(together.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 5]);
             for (all, text) in together.iter().zip(texts) {
-                for (answer, alone) in all.iter().zip(&answers(&[text])[0]) {
+                let alone = answers(&[text]);
+                assert_eq!((alone.len(), alone[0].len()), (1, all.len()));
+                for (answer, alone) in all.iter().zip(&alone[0]) {
+                    assert_eq!(answer.probabilities.len(), alone.probabilities.len());
                     let pairs = answer.probabilities.iter().zip(&alone.probabilities);
                     assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{axes:?} {pad:?} {text}");
                     assert!(answer.probabilities.iter().all(|p| *p <= answer.probabilities[answer.class]));

@@ -4,7 +4,7 @@ use super::ordered::Json;
 use super::words::word;
 use crate::error::Result;
 use crate::formats::keys::{Keys, wrong};
-use crate::model::{Flatten, GlobalPool, LayerKind, Permute, Reduce, Repeat, Reshape};
+use crate::model::{Flatten, GlobalPool, LayerKind, Permute, PoolPadding, Reduce, Repeat, Reshape, WindowPool};
 
 /// Reads the layer `name`.
 pub(super) fn read(name: &str, mut keys: Keys) -> Result<LayerKind> {
@@ -14,6 +14,7 @@ pub(super) fn read(name: &str, mut keys: Keys) -> Result<LayerKind> {
             let pool = GlobalPool::new(keys.needed_word(reduce, &Reduce::WORDS)?);
             if keys.flag(all_steps)?.unwrap_or(false) { pool.all_steps() } else { pool }.into()
         }
+        "window_pool" => window_pool(&mut keys)?.into(),
         "repeat" => Repeat::new(needed(&mut keys, Repeat::KEYS[0])?).into(),
         "flatten" => Flatten::new(needed(&mut keys, Flatten::KEYS[0])?).into(),
         "reshape" => {
@@ -27,6 +28,28 @@ pub(super) fn read(name: &str, mut keys: Keys) -> Result<LayerKind> {
     };
     keys.finish()?;
     Ok(kind)
+}
+
+fn window_pool(keys: &mut Keys) -> Result<WindowPool> {
+    let [reduce, size, stride, dilation, padding, before, after, ceil, counts_padding] = WindowPool::KEYS;
+    let mut pool = WindowPool::new(keys.needed_word(reduce, &Reduce::WORDS)?, needed(keys, size)?);
+    pool.stride = keys.size(stride)?.unwrap_or(pool.size);
+    pool.dilation = keys.size(dilation)?.unwrap_or(1);
+    pool.padding = keys.word(padding, &PoolPadding::WORDS)?.unwrap_or(PoolPadding::NONE);
+    match (pool.padding, keys.size(before)?, keys.size(after)?) {
+        (_, None, None) => {}
+        (PoolPadding::Around { .. }, start, end) => {
+            pool.padding = PoolPadding::Around { before: start.unwrap_or(0), after: end.unwrap_or(0) };
+        }
+        (PoolPadding::Same | PoolPadding::SameStart, ..) => {
+            return Err(wrong(format!(
+                "{padding}: expected none besides {before} and {after}, got one that tells them"
+            )));
+        }
+    }
+    pool.ceil = keys.flag(ceil)?.unwrap_or(false);
+    pool.counts_padding = keys.flag(counts_padding)?.unwrap_or(false);
+    Ok(pool)
 }
 
 fn needed(keys: &mut Keys, key: &'static str) -> Result<usize> {
@@ -43,6 +66,22 @@ pub(super) fn json(kind: &LayerKind) -> Vec<(&'static str, Json)> {
             let [reduce, all_steps] = GlobalPool::KEYS;
             let mut keys = vec![(reduce, word(&Reduce::WORDS, &pool.reduce))];
             keys.extend(pool.all_steps.then(|| (all_steps, Json::from(true))));
+            keys
+        }
+        LayerKind::WindowPool(pool) => {
+            let [reduce, size, stride, dilation, padding, before, after, ceil, counts_padding] = WindowPool::KEYS;
+            let mut keys = vec![(reduce, word(&Reduce::WORDS, &pool.reduce))];
+            keys.extend(sizes(&[size, stride], &[pool.size, pool.stride]));
+            keys.extend((pool.dilation != 1).then(|| (dilation, Json::from(pool.dilation))));
+            match pool.padding {
+                PoolPadding::NONE => {}
+                PoolPadding::Around { before: start, after: end } => {
+                    keys.extend(sizes(&[before, after], &[start, end]));
+                }
+                same => keys.push((padding, word(&PoolPadding::WORDS, &same))),
+            }
+            let flags = [(ceil, pool.ceil), (counts_padding, pool.counts_padding)];
+            keys.extend(flags.into_iter().filter(|(_, flag)| *flag).map(|(key, flag)| (key, Json::from(flag))));
             keys
         }
         LayerKind::Repeat(repeat) => sizes(&Repeat::KEYS, &[repeat.count]),

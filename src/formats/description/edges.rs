@@ -334,6 +334,7 @@ pub(super) fn taken_size(model: &Model, value: Value) -> Option<usize> {
     let size = |layer: &Layer| match &layer.kind {
         LayerKind::Recurrent(stack) => Some(stack.input_size),
         LayerKind::Linear(linear) => Some(linear.in_features),
+        LayerKind::Conv1d(conv) => Some(conv.in_features),
         LayerKind::Embedding(embedding) => Some(embedding.num_embeddings),
         LayerKind::OneHot(one_hot) => Some(one_hot.num_classes),
         LayerKind::Masking(masking) => Some(masking.features),

@@ -43,8 +43,9 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String
         "slice" => slice(keys)?,
         "slice_steps" => slice_steps(keys)?,
         "batch_norm" | "layer_norm" | "rms_norm" | "l2_norm" | "prelu" => norms::read(name, keys, &under)?,
-        "global_pool" | "repeat" | "flatten" | "reshape" | "permute" => across::read(name, keys)?,
+        "global_pool" | "window_pool" | "repeat" | "flatten" | "reshape" | "permute" => across::read(name, keys)?,
         "attention" => super::attention::read(keys, &under)?,
+        "conv1d" => super::conv::read(keys, &under)?,
         cell => match join {
             Some((_, join)) => keys.finish().map(|()| join.into())?,
             None => recurrent::read(cell, keys, &under)?.into(),
@@ -99,8 +100,9 @@ fn slice(mut keys: Keys) -> Result<LayerKind> {
 }
 
 fn slice_steps(mut keys: Keys) -> Result<LayerKind> {
-    let [start, end] = SliceSteps::KEYS;
-    let slice = SliceSteps { start: keys.whole(start)?.unwrap_or(0), end: keys.whole(end)? };
+    let [start, end, step] = SliceSteps::KEYS;
+    let (start, end) = (keys.whole(start)?.unwrap_or(0), keys.whole(end)?);
+    let slice = SliceSteps { start, end, step: keys.size(step)?.unwrap_or(1) };
     keys.finish()?;
     Ok(slice.into())
 }
@@ -164,18 +166,21 @@ pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2])
             let values = [Json::from(l.in_features), Json::from(l.out_features), bias, function];
             keys.extend(Linear::KEYS.into_iter().zip(values));
         }
+        LayerKind::Conv1d(conv) => keys.extend(super::conv::json(conv)),
         LayerKind::Activation(activation) => keys.push((ACTIVATION, function_json(*activation))),
         LayerKind::Join(_) => {}
         LayerKind::GlobalPool(_)
+        | LayerKind::WindowPool(_)
         | LayerKind::Repeat(_)
         | LayerKind::Flatten(_)
         | LayerKind::Reshape(_)
         | LayerKind::Permute(_) => keys.extend(across::json(&layer.kind)),
         LayerKind::Slice(slice) => keys.extend(Slice::KEYS.into_iter().zip([slice.first, slice.count].map(Json::from))),
         LayerKind::SliceSteps(slice) => {
-            let [start, end] = SliceSteps::KEYS;
+            let [start, end, step] = SliceSteps::KEYS;
             keys.push((start, Json::from(slice.start)));
             keys.extend(slice.end.map(|at| (end, Json::from(at))));
+            keys.extend((slice.step != 1).then(|| (step, Json::from(slice.step))));
         }
         LayerKind::BatchNorm(_)
         | LayerKind::LayerNorm(_)

@@ -6,6 +6,7 @@
 
 mod across;
 mod attention;
+mod conv;
 mod edges;
 mod layers;
 mod norms;
@@ -26,7 +27,7 @@ use crate::weights::Tensors;
 
 use edges::Names;
 use ordered::Json;
-pub(crate) use own::own_names;
+pub(crate) use own::{layers_of, own_names};
 
 /// The version of the format.
 const VERSION: usize = 1;
@@ -50,7 +51,12 @@ pub fn from_json(json: &str, tensors: &Tensors) -> Result<Model> {
         Some(version) if version == VERSION => {}
         other => {
             let got = other.map_or_else(|| "nothing".to_owned(), |other| other.to_string());
-            return Err(wrong(format!("gatewave: expected {VERSION} (the format's version), got {got}")));
+            let error = wrong(format!("gatewave: expected {VERSION} (the format's version), got {got}"));
+            // Keras names a class first.
+            return Err(match keys.take("class_name") {
+                Some(_) => error.hint("Keras' own description goes with its weights (model.save_weights)"),
+                None => error,
+            });
         }
     }
     let model = model(keys, tensors, "")?;
@@ -74,7 +80,7 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
     let mut model = Model { name, axes, vocabulary, inputs, input_layer, batch_size, steps, ..Model::new() };
     let main = model.main_input();
     model.ports = ports::take(&mut keys, main)?;
-    let encoder = keys.take("encoder");
+    let encoder = keys.take(encoder::KEY);
     keys.finish()?;
     let none = Tensors::new();
     for (index, mut value) in layers.into_iter().enumerate() {
@@ -88,7 +94,7 @@ fn model(mut keys: Keys, tensors: &Tensors, prefix: &str) -> Result<Model> {
         // Tensors that the caller supplies are missing here, which does not make the layer wrong.
         let supplied = model.ports.supplies(index);
         let told_by = if supplied { &none } else { tensors };
-        let layer = own::shorten(&mut value, index).and_then(|()| layers::read(value, told_by));
+        let layer = own::shorten(&mut value, index, prefix).and_then(|()| layers::read(value, told_by));
         let layer = layer.and_then(|(kind, prefix, edges)| edges.layer(&model, &names, kind, prefix));
         model.layers.push(layer.map_err(at_layer)?);
     }
@@ -151,7 +157,7 @@ fn begun_by(decoder: Model, value: Value, tensors: &Tensors, prefix: &str) -> Re
         let ports = [encoder::ports(&decoder, prefix), encoder::ports(&encoder, &under)];
         encoder::begin(decoder, encoder, &states, ports)
     };
-    read().map_err(|e| e.at("encoder"))
+    read().map_err(|e| e.at(encoder::KEY))
 }
 
 /// Fills in the sizes that are [`UNTOLD`].

@@ -1,5 +1,5 @@
-//! Layers and operations between steps and rows: pools over all steps, `RepeatVector`, and `Flatten`, `Reshape` and
-//! `Permute` where they move numbers between steps and features.
+//! Layers and operations between steps and rows: pools over all steps and over windows, `RepeatVector`, and `Flatten`,
+//! `Reshape` and `Permute` where they move numbers between steps and features.
 //!
 //! Knows shapes and masks; knows no other layer.
 
@@ -8,7 +8,7 @@ use super::config::{Config, short, wrong};
 use super::masks::Mask;
 use super::values::{Flow, Known, unlike};
 use crate::error::Result;
-use crate::model::{Flatten, GlobalPool, Permute, Reduce, Repeat, Reshape};
+use crate::model::{Flatten, GlobalPool, Permute, PoolPadding, Reduce, Repeat, Reshape, WindowPool};
 
 /// Whether a pool leaves out the steps that Keras' mask takes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,9 @@ impl Builder {
     /// Replaces the current value with what its steps come to. If it `keeps` the axis, that is one step.
     pub(super) fn pooled(&mut self, reduce: Reduce, counted: Counted, keeps: bool) -> Result<()> {
         self.needs_all_steps()?;
+        if reduce == Reduce::Sum && self.summed(keeps) {
+            return Ok(());
+        }
         let features = self.steps()?.1.ok_or_else(|| wrong("expected an input whose features are told".into()))?;
         let mask = if counted == Counted::All { Mask::None } else { self.now.mask.clone() };
         let mut pool = GlobalPool::new(reduce);
@@ -46,6 +49,35 @@ impl Builder {
         }
         self.push("", pool)?;
         self.is_unmasked(if keeps { Flow::OneStep(features) } else { Flow::Rows(features) });
+        Ok(())
+    }
+
+    /// Reads `MaxPooling1D` and `AveragePooling1D`, which pass no mask on and apply none.
+    pub(super) fn window_pooling(&mut self, config: &mut Config) -> Result<()> {
+        self.needs_all_steps()?;
+        config.only("data_format", &"channels_last".into())?;
+        let reduce = if config.class() == "MaxPooling1D" { Reduce::Max } else { Reduce::Mean };
+        let size = one_size(config, "pool_size")?.unwrap_or(2);
+        let padding = match config.take("padding") {
+            None => PoolPadding::NONE,
+            Some(word) if word == "valid" => PoolPadding::NONE,
+            // A mean divides by the steps that are there, as TensorFlow does.
+            Some(word) if word == "same" => PoolPadding::Same,
+            Some(other) => return Err(wrong(format!("padding: expected valid or same, got {}", short(&other)))),
+        };
+        let stride = one_size(config, "strides")?.unwrap_or(size);
+        let pool = WindowPool::new(reduce, size).stride(stride).padding(padding);
+        self.now = self.settled(&self.now)?;
+        let Flow::Steps { time, features: features @ Some(_), bare: false } = self.now.flow else {
+            return Err(wrong(format!("expected a sequence of features, got {}", self.now.shape())));
+        };
+        let count = time.map(|time| pool.windows(time).count);
+        if count == Some(0) {
+            return Err(wrong(format!("pool_size: expected at most the steps of {}, got {size}", self.now.shape())));
+        }
+        self.shows_masked_steps()?;
+        self.push("", pool)?;
+        self.is_unmasked(Flow::Steps { time: count, features, bare: false });
         Ok(())
     }
 
@@ -111,7 +143,7 @@ impl Builder {
     }
 
     /// Refuses a layer across steps in a model that is applied to each step.
-    fn needs_all_steps(&mut self) -> Result<()> {
+    pub(super) fn needs_all_steps(&mut self) -> Result<()> {
         self.names_time();
         match self.within_steps {
             false => Ok(()),
@@ -120,7 +152,7 @@ impl Builder {
     }
 
     /// Checks that masked steps of the current value have the numbers that Keras gives them.
-    fn shows_masked_steps(&self) -> Result<()> {
+    pub(super) fn shows_masked_steps(&self) -> Result<()> {
         match &self.now.unlike {
             Some(layer) if !self.now.held.is_empty() => Err(unlike(layer)),
             _ => Ok(()),
@@ -128,7 +160,7 @@ impl Builder {
     }
 
     /// Sets the axes of the current value, which has no mask.
-    fn is_unmasked(&mut self, flow: Flow) {
+    pub(super) fn is_unmasked(&mut self, flow: Flow) {
         self.now = Known { flow, source: self.now.source, ..Known::steps(Mask::None, &self.place) };
     }
 }
@@ -137,6 +169,19 @@ impl Builder {
 fn untold(known: &Known) -> crate::error::Error {
     let text = "expected a sequence whose steps and features the model fixes (Input((steps, features)))";
     wrong(format!("{text}, got {}", known.shape()))
+}
+
+/// Takes a whole number above 0, which may stand alone in a list.
+fn one_size(config: &mut Config, key: &str) -> Result<Option<usize>> {
+    let Some(value) = config.take(key) else { return Ok(None) };
+    let number = match &value {
+        serde_json::Value::Array(axes) if axes.len() == 1 => axes[0].as_u64(),
+        other => other.as_u64(),
+    };
+    match number.and_then(|n| usize::try_from(n).ok()) {
+        Some(size @ 1..=0x7fff_ffff) => Ok(Some(size)),
+        _ => Err(wrong(format!("{key}: expected a whole number from 1 to 2147483647, got {}", short(&value)))),
+    }
 }
 
 /// Returns what an operation of that name makes of several numbers.

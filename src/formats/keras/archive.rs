@@ -61,10 +61,10 @@ fn member(source: &Source, zip: &mut ZipArchive<BufReader<Reader>>, name: &str, 
     if size > longest {
         return Err(damaged(format!("{name}: expected at most {longest} bytes, got {size}")));
     }
+    if let Some(stored) = source.stored(&file).map_err(|e| e.at(name))? {
+        return Ok(stored);
+    }
     match file.compression() {
-        CompressionMethod::Stored if size == packed => source
-            .part(file.data_start(), size)
-            .ok_or_else(|| damaged(format!("{name}: expected {size} bytes, got fewer; the file is cut off"))),
         CompressionMethod::Deflated => unpack(file, size, packed).map_err(|e| e.at(name)),
         other => {
             Err(damaged(format!("{name}: expected it stored or deflated, got {other} ({packed} for {size} bytes)")))

@@ -23,7 +23,7 @@ impl Builder {
                 let shape = input.and_then(|index| self.inputs[index].shape.clone());
                 shape.ok_or_else(|| wrong("expected an input whose shape is told".into()))?
             }
-            Flow::Mask => return Err(wrong("expected features, got a mask".into())),
+            Flow::Mask | Flow::Scores(_) => return Err(wrong(format!("expected features, got {}", self.now.shape()))),
             Flow::Steps { time, bare: true, .. } => vec![*time],
             Flow::Steps { time, features, bare: false } => vec![*time, *features],
             Flow::Rows(features) => vec![Some(*features)],

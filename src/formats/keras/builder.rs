@@ -145,6 +145,9 @@ impl Builder {
     /// Returns the value of `known`, for a layer that takes it.
     pub(super) fn edge(&mut self, known: &Known) -> Result<Edge> {
         let known = self.settled(known)?;
+        if let Flow::Scores(_) = known.flow {
+            return Err(wrong(format!("expected a sequence or features, got {} of {}", known.shape(), known.from)));
+        }
         if let Some(index) = known.is_input() {
             let kind = match known.flow {
                 Flow::Steps { features: Some(features), .. } => InputKind::Sequence(features),

@@ -100,6 +100,11 @@ fn call(node: &Value, takes: Takes) -> Result<Call> {
                     (None, Some("_CONSTANT_VALUE"), Some(value)) if takes == Takes::Constants => {
                         call.inputs.push(Argument::Constant(value.clone()));
                     }
+                    // The states of one cell of several are a list of their own.
+                    (None, None, _) if takes == Takes::States && part.is_array() => {
+                        call.inputs.extend(tensors(part)?.into_iter().map(Argument::Tensor));
+                        continue;
+                    }
                     _ => return Err(unread(part)),
                 }
                 call.named(part.get(3).and_then(Value::as_object), takes)?;

@@ -70,6 +70,11 @@ impl Config {
         self.left.remove(key).filter(|value| !value.is_null())
     }
 
+    /// Returns the value of `key`, which stays to be taken.
+    pub(super) fn peek(&self, key: &str) -> Option<&Value> {
+        self.left.get(key)
+    }
+
     /// Takes the value of `key`, including null.
     pub(super) fn take_even_null(&mut self, key: &str) -> Option<Value> {
         self.left.remove(key)

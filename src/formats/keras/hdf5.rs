@@ -64,6 +64,24 @@ impl Hdf5 {
         }
     }
 
+    /// Returns the names of the groups and of the datasets in the group at `path`; none if there is no such group.
+    pub(super) fn members(&self, path: &str) -> Result<[Vec<String>; 2]> {
+        let Some(group) = self.group(path)? else { return Ok([Vec::new(), Vec::new()]) };
+        let (groups, datasets) = group.member_names().map_err(|e| damaged(e).at(path))?;
+        Ok([groups, datasets])
+    }
+
+    /// Returns the number of axes of the dataset at `path`, if there is one, of whatever type its elements are.
+    pub(super) fn axes(&self, path: &str) -> Result<Option<usize>> {
+        let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let Some(group) = self.group(group)? else { return Ok(None) };
+        match group.dataset(name) {
+            Ok(dataset) => Ok(Some(dataset.shape().len())),
+            Err(Hdf5Error::DatasetNotFound(_)) => Ok(None),
+            Err(e) => Err(damaged(e).at(path)),
+        }
+    }
+
     /// Finds the dataset at `path`; its elements are read later.
     pub(super) fn dataset(&mut self, path: &str) -> Result<Option<Stored>> {
         let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -156,7 +174,7 @@ impl Kind {
     }
 }
 
-/// A dataset of at most two axes whose elements are still in the file.
+/// A dataset of at most three axes whose elements are still in the file.
 #[derive(Clone)]
 pub(super) struct Stored {
     dataset: Arc<Dataset>,
@@ -167,8 +185,8 @@ pub(super) struct Stored {
 impl Stored {
     fn of(dataset: Dataset) -> Result<Self> {
         let shape = dataset.shape().iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect::<Vec<_>>();
-        if shape.len() > 2 || shape.contains(&0) {
-            return Err(wrong(format!("expected at most two axes, none of them empty, got {shape:?}")));
+        if shape.len() > 3 || shape.contains(&0) {
+            return Err(wrong(format!("expected at most three axes, none of them empty, got {shape:?}")));
         }
         let kind = Kind::of(&dataset)?;
         Ok(Self { dataset: Arc::new(dataset), shape, kind })
@@ -215,14 +233,15 @@ impl Stored {
     fn each_block(&self, mut visit: impl FnMut([Range<usize>; 2], &[f32])) -> Result<()> {
         let failed = |e| damaged(e).at(self.dataset.name());
         let columns = self.columns();
-        let rows = if let [rows, _] = self.shape[..] { rows } else { 1 };
+        // A kernel has three axes. All but the last are its rows.
+        let rows = self.shape.iter().rev().skip(1).fold(1, |rows: usize, &n| rows.saturating_mul(n));
         if let Kind::F16(order) | Kind::Bf16(order) = self.kind {
             let bytes = self.dataset.read_raw_bytes().map_err(failed)?;
             visit([0..rows, 0..columns], &widen(&bytes, self.kind, order));
             return Ok(());
         }
-        if self.shape.len() < 2 {
-            visit([0..1, 0..columns], &self.slice(&SliceInfo::all(self.shape.len())).map_err(failed)?);
+        if self.shape.len() != 2 {
+            visit([0..rows, 0..columns], &self.slice(&SliceInfo::all(self.shape.len())).map_err(failed)?);
             return Ok(());
         }
         let chunk = self.dataset.chunks().map(|chunk| chunk.into_iter().map(|n| n as usize).collect::<Vec<_>>());

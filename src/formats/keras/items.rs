@@ -1,4 +1,4 @@
-//! Some of a tensor's steps and features: `x[:, -1]`, `x[:, a:b]`, `x[..., a:b]`, `split`, `Cropping1D`.
+//! Some of a tensor's steps and features: `x[:, -1]`, `x[:, a:b:n]`, `x[..., a:b]`, `split`, `Cropping1D`.
 //!
 //! Knows how Keras writes an index; knows no other operation.
 
@@ -12,13 +12,13 @@ use crate::error::Result;
 use crate::model::{Select, SliceSteps};
 
 impl Builder {
-    /// Reads `x[:, -1]`, `x[:, a:b]`, `x[…, a:b]`, and a row as one step, `x[:, None]`.
+    /// Reads `x[:, -1]`, `x[:, a:b:n]`, `x[…, a:b]`, and a row as one step, `x[:, None]`.
     pub(super) fn item(&mut self, tensor: &Known, index: &Value) -> Result<Known> {
         let tensor = self.settled(tensor)?;
         let unread = || {
             let text = format!(
-                "expected steps of a sequence (x[:, a:b], x[:, -1]) or some features (x[..., a:b]), one next to the other, \
-                 got {}",
+                "expected steps of a sequence (x[:, a:b:n], x[:, -1]) or some features (x[..., a:b]), one next to the \
+                 other, got {}",
                 short(index)
             );
             wrong(format!("{text} of {}", tensor.shape()))
@@ -57,7 +57,7 @@ impl Builder {
             Axis::Stretch(bounds) => self.stretch(tensor, bounds),
             Axis::At(-1) => self.last_step(tensor.clone(), features),
             Axis::At(at) => {
-                let bounds = (at, Some(at.checked_add(1)?));
+                let bounds = (at, Some(at.checked_add(1)?), 1);
                 self.stretch(tensor, bounds).and_then(|step| self.last_step(step, features))
             }
             Axis::New => return None,
@@ -70,7 +70,7 @@ impl Builder {
         let Flow::Steps { time, features: features @ Some(_), bare: false } = tensor.flow else {
             return Err(wrong(format!("expected a sequence of features, got {} of {}", tensor.shape(), tensor.from)));
         };
-        let slice = SliceSteps { start: bounds.0, end: bounds.1 };
+        let slice = SliceSteps { start: bounds.0, end: bounds.1, step: bounds.2 };
         let time = time.map(|time| range(bounds, time).1);
         if time == Some(0) {
             return Err(wrong(format!(
@@ -127,7 +127,7 @@ impl Builder {
             return Err(wrong(format!("cropping: expected two whole numbers, got {}", short(&value))));
         };
         let tensor = self.settled(&self.now)?;
-        let bounds = (start, (end > 0).then_some(-end));
+        let bounds = (start, (end > 0).then_some(-end), 1);
         self.now = if bounds == WHOLE { self.unmasked(|_| Ok(tensor))? } else { self.stretch(&tensor, bounds)? };
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Builder {
                 return Err(unfit(places, "steps", &tensor));
             }
             let place = |n| i64::try_from(n).unwrap_or(i64::MAX);
-            gives.push(self.stretch(&tensor, (place(first), end.map(place)))?);
+            gives.push(self.stretch(&tensor, (place(first), end.map(place), 1))?);
             first = end.unwrap_or(first);
         }
         Ok(gives)
@@ -212,7 +212,7 @@ enum Axis {
 }
 
 /// All of an axis.
-const WHOLE: SliceOf = (0, None);
+const WHOLE: SliceOf = (0, None, 1);
 
 /// Returns the index of each of `rank` axes; an ellipsis covers the
 /// remaining ones. Returns `None` if the index is not supported.
@@ -247,18 +247,19 @@ fn bounds(axis: &Value) -> Option<SliceOf> {
         Some(value) => value.as_i64().map(Some),
     };
     let (start, end) = (number("start")?, number("stop")?);
-    matches!(number("step")?, None | Some(1)).then_some((start.unwrap_or(0), end))
+    let step = usize::try_from(number("step")?.unwrap_or(1)).ok().filter(|&step| step > 0)?;
+    Some((start.unwrap_or(0), end, step))
 }
 
-/// Returns the start and end of `bounds` in `features`, unless they are empty.
+/// Returns the start and end of `bounds` in `features`, unless they are empty or leave some out in between.
 fn span(bounds: SliceOf, features: usize) -> Option<(usize, usize)> {
     let (first, count) = range(bounds, features);
-    (count > 0).then_some((first, first + count))
+    (count > 0 && bounds.2 == 1).then_some((first, first + count))
 }
 
 /// Returns the first of `all` within `bounds`, and how many there are.
-fn range((start, end): SliceOf, all: usize) -> (usize, usize) {
-    SliceSteps { start, end }.range(all)
+fn range((start, end, step): SliceOf, all: usize) -> (usize, usize) {
+    SliceSteps { start, end, step }.range(all)
 }
 
 /// Returns some of the steps of a mask.

@@ -109,6 +109,11 @@ impl Builder {
         if join == Join::ConcatSteps {
             return self.join_steps(&tensors);
         }
+        if join == Join::Multiply
+            && let Some(known) = self.weighted(&tensors)?
+        {
+            return Ok(known);
+        }
         let unfit = |what: &str, one: &Known, other: &Known| {
             let (a, b) = (one.shape(), other.shape());
             Err(wrong(format!("expected inputs of {what}, got {a} of {} and {b} of {}", one.from, other.from)))

@@ -25,8 +25,8 @@ pub(super) enum Maker {
 /// The origins of a mask: a step is masked if any of them masks it.
 pub(super) type Makers = BTreeSet<Maker>;
 
-/// The bounds of a slice over time.
-pub(super) type SliceOf = (i64, Option<i64>);
+/// The bounds of a slice over time, and how far apart its steps are.
+pub(super) type SliceOf = (i64, Option<i64>, usize);
 
 /// A piece of a mask.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ pub(super) fn in_pieces<'a>(pieces: impl IntoIterator<Item = (&'a Makers, &'a Rc
 
 /// Returns the origins of the steps `bounds` of a mask.
 pub(super) fn in_stretch(bounds: SliceOf, makers: &Makers) -> Result<Makers> {
-    if makers.is_empty() || bounds == (0, None) {
+    if makers.is_empty() || bounds == (0, None, 1) {
         return Ok(makers.clone());
     }
     limited(Makers::from([Maker::Stretch(bounds, makers.clone())]))
@@ -202,8 +202,8 @@ mod tests {
         assert_ne!(pieces([x, (&a, "a"), (&b, "b")]), pieces([(&a, "a"), x, (&b, "b")]));
         assert_ne!(pieces([x, (&a, "a"), y]), pieces([y, (&a, "a"), x]), "whose steps stand before is not told");
         assert_eq!(pieces([x, (&Mask::Never, "a"), y]), Mask::Other);
-        assert_eq!(a.in_stretch((0, None)).expect("all of it"), a);
-        assert_ne!(a.in_stretch((1, None)).expect("a part"), a);
+        assert_eq!(a.in_stretch((0, None, 1)).expect("all of it"), a);
+        assert_ne!(a.in_stretch((1, None, 1)).expect("a part"), a);
         let mut mask = a;
         let grows = (0..MOST_PARTS).try_for_each(|_| {
             mask = Mask::in_pieces(&[(&mask, &"x".into()), (&mask, &"x".into())])?;

@@ -32,7 +32,7 @@ pub(super) const CLASSES: [&str; 7] = [
 /// Where the variables of a layer are, and how many have been read.
 struct Numbered<'a> {
     place: &'a VariablePath,
-    within: Within,
+    within: Within<'a>,
     count: usize,
 }
 

@@ -37,6 +37,7 @@ pub(super) fn build(graph: &Graph, version: Version, variables: Variables) -> Re
     let mut builder = Builder::new(inputs, version, variables);
     let given = (0..graph.inputs.len()).map(Known::input).collect();
     let given = builder.run(graph, given, &VariablePath::default())?;
+    builder.variables.check_rest(graph)?;
     builder.order_axes()?;
     outputs::name(&mut builder, &given)?;
     builder.tell_summary(graph);
@@ -219,6 +220,10 @@ impl Builder {
         initial: &[Known],
         told: bool,
     ) -> Result<Vec<Known>> {
+        if config.class() == "Dot" {
+            let known = self.dot(&mut config, tensors)?;
+            return config.finish().map(|()| vec![known]);
+        }
         if let Some(join) = joins::of(config.class()) {
             let known = self.merge(join, &mut config, tensors)?;
             return config.finish().map(|()| vec![known]);
@@ -239,14 +244,16 @@ impl Builder {
             }
             "Embedding" => self.embedding(&mut config, place)?,
             "Masking" => self.masking(&mut config)?,
-            "SimpleRNN" | "LSTM" | "GRU" => gives = self.recurrent(&mut config, place, initial, told)?,
             "Bidirectional" => gives = self.bidirectional(&mut config, place, initial, told)?,
+            class if is_recurrent(class) => gives = self.recurrent(&mut config, place, initial, told)?,
             "Dense" => self.dense(&mut config, place, Within::Layer)?,
             "TimeDistributed" => self.time_distributed(&mut config, place)?,
             class if norms::CLASSES.contains(&class) => self.norm(&mut config, place, Within::Layer)?,
             "Flatten" | "Reshape" | "Permute" => self.rename_axes(&mut config)?,
             "Cropping1D" => self.cropping(&mut config)?,
             "GlobalMaxPooling1D" | "GlobalAveragePooling1D" => self.global_pooling(&mut config)?,
+            "Conv1D" | "DepthwiseConv1D" | "SeparableConv1D" => self.convolution(&mut config, place)?,
+            "MaxPooling1D" | "AveragePooling1D" => self.window_pooling(&mut config)?,
             "RepeatVector" => self.repeat_vector(&mut config)?,
             _ => self.elementwise(&mut config)?,
         }

@@ -1,32 +1,26 @@
 //! The initial states of a recurrent layer, from tensors of the graph.
 //!
-//! Knows which states a layer has, in Keras' order: all of one direction before the other's.
+//! Knows which states a stack has, in Keras' order: all of one direction before the other's.
 
 use super::builder::Builder;
 use super::config::wrong;
-use super::recurrent::Settings;
 use super::values::{Flow, Known};
 use crate::error::Result;
-use crate::model::{Join, LayerKind, StateLifetime, Value as Edge};
+use crate::model::{Join, LayerKind, Recurrent, StateLifetime, Value as Edge};
 
 impl Builder {
-    /// Returns the values that a layer of `directions` begins at when it is called
-    /// with `initial`: for its hidden states, and for an LSTM's cell states.
-    pub(super) fn begin(
-        &mut self,
-        settings: &Settings,
-        directions: usize,
-        initial: &[Known],
-    ) -> Result<[Option<Edge>; 2]> {
+    /// Returns the values that a stack of one layer begins at when it is called with `initial`:
+    /// for its hidden states, and for an LSTM's cell states.
+    pub(super) fn begin(&mut self, stack: &Recurrent, initial: &[Known]) -> Result<[Option<Edge>; 2]> {
         if initial.is_empty() {
             return Ok([None; 2]);
         }
-        if settings.state_lifetime == StateLifetime::Engine {
+        if stack.state_lifetime == StateLifetime::Engine {
             return Err(wrong(
                 "expected none in a stateful layer, which begins where the last call ended, got some".into(),
             ));
         }
-        let (states, units) = (settings.cell.states(), settings.units);
+        let (directions, states, units) = (stack.directions(), stack.cell.states(), stack.hidden_size);
         if initial.len() != directions * states {
             let text =
                 format!("expected {} tensors (states of each direction), got {}", directions * states, initial.len());

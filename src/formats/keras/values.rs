@@ -23,6 +23,41 @@ pub(super) enum Flow {
     OneStep(usize),
     /// A mask that Keras computes.
     Mask,
+    /// Scores of the steps of a sequence, or what they become. No value of the model has them.
+    Scores(Scores),
+}
+
+/// Scores of steps, from which an attention computes its weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Scores {
+    /// The products of a query and each step of a key. If `soft`, their softmax over these steps.
+    Products { query: Edge, key: Edge, features: usize, steps: Query, soft: bool },
+    /// The softmax over the steps of a sequence of one feature, which has an axis or has none.
+    Given { scores: Edge, axis: bool },
+    /// The product of such a softmax and a sequence.
+    Weighted { scores: Edge, value: Edge, features: usize },
+}
+
+/// The steps of a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Query {
+    /// It has no time axis.
+    Row,
+    OneStep,
+    /// A sequence, with its length if the model fixes it.
+    Steps(Option<usize>),
+}
+
+impl Scores {
+    /// Whether they are the weights of steps.
+    pub(super) fn is_soft(&self) -> bool {
+        matches!(self, Self::Products { soft: true, .. } | Self::Given { .. })
+    }
+
+    /// Whether an axis of one feature is behind that of the steps.
+    pub(super) fn has_axis(&self) -> bool {
+        matches!(self, Self::Given { axis: true, .. })
+    }
 }
 
 /// The source of a tensor.
@@ -88,7 +123,7 @@ impl Known {
     /// Returns the input of the model that it is, if it is one.
     pub(super) fn is_input(&self) -> Option<usize> {
         match self.source {
-            Source::Whole(Edge::Input(index)) if self.flow != Flow::Mask => Some(index),
+            Source::Whole(Edge::Input(index)) if !matches!(self.flow, Flow::Mask | Flow::Scores(_)) => Some(index),
             _ => None,
         }
     }
@@ -98,7 +133,7 @@ impl Known {
         match self.flow {
             Flow::Rows(features) | Flow::OneStep(features) => Some(features),
             Flow::Steps { features, .. } => features,
-            Flow::Input | Flow::Mask => None,
+            Flow::Input | Flow::Mask | Flow::Scores(_) => None,
         }
     }
 
@@ -112,6 +147,9 @@ impl Known {
             Flow::Rows(features) => format!("[B, {features}]"),
             Flow::OneStep(features) => format!("[B, 1, {features}]"),
             Flow::Mask => "a mask".into(),
+            Flow::Scores(Scores::Weighted { .. }) => "a sequence times the weights of its steps".into(),
+            Flow::Scores(scores) if scores.is_soft() => "the weights of steps".into(),
+            Flow::Scores(_) => "scores of steps".into(),
         }
     }
 }

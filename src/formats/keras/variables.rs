@@ -3,9 +3,12 @@
 //! There are two dialects: paths that count layers by class (`.keras`), and lists of names
 //! by layer (`.h5`). Knows the shapes that a layer asks for; knows no configuration.
 
+use std::collections::BTreeSet;
+
+use super::cells::CellPlace;
 use super::hdf5::{Hdf5, Stored};
 use crate::cell::Cell;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SMALLER_MODEL, some_of, zeros};
 use crate::weights::Tensor;
 
 /// The place of a layer's variables in each dialect: its own name after those of the models around it.
@@ -35,19 +38,12 @@ impl VariablePath {
 }
 
 /// The part of a layer that holds a variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Within {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Within<'a> {
     /// The layer itself.
     Layer,
-    /// Its cell.
-    Cell,
-    /// The cell of a bidirectional layer's first direction.
-    Forward,
-    /// The cell of the other direction.
-    Backward {
-        /// The number of variables of the same kind before it.
-        before: usize,
-    },
+    /// One of its cells.
+    Cell(&'a CellPlace),
     /// The layer that a wrapper applies to each step.
     Wrapped,
 }
@@ -73,11 +69,24 @@ pub(super) enum Variable {
 }
 
 /// The variables of a file.
-pub(super) enum Variables {
-    /// By paths, under this group.
-    Paths(Hdf5, &'static str),
-    /// By names, under this group.
-    Names(Hdf5, &'static str),
+pub(super) struct Variables {
+    pub(super) hdf5: Hdf5,
+    pub(super) dialect: Dialect,
+    /// The group of the model's layers.
+    pub(super) group: &'static str,
+    /// Whether the file has nothing but them: then all of them must be those of the model.
+    pub(super) alone: bool,
+    /// The datasets that layers have taken.
+    pub(super) taken: BTreeSet<String>,
+}
+
+/// How a file finds variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// By paths of classes and numbers.
+    Paths,
+    /// By lists of names.
+    Names,
 }
 
 /// The hint if a layer has no variables at all.
@@ -86,12 +95,16 @@ const UNBUILT: &str = "was the model built? call model.build(input_shape) or fit
 /// The groups of layers: in Keras 3 and late Keras 2, and in the first archives.
 const LAYERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
 
+/// The attributes of a file with lists of names: of its layers, and of the variables of each.
+pub(super) const LAYER_NAMES: &str = "layer_names";
+const WEIGHT_NAMES: &str = "weight_names";
+
 impl Variables {
     /// Creates the variables of an archive.
     pub(super) fn by_path(hdf5: Hdf5) -> Result<Self> {
         for group in LAYERS {
             if hdf5.has_group(group)? {
-                return Ok(Self::Paths(hdf5, group));
+                return Ok(Self::new(hdf5, Dialect::Paths, group));
             }
         }
         Err(wrong(format!("expected a group {}, got none", LAYERS.join(" or "))))
@@ -100,7 +113,18 @@ impl Variables {
     /// Creates the variables of an `.h5` file.
     pub(super) fn by_name(hdf5: Hdf5) -> Result<Self> {
         let group = if hdf5.has_group("model_weights")? { "model_weights" } else { "" };
-        Ok(Self::Names(hdf5, group))
+        Ok(Self::new(hdf5, Dialect::Names, group))
+    }
+
+    /// Creates the variables of a file that has nothing else, in either dialect.
+    pub(super) fn alone(hdf5: Hdf5) -> Result<Self> {
+        let by_name = list(&hdf5, "", LAYER_NAMES)?.is_some();
+        let variables = if by_name { Self::by_name(hdf5)? } else { Self::by_path(hdf5)? };
+        Ok(Self { alone: true, ..variables })
+    }
+
+    fn new(hdf5: Hdf5, dialect: Dialect, group: &'static str) -> Self {
+        Self { hdf5, dialect, group, alone: false, taken: BTreeSet::new() }
     }
 
     /// Reads a variable of shape `shape`. An axis of 0 may have any length.
@@ -111,20 +135,20 @@ impl Variables {
         variable: Variable,
         shape: &[usize],
     ) -> Result<Stored> {
-        let (hdf5, path) = match self {
-            Self::Paths(hdf5, group) => (hdf5, path(group, place, within, variable)),
-            Self::Names(hdf5, group) => {
-                let path = listed(hdf5, group, place, within, variable)?;
-                (hdf5, path)
-            }
+        let path = match self.dialect {
+            Dialect::Paths => path(self.group, place, within, variable),
+            Dialect::Names => listed(&self.hdf5, self.group, place, within, variable)?,
         };
-        let Some(stored) = hdf5.dataset(&path)? else {
+        let Some(stored) = self.hdf5.dataset(&path)? else {
             let error = wrong("expected a dataset, got none".into()).at_tensor(&path);
             // Keras writes the group of a layer's variables before the layer has any.
             let group = path.strip_suffix("/vars/0").map(|layer| format!("{layer}/vars"));
-            let is_empty = group.map(|group| hdf5.has_group(&group)).transpose()?.unwrap_or(false);
+            let is_empty = group.map(|group| self.hdf5.has_group(&group)).transpose()?.unwrap_or(false);
             return Err(if is_empty { error.hint(UNBUILT) } else { error });
         };
+        if self.alone {
+            self.taken.insert(path.clone());
+        }
         let got = stored.shape();
         let fits =
             got.len() == shape.len() && got.iter().zip(shape).all(|(got, &wanted)| wanted == 0 || *got == wanted);
@@ -140,12 +164,10 @@ impl Variables {
 fn path(group: &str, place: &VariablePath, within: Within, variable: Variable) -> String {
     let inside = match within {
         Within::Layer => "",
-        Within::Cell => "cell/",
-        Within::Forward => "forward_layer/cell/",
-        Within::Backward { .. } => "backward_layer/cell/",
+        Within::Cell(cell) => &cell.path,
         Within::Wrapped => "layer/",
     };
-    let in_cell = matches!(within, Within::Cell | Within::Forward | Within::Backward { .. });
+    let in_cell = matches!(within, Within::Cell(_));
     let number = match variable {
         Variable::Embeddings | Variable::Kernel | Variable::Scale => 0,
         Variable::ConcatWeight { after } => after,
@@ -179,13 +201,16 @@ fn listed(hdf5: &Hdf5, group: &str, place: &VariablePath, within: Within, variab
         Variable::Scale => "scale",
         Variable::ConcatWeight { .. } => "concat_score_weight",
     };
-    let before = if let Within::Backward { before } = within { before } else { 0 };
+    let [before, most] = match within {
+        Within::Cell(cell) if variable == Variable::Bias => cell.biases,
+        Within::Cell(cell) => cell.kernels,
+        _ => [0, 1],
+    };
     let mut fits: Vec<&String> = names.iter().filter(|name| leaf(name) == wanted).collect();
     if let Some((own, around)) = inner.split_last() {
         // The path contains the layer's own name, after those of the models around it, as far as Keras writes them.
         let is_on_the_way = |name: &str, part: &String| name.split('/').any(|of| of == part);
         fits.retain(|name| is_on_the_way(name, own));
-        let most = if matches!(within, Within::Forward | Within::Backward { .. }) { 2 } else { 1 };
         if fits.len() > most {
             fits.retain(|name| around.iter().all(|part| is_on_the_way(name, part)) && !around.is_empty());
         }
@@ -204,19 +229,30 @@ fn listed(hdf5: &Hdf5, group: &str, place: &VariablePath, within: Within, variab
     Ok(format!("{layer}/{name}"))
 }
 
-/// Returns the names of a layer's variables, from one attribute, or from several if one would be too long.
-fn names(hdf5: &Hdf5, layer: &str) -> Result<Vec<String>> {
-    if let Some(names) = hdf5.texts(layer, "weight_names")? {
+/// Returns the names of a layer's variables.
+pub(super) fn names(hdf5: &Hdf5, layer: &str) -> Result<Vec<String>> {
+    if let Some(names) = list(hdf5, layer, WEIGHT_NAMES)? {
         return Ok(names);
     }
+    let mut error = wrong(format!("{layer}: expected an attribute {WEIGHT_NAMES}, got none"));
+    if !hdf5.has_group(layer)? {
+        let (group, _) = layer.rsplit_once('/').unwrap_or_default();
+        let layers = list(hdf5, group, LAYER_NAMES)?.unwrap_or_default();
+        error = error.hint(format!("the file has the layers {}", some_of(layers.iter(), 6)));
+    }
+    Err(error)
+}
+
+/// Returns the names in an attribute, or in several if one would be too long: `weight_names`, or `weight_names0` and so on.
+pub(super) fn list(hdf5: &Hdf5, group: &str, attribute: &str) -> Result<Option<Vec<String>>> {
+    if let Some(names) = hdf5.texts(group, attribute)? {
+        return Ok(Some(names));
+    }
     let mut names = Vec::new();
-    while let Some(more) = hdf5.texts(layer, &format!("weight_names{}", names.len()))? {
+    while let Some(more) = hdf5.texts(group, &format!("{attribute}{}", names.len()))? {
         names.push(more);
     }
-    if names.is_empty() {
-        return Err(wrong(format!("{layer}: expected an attribute weight_names, got none")));
-    }
-    Ok(names.concat())
+    Ok((!names.is_empty()).then(|| names.concat()))
 }
 
 /// Returns the index in canonical order of each of Keras' gates.
@@ -255,6 +291,24 @@ pub(super) fn kernel(stored: Stored) -> Tensor {
 pub(super) fn cell_kernel(stored: Stored, cell: Cell, hidden: usize) -> Tensor {
     let (rows, width) = (stored.shape()[0], stored.shape()[1]);
     Tensor::stored([width, rows], move || stored.transposed(&columns(cell, hidden)))
+}
+
+/// Reads a kernel of cuDNN as `[gates · hidden, in]`, with gates in canonical order.
+///
+/// Keras writes the matrix of a gate, `[hidden, in]`, into a block `[in, hidden]`, row by row.
+pub(super) fn cudnn_kernel(stored: Stored, cell: Cell, hidden: usize) -> Tensor {
+    let (rows, width) = (stored.shape()[0], stored.shape()[1]);
+    Tensor::stored([width, rows], move || {
+        let elements = stored.elements()?;
+        let mut kernel: Vec<f32> = zeros("a kernel of cuDNN", &[width, rows], SMALLER_MODEL)?;
+        for (from, &to) in gates(cell).iter().enumerate() {
+            let matrix = &mut kernel[to * hidden * rows..][..hidden * rows];
+            for (part, row) in matrix.chunks_exact_mut(hidden).zip(elements.chunks_exact(width)) {
+                part.copy_from_slice(&row[from * hidden..][..hidden]);
+            }
+        }
+        Ok(kernel)
+    })
 }
 
 /// Reads row `row` of a cell's bias, with gates in canonical order.

@@ -9,8 +9,14 @@ use ::safetensors::tensor::Dtype;
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
+use crate::formats::content::NPY;
+use crate::formats::strided::MOST_AXES;
+
 /// The longest header that is read. NumPy itself reads 10,000 bytes.
 const LONGEST_HEADER: usize = 1 << 16;
+
+/// How many bytes Deflate can make of one.
+pub const EXPANSION: u64 = 1032;
 
 /// An error of an array, in words.
 type Result<T> = std::result::Result<T, String>;
@@ -40,7 +46,7 @@ pub fn read_head(file: impl Read, length: u64) -> Result<Head> {
 /// Reads a header like [`read_head`]: the name of its type, its shape, and the rest if that type is one of numbers.
 pub fn read_any_head(mut file: impl Read, length: u64) -> Result<(String, Vec<usize>, Option<Head>)> {
     let begin = take(&mut file, 8, "header")?;
-    if !begin.starts_with(b"\x93NUMPY") {
+    if !begin.starts_with(NPY) {
         return Err("expected an array of NumPy, got something else by the first bytes".into());
     }
     let width: u8 = match begin[6] {
@@ -220,6 +226,9 @@ impl<'a> Left<'a> {
             let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
             let length = text[..end].parse();
             shape.push(length.map_err(|_| format!("shape: expected whole numbers, got {:?}", self.start()))?);
+            if shape.len() > MOST_AXES {
+                return Err(format!("shape: expected at most {MOST_AXES} axes, got more"));
+            }
             self.0 = &text[end..];
             // Python 2 wrote long numbers so.
             self.skip("L");

@@ -1,6 +1,7 @@
 //! Operators between steps and rows: pools over time, rows that are repeated, and shapes that move numbers between a
 //! fixed number of steps and the features.
 
+use super::folded;
 use super::graph::Graph;
 use super::join;
 use super::links::What;
@@ -11,41 +12,59 @@ use super::scores;
 use super::size::Size;
 use super::statistics;
 use super::value::{At, Axis, Data, Role, Segment, Value};
+use super::weights::is_weight;
+use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
-use crate::model::{Dim, Flatten, GlobalPool, Join, Merge, Reduce, Repeat, Reshape};
+use crate::model::{Dim, Flatten, GlobalPool, Join, Merge, Reduce, Repeat, Reshape, Slice};
+
+/// The most features of which the largest is found. Each is a layer.
+const MAX_COMPARED: usize = 64;
 
 /// Reads the largest, the smallest, the sum or the mean over an axis: of the steps, or of directions.
 pub(super) fn reduce(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let value = graph.input(node, 0)?;
+    let rank = value.sizes()?.len();
+    let axes = match graph.axes(node, rank)?.filter(|axes| !axes.is_empty()) {
+        Some(axes) => axes,
+        None if node.int("noop_with_empty_axes")?.unwrap_or(0) != 0 => return Ok(vec![value]),
+        None => (0..rank).collect(),
+    };
+    let keeps = node.int("keepdims")?.unwrap_or(1) != 0;
+    if is_weight(&value) {
+        return folded::reduced(graph, node.op, value, &axes, keeps).map(|value| vec![value]);
+    }
     if graph.flows(&value) {
-        let over = graph.axes(node, value.sizes()?.len())?.unwrap_or_default();
+        let over = axes.clone();
         if let Some(found) = statistics::reduced(graph, node, &value, &over)? {
             return Ok(vec![found]);
         }
     }
-    let keeps = node.int("keepdims")?.unwrap_or(1) != 0;
     let value = match value {
         Value::Scored(scored) if node.op == "ReduceSum" => {
-            let axes = graph.axes(node, scored.axes.len())?.unwrap_or_default();
             let &[axis] = &axes[..] else { return Err(misfit(format!("expected one axis, got {axes:?}"))) };
             let sum = scores::summed(graph, *scored, axis)?;
             return Ok(vec![if keeps { sum } else { sum.dropped(axis)? }]);
         }
         other => other,
     };
-    let axes = graph.axes(node, value.sizes()?.len())?.unwrap_or_default();
     let sizes = value.sizes()?;
+    let axes = graph.axes(node, sizes.len())?.unwrap_or_default();
+    if let Some(found) = statistics::reduced(graph, node, &value, &axes)? {
+        return Ok(vec![found]);
+    }
     // Over an axis of length 1, there is nothing to do.
-    let (ones, long): (Vec<usize>, Vec<usize>) = axes.iter().partition(|&&axis| sizes[axis].is(1) && axes.len() > 1);
-    let &[axis] = &long[..] else { return Err(misfit(format!("expected one axis, got {axes:?}"))) };
+    let long = axes.iter().copied().filter(|&axis| !sizes[axis].is(1) || axes.len() == 1);
     let reduce = match node.op {
         "ReduceMax" => Reduce::Max,
         "ReduceMin" => Reduce::Min,
         "ReduceSum" => Reduce::Sum,
         _ => Reduce::Mean,
     };
-    let mut value = reduced(graph, value, axis, reduce)?;
-    for &gone in axes.iter().rev().filter(|&gone| !keeps && (*gone == axis || ones.contains(gone))) {
+    let mut value = value;
+    for axis in long {
+        value = reduced(graph, value, axis, reduce)?;
+    }
+    for &gone in axes.iter().rev().filter(|_| !keeps) {
         value = value.dropped(gone)?;
     }
     Ok(vec![value])
@@ -68,10 +87,46 @@ fn reduced(graph: &mut Graph, value: Value, axis: usize, reduce: Reduce) -> Resu
     let mut data = match data.axes[axis].role {
         Role::Parts => of_parts(graph, data, axis, reduce)?,
         Role::Time | Role::Open(_) => of_steps(graph, data, axis, reduce)?,
-        _ => return Err(misfit(format!("expected steps or directions, got axis {axis} of {}", data.axes_text()))),
+        Role::Features => return of_features(graph, data, axis, reduce).map(Value::Data),
+        _ => {
+            let text = format!("expected an axis of steps, features or directions, got axis {axis} of");
+            return Err(misfit(format!("{text} {}", data.axes_text())));
+        }
     };
     data.axes[axis] = Axis::one();
     Ok(Value::Data(data))
+}
+
+/// Returns what the features of `data` come to, which stay an axis of one.
+fn of_features(graph: &mut Graph, mut data: Data, axis: usize, reduce: Reduce) -> Result<Data> {
+    for cell in &mut data.content {
+        let parent = graph.links.exact(cell)?;
+        let link = of_all(graph, parent, reduce)?;
+        *cell = vec![Segment { link, at: At::All, start: 0, len: 1 }];
+    }
+    data.axes[axis] = Axis::new(Role::Features, Size::of(1));
+    Ok(data)
+}
+
+/// Returns the link of what all features of link `parent` come to.
+fn of_all(graph: &mut Graph, parent: usize, reduce: Reduce) -> Result<usize> {
+    let n = graph.links.link(parent).features;
+    let negative = Activation::Affine { alpha: Number::new(-1.0), beta: Number::new(0.0) };
+    Ok(match reduce {
+        Reduce::Sum | Reduce::Mean => graph.links.reduced(parent, reduce == Reduce::Mean)?,
+        Reduce::Max | Reduce::Min if n <= MAX_COMPARED => {
+            let turns = reduce == Reduce::Min;
+            // The smallest is the largest of the negated features, negated.
+            let of = if turns { graph.links.child(parent, What::activation(negative), n) } else { parent };
+            let each = (0..n).map(|at| graph.links.child(of, What::Layer(Slice::features(at, 1).into()), 1)).collect();
+            let most = if n == 1 { of } else { graph.links.joined(Join::Maximum, each)? };
+            if turns { graph.links.child(most, What::activation(negative), 1) } else { most }
+        }
+        _ => {
+            let text = format!("the largest or smallest of {n} features: expected at most {MAX_COMPARED}");
+            return Err(misfit(text));
+        }
+    })
 }
 
 fn of_steps(graph: &mut Graph, mut data: Data, axis: usize, reduce: Reduce) -> Result<Data> {
@@ -112,13 +167,8 @@ fn of_parts(graph: &mut Graph, data: Data, axis: usize, reduce: Reduce) -> Resul
     }
     let parts = data.content.iter().map(|cell| graph.links.exact(cell)).collect::<Result<Vec<_>>>()?;
     let link = graph.links.joined(join, parts)?;
-    let content = ndarray::arr0(whole(graph, link)).into_dyn();
+    let content = ndarray::arr0(graph.links.whole(link)).into_dyn();
     Ok(Data { content, ..data })
-}
-
-/// Returns all features of `link`.
-fn whole(graph: &Graph, link: usize) -> Vec<Segment> {
-    vec![Segment { link, at: At::All, start: 0, len: graph.links.link(link).features }]
 }
 
 /// Makes steps of axis `axis` of `data`, if it has parts of a row, or a row that stands there several times.
@@ -146,7 +196,7 @@ pub(super) fn as_steps(graph: &mut Graph, mut data: Data, axis: usize) -> Result
         }
         _ => return Ok(data),
     };
-    data.content = ndarray::arr0(whole(graph, link)).into_dyn();
+    data.content = ndarray::arr0(graph.links.whole(link)).into_dyn();
     data.axes[axis] = Axis::new(Role::Time, Size::len(count));
     Ok(data)
 }
@@ -208,5 +258,5 @@ pub(super) fn moved(graph: &mut Graph, data: &Data, wanted: &[Size]) -> Result<O
         _ => rows.take().unwrap_or_else(Axis::one),
     };
     let axes = wanted.iter().enumerate().map(axis).collect();
-    Ok(Some(Data { content: ndarray::arr0(whole(graph, link)).into_dyn(), axes }))
+    Ok(Some(Data { content: ndarray::arr0(graph.links.whole(link)).into_dyn(), axes }))
 }

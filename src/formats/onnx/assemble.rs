@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::constant::Origin;
 use super::graph::{ELSEWHERE, Graph};
-use super::links::{Link, What};
+use super::links::{Link, QUANTIZED, What};
 use super::misfit;
 use crate::cell::Activation;
 use crate::error::{Error, Result};
@@ -209,10 +209,12 @@ impl<'a> Work<'a> {
             }
             (What::Layer(kind), _) => self.push(index, kind.clone(), from),
             (What::Scaled, _) => return alone("an input times or plus a constant, but for a layer"),
-            (What::Reversed, _) => return alone("steps in reverse, but for an RNN, LSTM or GRU"),
+            (What::Reversed(_), _) => return alone("steps in reverse, but for an RNN, LSTM or GRU"),
+            (What::Padded(..), _) => return alone("zeros around steps, but for a Conv"),
             (What::Erf | What::TwiceGelu, _) => return alone("Erf outside of what makes a Gelu"),
             (What::Largest, _) => return alone("the place of the largest feature, but for an output"),
             (What::Statistic(_), _) => return alone("a mean or a length of the features, but for what it normalises"),
+            (What::Quantized(_), _) => return alone(QUANTIZED),
             (What::FinalCell, _) => return alone("a cell state of no stack"),
         };
         self.done.values.insert(index, value);
@@ -231,13 +233,20 @@ impl<'a> Work<'a> {
     fn fused(&mut self, link: &Link, activation: Activation) -> Option<Value> {
         let parent = link.parent()?;
         let value = self.done.values[&parent];
-        let is_layer = matches!(self.graph.links.link(parent).what, What::Layer(LayerKind::Linear(_)));
+        let of = &self.graph.links.link(parent).what;
+        let is_layer = matches!(of, What::Layer(LayerKind::Linear(_) | LayerKind::Conv1d(_)));
         let Value::Layer(layer, Pin::Output) = value else { return None };
         match &mut self.done.model.layers[layer].kind {
             LayerKind::Linear(linear)
                 if is_layer && linear.activation == Activation::Linear && self.takers[&parent] == 1 =>
             {
                 *linear = Linear { activation, ..linear.clone() };
+                Some(value)
+            }
+            LayerKind::Conv1d(conv)
+                if is_layer && conv.activation == Activation::Linear && self.takers[&parent] == 1 =>
+            {
+                conv.activation = activation;
                 Some(value)
             }
             _ => None,

@@ -17,7 +17,7 @@ impl Value {
     /// Returns the lengths of the axes.
     pub(super) fn sizes(&self) -> Result<Vec<Size>> {
         Ok(match self {
-            Self::Constant(constant) => constant.dims().iter().map(|&n| Size::len(n)).collect(),
+            Self::Constant(constant) | Self::Whole(constant) => constant.dims().iter().map(|&n| Size::len(n)).collect(),
             Self::Numbers(numbers) => numbers.shape().iter().map(|&n| Size::len(n)).collect(),
             Self::Filled(filled) => filled.shape.clone(),
             Self::Repeated(repeated) => repeated.shape.clone(),
@@ -25,7 +25,7 @@ impl Value {
             Self::Tokens(tokens) => tokens.feed.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Sorted(sorted) => vec![sorted.rows.clone()],
             Self::Count(size) => vec![size.clone()],
-            Self::Equal(..) => vec![Size::of(1)],
+            Self::Equal(..) | Self::Asked(_) => vec![Size::of(1)],
             Self::Data(data) => data.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Scored(scored) => scored.axes.iter().map(|axis| axis.size().clone()).collect(),
             Self::Unread(what) => return Err(misfit(what.clone())),
@@ -59,7 +59,7 @@ impl Value {
             Self::Count(size) => renew(size, known),
             Self::Equal(a, b) => [a, b].into_iter().for_each(|size| renew(size, known)),
             Self::Data(data) => data.axes.iter_mut().for_each(|axis| of_axis(axis, known)),
-            Self::Constant(_) | Self::Scored(_) | Self::Unread(_) => {}
+            Self::Constant(_) | Self::Whole(_) | Self::Asked(_) | Self::Scored(_) | Self::Unread(_) => {}
         }
         self
     }
@@ -94,6 +94,7 @@ impl Value {
                 shape: permutation.iter().map(|&i| shape[i].clone()).collect(),
             }),
             Self::Constant(constant) => Self::Constant(constant.changed(change())?),
+            Self::Whole(constant) => Self::Whole(constant.changed(change())?),
             Self::Numbers(numbers) => Self::Numbers(change().apply(numbers)),
             Self::Filled(Filled { fill, shape }) => {
                 Self::Filled(Filled { fill, shape: permutation.iter().map(|&i| shape[i].clone()).collect() })
@@ -220,7 +221,7 @@ impl Value {
                 }
                 Self::Input(feed)
             }
-            (Self::Input(mut feed), _) if matches!(cut, Cut::Stretch(SliceSteps { start: 0.., .. })) => {
+            (Self::Input(mut feed), _) if matches!(cut, Cut::Stretch(SliceSteps { start: 0.., step: 1, .. })) => {
                 let (len, old) = (len()?, &mut feed.axes[axis]);
                 if let (Cut::Stretch(slice), Some(_)) = (cut, old.source) {
                     let more = usize::try_from(slice.start).map_err(|e| misfit("a slice".into()).because(e))?;
@@ -269,7 +270,7 @@ impl Value {
             })
             .map(Self::Constant);
         }
-        Err(misfit(format!("joins {kinds}")))
+        Err(misfit(format!("joins {kinds}: expected shapes alone, weights alone, or what flows alone")))
     }
 }
 

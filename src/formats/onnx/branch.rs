@@ -1,14 +1,14 @@
-//! `If`, when its condition over shapes is known as the file is read.
+//! `If`, when its condition is known as the file is read: it is over shapes, or over an input that is set.
 //!
 //! PyTorch writes `squeeze` of an axis of unknown length in this way: one graph drops the axis if its length is
 //! 1, and the other keeps it. The layers after it fit only one of the two, so the length must be 1 in every call.
 
-use super::graph::Graph;
+use super::graph::{Graph, to_set};
 use super::misfit;
 use super::node::Node;
 use super::proto;
 use super::size::Size;
-use super::value::Value;
+use super::value::{Asked, Value};
 use crate::error::Result;
 
 pub(super) fn branch(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
@@ -28,9 +28,15 @@ pub(super) fn branch(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
             then_branch
         }
         Value::Equal(size, n) => {
-            return Err(misfit(format!("which graph is meant depends on the call: on whether {size} is {n}")));
+            let text = format!("which of its graphs is meant depends on the sizes of a call, on whether {size} is {n}");
+            return Err(misfit(text + "; export the model with a fixed size there"));
         }
-        other => return Err(misfit(format!("expected a condition over shapes, got {}", other.kind()))),
+        Value::Asked(asked) => {
+            let (Asked { input, with, .. }, kind) = (&asked, Value::Asked(asked.clone()).kind());
+            let text = format!("which of its graphs is meant depends on the call, on {kind}");
+            return Err(misfit(format!("{text}; {}", to_set(input, with))).of_input(input));
+        }
+        other => return Err(graph.untold(&other, "a condition over numbers that the file or shapes tell")),
     };
     let values = graph.inner(meant)?;
     if values.len() != node.outputs.len() {

@@ -68,6 +68,15 @@ impl Constant {
         Self::computed(Vec::new(), shape, limit, move |_| ArrayD::from_elem(IxDyn(&dims), x))
     }
 
+    /// Returns whole numbers of the file as real ones.
+    pub(super) fn of_numbers(numbers: &ArrayD<Size>) -> Result<Self> {
+        let known = numbers.iter().map(Size::value).collect::<Option<Vec<_>>>();
+        let known = known.ok_or_else(|| misfit("expected numbers of the file, got sizes of a call".into()))?;
+        #[expect(clippy::cast_precision_loss, reason = "what Cast does")]
+        let reals = known.into_iter().map(|n| n as f32).collect();
+        Ok(Self::new(Tensor::new(numbers.shape(), reals)))
+    }
+
     /// Returns the element, if there is only one.
     pub(super) fn scalar(&self) -> Result<Option<f32>> {
         if self.len() == 1 { Ok(Some(self.tensor.read()?[0])) } else { Ok(None) }
@@ -133,6 +142,34 @@ fn deeper(of: &[&Constant]) -> Result<(usize, usize)> {
     Ok((depth, reads))
 }
 
+/// ONNX's names of the types of elements, by their numbers.
+const TYPES: [&str; 24] = [
+    "undefined",
+    "float",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "int32",
+    "int64",
+    "string",
+    "bool",
+    "float16",
+    "double",
+    "uint32",
+    "uint64",
+    "complex64",
+    "complex128",
+    "bfloat16",
+    "float8e4m3fn",
+    "float8e4m3fnuz",
+    "float8e5m2",
+    "float8e5m2fnuz",
+    "uint4",
+    "int4",
+    "float4e2m1",
+];
+
 /// The types of elements that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Element {
@@ -177,6 +214,11 @@ impl Element {
 
     fn is_real(self) -> bool {
         matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::Bf16)
+    }
+
+    /// Whether elements may be those of a quantized tensor.
+    fn is_narrow(self) -> bool {
+        matches!(self, Self::Int { bytes: 1..=4, .. })
     }
 }
 
@@ -225,6 +267,8 @@ pub(super) enum Decoded {
     Constant(Constant),
     /// Whole numbers.
     Numbers(ArrayD<Size>),
+    /// Whole numbers of a quantized tensor, which are too many to compute shapes with.
+    Whole(Constant),
     /// An unsupported tensor, with the reason.
     Unread(String),
 }
@@ -240,7 +284,9 @@ pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result
     let dims = tensor.dims.iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
     let dims = dims.map_err(|e| wrong(format!("expected lengths of axes, got {:?}", tensor.dims)).because(e))?;
     let Some(element) = Element::of(tensor.data_type) else {
-        return Ok(Decoded::Unread(format!("a tensor of ONNX's element type {}, which is not read", tensor.data_type)));
+        let name = usize::try_from(tensor.data_type).ok().and_then(|n| TYPES.get(n)).copied();
+        let name = name.map_or_else(|| format!("element type {}", tensor.data_type), str::to_owned);
+        return Ok(Decoded::Unread(format!("a tensor of {name}, which is not read: convert it to float or float16")));
     };
     if dims.len() > MAX_RANK {
         return Ok(Decoded::Unread(format!("a tensor of {} axes, which is more than {MAX_RANK}", dims.len())));
@@ -261,6 +307,9 @@ pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result
     }
     if element.is_real() {
         return reals(tensor, element, dims, elements, raw).map(|t| Decoded::Constant(Constant::new(t)));
+    }
+    if elements > MAX_NUMBERS && element.is_narrow() {
+        return reals(tensor, element, dims, elements, raw).map(|t| Decoded::Whole(Constant::new(t)));
     }
     if elements > MAX_NUMBERS {
         return Ok(Decoded::Unread(format!("{elements} whole numbers, which are more than {MAX_NUMBERS}")));
@@ -323,6 +372,7 @@ fn external(entries: &[proto::Entry], bytes: u64, sources: &mut Sources) -> Resu
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "F64 is rounded to the nearest f32, as everywhere")]
+#[expect(clippy::cast_precision_loss, reason = "32-bit whole numbers are biases, which are rounded once")]
 fn reals(
     tensor: proto::Tensor,
     element: Element,
@@ -339,6 +389,7 @@ fn reals(
         Element::F64 => tensor.double_data.iter().map(|&x| x as f32).collect(),
         Element::F16 => tensor.int32_data.iter().map(|&x| f16::from_bits(bits(x)).to_f32()).collect(),
         Element::Bf16 => tensor.int32_data.iter().map(|&x| bf16::from_bits(bits(x)).to_f32()).collect(),
+        Element::Int { .. } => whole_numbers(&tensor, element).into_iter().map(|n| n as f32).collect(),
         _ => tensor.float_data,
     };
     if held.len() != elements {
@@ -350,6 +401,7 @@ fn reals(
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "F64 is rounded to the nearest f32, as everywhere")]
+#[expect(clippy::cast_precision_loss, reason = "32-bit whole numbers are biases, which are rounded once")]
 fn read_reals(raw: &Raw, element: Element, range: Range<usize>) -> Result<Vec<f32>> {
     let begin = range.start * element.bytes();
     if let (Element::F32, Raw::At { source, offset, .. }) = (element, raw) {
@@ -364,6 +416,7 @@ fn read_reals(raw: &Raw, element: Element, range: Range<usize>) -> Result<Vec<f3
             Element::F64 => f64::from_le_bytes(x.try_into().expect("eight bytes")) as f32,
             Element::F16 => f16::from_le_bytes([x[0], x[1]]).to_f32(),
             Element::Bf16 => bf16::from_le_bytes([x[0], x[1]]).to_f32(),
+            Element::Int { .. } => whole(element, x) as f32,
             _ => f32::from_le_bytes(x.try_into().expect("four bytes")),
         })
         .collect())

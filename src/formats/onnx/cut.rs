@@ -42,12 +42,19 @@ impl Cut {
             _ if last.as_ref() == Some(start) && is_end => return Ok(Self::Last),
             _ => {}
         }
-        let unread = || misfit(format!("expected a part of {size} by whole numbers, got {start}..{end} by {step}"));
+        let unread = || {
+            if step <= 0 {
+                let text = format!("a step of {step} along an axis whose length, {size}, is known in a call alone");
+                return misfit(text + ": expected one above 0, or -1 for all of it from its end");
+            }
+            let end = if far(end) { "its end".to_owned() } else { end.to_string() };
+            misfit(format!("expected places that the file or shapes tell, got {start} to {end} of {size}"))
+        };
         // A place that depends on the length counts from the end.
         let place = |at: &Size| at.value().or_else(|| at.minus(size)?.value().filter(|&behind| behind < 0));
-        let first = place(start).filter(|_| step == 1).ok_or_else(unread)?;
+        let (first, step) = place(start).zip(usize::try_from(step).ok().filter(|&step| step > 0)).ok_or_else(unread)?;
         let end = if is_end { None } else { Some(place(end).ok_or_else(unread)?) };
-        Ok(Self::Stretch(SliceSteps { start: first, end }))
+        Ok(Self::Stretch(SliceSteps { start: first, end, step }))
     }
 
     fn known(n: i64, start: i64, end: i64, step: i64) -> Result<Self> {
@@ -102,11 +109,11 @@ impl Cut {
             Self::All | Self::Reversed => Some(size.clone()),
             Self::Last => Some(Size::of(1)),
             Self::Range { len, .. } => Some(Size::len(len)),
-            Self::Stretch(SliceSteps { start, end: Some(end) }) if start.checked_add(1) == Some(end) => {
+            Self::Stretch(SliceSteps { start, end: Some(end), .. }) if start.checked_add(1) == Some(end) => {
                 Some(Size::of(1))
             }
-            Self::Stretch(SliceSteps { start: start @ 0.., end: None }) => size.minus(&Size::of(start)),
-            Self::Stretch(SliceSteps { start: start @ 0.., end: Some(end @ ..0) }) => {
+            Self::Stretch(SliceSteps { start: start @ 0.., end: None, step: 1 }) => size.minus(&Size::of(start)),
+            Self::Stretch(SliceSteps { start: start @ 0.., end: Some(end @ ..0), step: 1 }) => {
                 size.minus(&Size::of(start))?.plus(&Size::of(end))
             }
             Self::Stretch(_) => None,
@@ -114,7 +121,7 @@ impl Cut {
     }
 
     /// Returns the steps that it leaves of a time axis of `size`.
-    /// Returns `None` for all steps, or only the first or the last.
+    /// Returns `None` for all steps, for only the first or the last, and for steps that go backwards.
     pub(super) fn stretch(self, size: &Size) -> Option<SliceSteps> {
         let place = |at: usize| i64::try_from(at).ok();
         match self {
@@ -123,8 +130,17 @@ impl Cut {
                 let end = start.checked_add(len)?;
                 let to_the_end = *size == Size::len(end);
                 let lone = len == 1 && (start == 0 || to_the_end);
-                let slice = SliceSteps { start: place(start)?, end: if to_the_end { None } else { Some(place(end)?) } };
-                (!lone).then_some(slice)
+                let end = if to_the_end { None } else { Some(place(end)?) };
+                (!lone).then_some(SliceSteps { start: place(start)?, end, step: 1 })
+            }
+            Self::Range { start, step: step @ 2.., len } if len > 1 => {
+                let step = usize::try_from(step).ok()?;
+                let last = start.checked_add(step.checked_mul(len - 1)?)?;
+                // To the end of any sequence, if it is to the end of this one.
+                let is_last =
+                    size.value().and_then(|n| usize::try_from(n).ok()).is_some_and(|n| n.saturating_sub(last) <= step);
+                let end = if is_last { None } else { Some(place(last + 1)?) };
+                Some(SliceSteps { start: place(start)?, end, step })
             }
             _ => None,
         }

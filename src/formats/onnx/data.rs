@@ -91,7 +91,7 @@ impl Data {
                     Cut::Last => true,
                     Cut::Range { start, len: 1, .. } if size.is(Size::len(start + 1).value().unwrap_or(0)) => true,
                     Cut::Range { start: 0, len: 1, .. } => false,
-                    _ => return Err(misfit("steps that do not stand one next to the other".into())),
+                    _ => return Err(misfit("steps backwards, but for all of them before an RNN, LSTM or GRU".into())),
                 };
                 self = self.at(|at| match at {
                     At::All if last => At::Last,
@@ -123,11 +123,10 @@ impl Data {
         for other in all {
             let roles = joined.axes.iter().map(|a| &a.role).eq(other.axes.iter().map(|a| &a.role));
             if !roles || !(features || joined.axes[axis].role == Role::Parts) {
-                return Err(misfit(format!(
-                    "joins {} and {} along axis {axis}",
-                    joined.axes_text(),
-                    other.axes_text()
-                )));
+                let text = format!("joins {} and {} along axis {axis}", joined.axes_text(), other.axes_text());
+                return Err(misfit(
+                    text + ": expected values with the same axes, joined along features, steps or parts",
+                ));
             }
             let size = joined.axes[axis].size.plus(&other.axes[axis].size);
             joined.axes[axis].size = size.ok_or_else(|| misfit("joins parts of unknown lengths".into()))?;

@@ -1,13 +1,12 @@
 //! `Gemm`, `MatMul` and the arithmetic around them: products with weights, biases, scales, and sums of directions.
 
-use ndarray::{ArrayD, IxDyn};
-
-use super::axes::constant_of;
 use super::change::Change;
 use super::constant::{Constant, MAX_NUMBERS};
+use super::folded;
 use super::graph::Graph;
+use super::integers;
 use super::join;
-use super::links::{Link, Runs, SCALE, SHIFT, What};
+use super::links::{Link, SCALE, SHIFT, What};
 use super::misfit;
 use super::node::Node;
 use super::numbers;
@@ -15,7 +14,8 @@ use super::scores;
 use super::size::Size;
 use super::statistics;
 use super::tokens;
-use super::value::{At, Axis, Data, Fill, Role, Segment, Value};
+use super::value::{At, Axis, Data, Role, Segment, Value};
+use super::weights::{along, is_weight, scalar_or_weight, spread, times, vector, weight};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
 use crate::model::{Bias, Join, LayerKind, Linear, Merge};
@@ -60,6 +60,9 @@ pub(super) fn matmul(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if scores::are_values(graph, &x, &w) {
         return scores::product(graph, x, w).map(|value| vec![value]);
     }
+    if is_weight(&x) && is_weight(&w) {
+        return folded::product(weight(graph, x)?, weight(graph, w)?, graph.limit).map(|value| vec![value]);
+    }
     let w = weight(graph, w)?;
     let lone = w.dims().len() == 1;
     let w = match *w.dims() {
@@ -71,45 +74,6 @@ pub(super) fn matmul(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let data = linear(graph, data, w, None)?;
     let last = data.axes.len() - 1;
     Ok(vec![Value::Data(if lone { data.dropped(last) } else { data })])
-}
-
-/// Reads the square root of weights, such as the scale of an attention's scores.
-pub(super) fn root(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    let w = weight(graph, graph.input(node, 0)?)?;
-    let shape = w.dims().to_vec();
-    let roots = Constant::computed(vec![w], shape, graph.limit, |of| of[0].mapv(f32::sqrt))?;
-    Ok(vec![Value::Constant(roots)])
-}
-
-/// Returns `value` as weights.
-pub(super) fn weight(graph: &Graph, value: Value) -> Result<Constant> {
-    match value {
-        Value::Constant(constant) => Ok(constant),
-        Value::Filled(filled) => constant_of(&filled, graph.limit),
-        other => Err(misfit(format!("expected weights of the file, got {}", other.kind()))),
-    }
-}
-
-/// Returns `constant`, which is repeated along all but its last axis, as a vector of `len`.
-fn vector(constant: Constant, len: usize, limit: usize) -> Result<Constant> {
-    let unfit = |dims: &[usize]| misfit(format!("expected {len} elements along the features, got {dims:?}"));
-    if constant.len() == len && constant.dims().last() == Some(&len) {
-        return constant.changed(Change::Reshape(vec![len]));
-    }
-    match constant.len() {
-        1 => Constant::computed(vec![constant], vec![len], limit, move |of| {
-            ArrayD::from_elem(IxDyn(&[len]), of[0].first().copied().unwrap_or(0.0))
-        }),
-        _ => Err(unfit(constant.dims())),
-    }
-}
-
-fn times(constant: Constant, factor: f32, limit: usize) -> Result<Constant> {
-    if factor == 1.0 {
-        return Ok(constant);
-    }
-    let shape = constant.dims().to_vec();
-    Constant::computed(vec![constant], shape, limit, move |of| &of[0] * factor)
 }
 
 /// Applies `f` to each part of `data`. Separate directions or layers share the weights that it adds.
@@ -129,6 +93,11 @@ fn each_part(data: Data, mut f: impl FnMut(Data) -> Result<Data>) -> Result<Data
         whole.axes[place].size = size;
     }
     Ok(whole)
+}
+
+/// Multiplies `data`, whose features are its last axis, by weights `w` `[in, out]`.
+pub(super) fn product(graph: &mut Graph, data: Data, w: Constant, b: Option<Constant>) -> Result<Data> {
+    linear(graph, data, w.changed(Change::Permute(vec![1, 0]))?, b)
 }
 
 /// Multiplies `data`, whose features are its last axis, by weights `w` `[out, in]`.
@@ -166,52 +135,42 @@ fn linear(graph: &mut Graph, mut data: Data, w: Constant, b: Option<Constant>) -
     Ok(data)
 }
 
-/// Turns weights of some features into weights of all features, with zeros for the others.
-pub(super) fn spread(w: Constant, runs: &Runs, features: usize, limit: usize) -> Result<Constant> {
-    let (rows, runs) = (w.dims()[0], runs.clone());
-    Constant::computed(vec![w], vec![rows, features], limit, move |of| {
-        let mut all = ArrayD::zeros(IxDyn(&[rows, features]));
-        let columns = runs.iter().flat_map(|&(start, len)| start..start + len);
-        for (from, to) in columns.enumerate() {
-            let mut column = all.index_axis_mut(ndarray::Axis(1), to);
-            // A feature that occurs twice counts twice.
-            column += &of[0].index_axis(ndarray::Axis(1), from);
-        }
-        all
-    })
-}
-
 /// Reads Add, Sub, Mul and Div: of shapes, of weights, and of data with a weight, another direction or other data.
 pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (a, b) = (graph.input(node, 0)?, graph.input(node, 1)?);
-    if let Some(tokens) = tokens::arithmetic(node.op, &a, &b) {
-        return Ok(vec![tokens]);
+    combined(graph, node.op, a, b).map(|value| vec![value])
+}
+
+/// Returns the sum, difference, product or quotient of two values.
+pub(super) fn combined(graph: &mut Graph, op: &str, a: Value, b: Value) -> Result<Value> {
+    if let Some(tokens) = tokens::arithmetic(op, &a, &b) {
+        return Ok(tokens);
     }
-    let value = match (a, b) {
-        (Value::Numbers(a), Value::Numbers(b)) => numbers::arithmetic(node.op, &a, &b)?,
+    Ok(match (a, b) {
+        (Value::Numbers(a), Value::Numbers(b)) => numbers::arithmetic(op, &a, &b)?,
         (Value::Scored(scored), weight) if is_weight(&weight) => {
-            scores::weighted(node.op, *scored, &scalar_or_weight(graph, weight)?)?
+            scores::weighted(op, *scored, &scalar_or_weight(graph, weight)?)?
         }
-        (weight, Value::Scored(scored)) if is_weight(&weight) && matches!(node.op, "Add" | "Mul") => {
-            scores::weighted(node.op, *scored, &scalar_or_weight(graph, weight)?)?
+        (weight, Value::Scored(scored)) if is_weight(&weight) && matches!(op, "Add" | "Mul") => {
+            scores::weighted(op, *scored, &scalar_or_weight(graph, weight)?)?
         }
-        (Value::Scored(scored), value) | (value, Value::Scored(scored)) if node.op == "Mul" && graph.flows(&value) => {
+        (Value::Scored(scored), value) | (value, Value::Scored(scored)) if op == "Mul" && graph.flows(&value) => {
             let value = graph.data(value, None)?;
             scores::times_value(graph, *scored, value)?
         }
         (a, b) if graph.flows(&a) && graph.flows(&b) => {
             let (a, b) = (graph.data(a, None)?, graph.data(b, None)?);
-            Value::Data(both(graph, node.op, a, b)?)
+            Value::Data(both(graph, op, a, b)?)
         }
         (flow @ (Value::Data(_) | Value::Input(_)), other) if is_weight(&other) => {
             let data = graph.data(flow, None)?;
             let weight = scalar_or_weight(graph, other)?;
-            Value::Data(weighted(graph, node.op, data, weight)?)
+            Value::Data(weighted(graph, op, data, weight)?)
         }
         (other, flow @ (Value::Data(_) | Value::Input(_))) if is_weight(&other) => {
             let data = graph.data(flow, None)?;
             let weight = scalar_or_weight(graph, other)?;
-            Value::Data(match node.op {
+            Value::Data(match op {
                 "Sub" => {
                     let minus = Constant::filled(-1.0, Vec::new(), graph.limit)?;
                     let negative = weighted(graph, "Mul", data, minus)?;
@@ -221,51 +180,20 @@ pub(super) fn arithmetic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value
                 op => weighted(graph, op, data, weight)?,
             })
         }
-        (a, b) if is_weight(&a) && is_weight(&b) => Value::Constant(of_weights(graph, node.op, a, b)?),
+        (a, b) if is_weight(&a) && is_weight(&b) => of_weights(graph, op, a, b)?,
         (a, b) => return Err(misfit(format!("expected a sequence and a weight, got {} and {}", a.kind(), b.kind()))),
-    };
-    Ok(vec![value])
+    })
 }
 
-fn is_weight(value: &Value) -> bool {
-    matches!(value, Value::Constant(_))
-        || matches!(value, Value::Filled(filled) if matches!(filled.fill, Fill::Real(_)))
-}
-
-/// Returns a weight; one element for a tensor of equal numbers.
-fn scalar_or_weight(graph: &Graph, value: Value) -> Result<Constant> {
-    match value {
-        Value::Filled(filled) => match filled.fill {
-            Fill::Real(x) => Ok(Constant::new(crate::weights::Tensor::new([], vec![x]))),
-            Fill::Whole(_) => Err(misfit("a whole number among real ones".into())),
-        },
-        other => weight(graph, other),
-    }
-}
-
-fn of_weights(graph: &Graph, op: &str, a: Value, b: Value) -> Result<Constant> {
+fn of_weights(graph: &Graph, op: &str, a: Value, b: Value) -> Result<Value> {
     let (a, b) = (weight(graph, a)?, weight(graph, b)?);
-    let shape = if a.len() >= b.len() { a.dims().to_vec() } else { b.dims().to_vec() };
-    let stretches = |constant: &Constant| {
-        let (dims, rank) = (constant.dims(), shape.len());
-        dims.len() <= rank && dims.iter().rev().zip(shape.iter().rev()).all(|(&d, &n)| d == n || d == 1)
-    };
-    if !stretches(&a) || !stretches(&b) {
-        return Err(misfit(format!("weights of {:?} and {:?}", a.dims(), b.dims())));
-    }
     let f: fn(f32, f32) -> f32 = match op {
         "Add" => |a, b| a + b,
         "Sub" => |a, b| a - b,
         "Mul" => |a, b| a * b,
         _ => |a, b| a / b,
     };
-    let dims = shape.clone();
-    Constant::computed(vec![a, b], shape, graph.limit, move |of| {
-        let stretch = |x: &ArrayD<f32>| x.broadcast(IxDyn(&dims)).expect("checked to stretch").to_owned();
-        let mut result = stretch(&of[0]);
-        result.zip_mut_with(&stretch(&of[1]), |a, &b| *a = f(*a, b));
-        result
-    })
+    folded::pairs(a, b, graph.limit, f)
 }
 
 /// Scales or shifts the input sequence by a number, or by one for each feature. The layer that takes it absorbs that.
@@ -307,7 +235,7 @@ fn scaled_input(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> 
     };
     let link = graph.links.scaled_source(source, scale, shift);
     let mut data = data.clone();
-    data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
+    data.relink(link);
     Ok(Some(data))
 }
 
@@ -339,6 +267,9 @@ pub(super) fn unscaled(graph: &Graph, link: usize, w: Constant) -> Result<(usize
 /// Combines data that flows with a weight.
 fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result<Data> {
     if let Some(data) = statistics::weighted(graph, op, &data, &weight)? {
+        return Ok(data);
+    }
+    if let Some(data) = integers::scaled(graph, op, &data, &weight)? {
         return Ok(data);
     }
     let last = data.axes.len().saturating_sub(1);
@@ -406,16 +337,6 @@ fn of_each(graph: &mut Graph, op: &str, mut data: Data, weight: Constant, axis: 
     Ok(data)
 }
 
-/// Whether `weight` is repeated along all axes of `data` except `axis`.
-fn along(weight: &Constant, data: &Data, axis: usize) -> bool {
-    let (dims, rank) = (weight.dims(), data.axes.len());
-    let ones = |dims: &[usize]| dims.iter().all(|&n| n == 1);
-    match (axis + dims.len()).checked_sub(rank) {
-        Some(place) => ones(&dims[..place]) && ones(&dims[place + 1..]),
-        None => ones(dims),
-    }
-}
-
 /// Adds `vector` to `data`, if that is a product without a bias yet.
 fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Data>> {
     let (link, runs) = graph.links.resolve_data(data)?;
@@ -437,7 +358,7 @@ fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Dat
     let kind = Linear { bias: Bias::One, activation: Activation::Linear, ..linear };
     let link = graph.links.layer(old.parents[0], kind.into(), old.features, tensors);
     let mut data = data.clone();
-    data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
+    data.relink(link);
     Ok(Some(data))
 }
 
@@ -506,13 +427,8 @@ pub(super) fn of_many(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
         let weight = scalar_or_weight(graph, other)?;
         one = match (node.op, weight.scalar()?) {
             ("Sum", _) => weighted(graph, "Add", one, weight)?,
-            ("Max", Some(x)) if graph.statistic(&one).is_some() => statistics::at_least(graph, &one, x)?
-                .ok_or_else(|| misfit("the largest of a value and a number".into()))?,
-            ("Max" | "Min", Some(x)) => {
-                let (least, most) = if node.op == "Max" { (x, f32::MAX) } else { (f32::MIN, x) };
-                let clamp = Activation::Clamp { alpha: Number::new(least), beta: Number::new(most) };
-                graph.links.activate(one, clamp)?
-            }
+            ("Max", Some(x)) => statistics::clamped(graph, one, x, f32::MAX)?,
+            ("Min", Some(x)) => statistics::clamped(graph, one, f32::MIN, x)?,
             _ => return Err(misfit(format!("{} of values and constants of {:?}", node.op, weight.dims()))),
         };
     }

@@ -78,7 +78,7 @@ impl Graph {
                 _ => return Err(unread()),
             }),
         };
-        let slice = SliceSteps { start: first.value().ok_or_else(unread)?, end };
+        let slice = SliceSteps { start: first.value().ok_or_else(unread)?, end, step: 1 };
         let mut whole = feed.clone();
         whole.axes[axis] = FeedAxis { size: all, start: 0, whole: true, ..whole.axes[axis].clone() };
         Ok((whole, slice, size.clone()))
@@ -169,7 +169,7 @@ impl Graph {
                 data.axes[axis] = self.settle(&data.axes[axis], Dim::Time)?;
             }
             if data.axes[axis].role == Role::Time && cut.is_reversed(&size) {
-                return self.links.reversed(data).map(Value::Data);
+                return self.links.reversed(data, None).map(Value::Data);
             }
             if let (Role::Time, Some(slice)) = (&data.axes[axis].role, cut.stretch(&size)) {
                 return self.stretch(data, axis, slice, cut.len(&size)).map(Value::Data);

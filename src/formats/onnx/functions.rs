@@ -1,6 +1,8 @@
 //! Elementwise functions, and the softmax family over the features.
 
+use super::folded;
 use super::graph::Graph;
+use super::join;
 use super::links::What;
 use super::misfit;
 use super::node::Node;
@@ -9,6 +11,7 @@ use super::statistics;
 use super::value::{Axis, Role, Value};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::{Error, Result};
+use crate::model::Join;
 
 /// Returns the function of `node`, with its constants.
 fn activation(node: &Node<'_>) -> Result<Activation> {
@@ -51,8 +54,11 @@ fn activation(node: &Node<'_>) -> Result<Activation> {
 }
 
 pub(super) fn function(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    let activation = activation(node)?;
     let x = graph.input(node, 0)?;
+    if let Some(value) = folded::unary(graph, node.op, &x)? {
+        return Ok(vec![value]);
+    }
+    let activation = activation(node)?;
     let data = graph.data(x, None)?;
     graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
 }
@@ -63,9 +69,30 @@ pub(super) fn erf(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     graph.links.through(data, What::Erf, true).map(|data| vec![Value::Data(data)])
 }
 
+/// Reads functions that only constants have here; and the size of a number, which is the larger of it and its negative.
+pub(super) fn of_constants(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let x = graph.input(node, 0)?;
+    if let Some(value) = folded::unary(graph, node.op, &x)? {
+        return Ok(vec![value]);
+    }
+    if node.op != "Abs" {
+        let text =
+            format!("expected constants of the file, got {}: no layer here computes {} of it", x.kind(), node.op);
+        return Err(misfit(text));
+    }
+    let data = graph.data(x, None)?;
+    let negative = Activation::Affine { alpha: Number::new(-1.0), beta: Number::new(0.0) };
+    let turned = graph.links.activate(data.clone(), negative)?;
+    join::elementwise(graph, Join::Maximum, vec![data, turned]).map(|data| vec![Value::Data(data)])
+}
+
 /// Reads the logarithm of a function, if the two together are one function.
 pub(super) fn log(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    match graph.input(node, 0)? {
+    let x = graph.input(node, 0)?;
+    if let Some(value) = folded::unary(graph, node.op, &x)? {
+        return Ok(vec![value]);
+    }
+    match x {
         Value::Data(data) => graph.links.logarithm(data).map(|data| vec![Value::Data(data)]),
         other => Err(misfit(format!("the logarithm of {}", other.kind()))),
     }
@@ -80,17 +107,11 @@ pub(super) fn clip(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
             Some(Value::Constant(bound)) if bound.len() == 1 => bound.scalar()?,
             Some(other) => return Err(misfit(format!("{name}: expected a number of the file, got {}", other.kind()))),
         };
-        Ok(Number::new(given.unwrap_or(default)))
+        Ok::<_, Error>(given.unwrap_or(default))
     };
-    let [alpha, beta] = [bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?];
-    let activation = Activation::Clamp { alpha, beta };
+    let (least, most) = (bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?);
     let data = graph.data(x, None)?;
-    if beta.get() >= f32::MAX
-        && let Some(bounded) = statistics::at_least(graph, &data, alpha.get())?
-    {
-        return Ok(vec![Value::Data(bounded)]);
-    }
-    graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
+    statistics::clamped(graph, data, least, most).map(|data| vec![Value::Data(data)])
 }
 
 /// Reads a softmax over the features; before version 13 it is over all axes from `axis` on.
@@ -124,18 +145,24 @@ pub(super) fn softmax(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> 
 /// Reads the index of the largest feature.
 pub(super) fn arg_max(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
-    let data = graph.data(x, None)?;
-    let axis = Value::axis(node.int("axis")?.unwrap_or(0), data.axes.len())?;
-    if data.axes[axis].role != Role::Features {
-        return Err(misfit(format!("expected the features, got axis {axis} of {}", data.axes_text())));
-    }
     if node.flag("select_last_index")? {
         return Err(misfit("select_last_index: expected 0, the first of equal features".into()));
     }
-    let mut data = graph.links.through(data, What::Largest, false)?;
-    match node.int("keepdims")?.unwrap_or(1) {
-        0 => drop(data.axes.remove(axis)),
-        _ => data.axes[axis] = Axis::one(),
+    let keeps = node.int("keepdims")?.unwrap_or(1) != 0;
+    largest(graph, x, node.int("axis")?.unwrap_or(0), keeps).map(|place| vec![place])
+}
+
+/// Returns the index of the largest feature of `x` along axis `axis`, which stays with length 1 if `keeps` is true.
+pub(super) fn largest(graph: &mut Graph, x: Value, axis: i64, keeps: bool) -> Result<Value> {
+    let data = graph.data(x, None)?;
+    let axis = Value::axis(axis, data.axes.len())?;
+    if data.axes[axis].role != Role::Features {
+        return Err(misfit(format!("expected the features, got axis {axis} of {}", data.axes_text())));
     }
-    Ok(vec![Value::Data(data)])
+    let mut data = graph.links.through(data, What::Largest, false)?;
+    match keeps {
+        false => drop(data.axes.remove(axis)),
+        true => data.axes[axis] = Axis::one(),
+    }
+    Ok(Value::Data(data))
 }

@@ -3,10 +3,10 @@
 //! Holds what operators share: values, inputs and links. In the end, `ports`
 //! makes a model of it. Knows no operator: `operators` has the table of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::constant::{MAX_RANK, Origin, decode};
+use super::constant::{Constant, MAX_RANK, Origin, decode, is_real};
 use super::links::Links;
 use super::misfit;
 use super::node::Node;
@@ -20,6 +20,7 @@ use super::value::{Feed, FeedAxis, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::support::Treatment;
 use crate::model::{Dim, InputValue};
+use crate::weights::Tensor;
 
 /// The most nodes of a graph. No recurrent model has more.
 const MAX_NODES: usize = 16_384;
@@ -29,6 +30,11 @@ const OLDEST: i64 = 7;
 const NEWEST: i64 = 28;
 /// The hint for a graph that is not supported.
 pub(super) const ELSEWHERE: &str = "a general runtime such as ONNX Runtime may run this graph";
+
+/// Returns how to give the input `name` a number before the file is read.
+pub(super) fn to_set(name: &str, number: &str) -> String {
+    format!("give it a number as the file is read: --set {name}={number}, or formats::Reader::set in Rust")
+}
 
 /// A function that reads an operator: it returns the meanings of its outputs, in order.
 pub(super) type Operator = fn(&mut Graph, &Node<'_>) -> Result<Vec<Value>>;
@@ -79,6 +85,12 @@ pub(super) struct Graph {
     operator: fn(&str) -> Option<Operator>,
     /// The number of tensors of the file so far.
     tensors: usize,
+    /// ONNX's types of the tensors of the file, by name.
+    types: HashMap<String, i32>,
+    /// The links whose results are whole numbers that await their scale.
+    pub(super) integers: HashSet<usize>,
+    /// Whether the graph rounds values that flow, which is left out here.
+    pub(super) rounds: bool,
     /// The number of nodes, including those of inner graphs.
     nodes: usize,
     values: HashMap<String, Value>,
@@ -93,6 +105,7 @@ impl Graph {
         model: proto::Model,
         sources: Sources,
         operator: fn(&str) -> Option<Operator>,
+        set: &BTreeMap<String, f64>,
     ) -> Result<(Self, Vec<String>)> {
         let opset = opset(&model)?;
         let graph = model.graph.ok_or_else(|| misfit("expected a graph, got none; is this an ONNX file?".into()))?;
@@ -107,14 +120,24 @@ impl Graph {
             both: HashMap::new(),
             operator,
             tensors: 0,
+            types: HashMap::new(),
+            integers: HashSet::new(),
+            rounds: false,
             nodes: 0,
             values: HashMap::new(),
             variables: HashMap::new(),
             sources,
         };
         this.initializers(&graph.initializer)?;
+        let names: Vec<String> = graph.input.iter().map(|input| input.name.clone()).collect();
+        if let Some(unknown) = set.keys().find(|name| !names.contains(name)) {
+            return Err(misfit(format!("a number for the input {unknown:?}: expected one of {names:?}")));
+        }
         for input in graph.input {
-            this.add_input(input);
+            match set.get(&input.name) {
+                Some(&number) => this.set_input(input, number)?,
+                None => this.add_input(input),
+            }
         }
         this.limit = usize::try_from(this.sources.total_bytes()).unwrap_or(usize::MAX).max(1 << 16);
         let outputs: Vec<String> = graph.output.into_iter().map(|output| output.name).collect();
@@ -127,6 +150,7 @@ impl Graph {
     fn initializers(&mut self, tensors: &[proto::Tensor]) -> Result<()> {
         for tensor in tensors {
             let value = self.decode(tensor).map_err(|e| e.at(format!("initializer {:?}", tensor.name)))?;
+            self.tell_type(&tensor.name, tensor.data_type);
             self.values.insert(tensor.name.clone(), value);
         }
         Ok(())
@@ -167,7 +191,9 @@ impl Graph {
         let value = match shape {
             None => Value::Unread(format!("the input {:?}, of which the file tells no shape", input.name)),
             Some(shape) => {
-                let sizes: Vec<Size> = shape.dim.into_iter().map(|dim| self.dimension(dim)).collect();
+                let dims = shape.dim.into_iter().enumerate();
+                let sizes: Vec<Size> =
+                    dims.map(|(i, dim)| self.dimension(dim, &format!("{}.shape[{i}]", input.name))).collect();
                 let axis = |(i, size): (usize, &Size)| FeedAxis {
                     source: Some(i),
                     size: size.clone(),
@@ -186,19 +212,66 @@ impl Graph {
         self.values.insert(input.name, value);
     }
 
-    /// Returns the length of an axis: a number, or a variable that all axes of that name share.
-    fn dimension(&mut self, dim: proto::Dimension) -> Size {
+    /// Gives an input of one number that number.
+    fn set_input(&mut self, input: proto::ValueInfo, number: f64) -> Result<()> {
+        let proto::TensorType { elem_type, shape } = input.of.and_then(|of| of.tensor).unwrap_or_default();
+        let dims = shape.map_or(Vec::new(), |shape| shape.dim);
+        if dims.len() > MAX_RANK || dims.iter().any(|dim| dim.value.is_some_and(|n| n > 1)) {
+            let text =
+                format!("a number for the input {:?}: expected an input of one number, got a longer one", input.name);
+            return Err(misfit(text));
+        }
+        let shape = vec![1; dims.len()];
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "checked to be whole and small, or rounded as all reals are"
+        )]
+        let value = if is_real(elem_type) {
+            Value::Constant(Constant::new(Tensor::new(shape, vec![number as f32])))
+        } else if number.fract() == 0.0 && number.abs() < 1e15 {
+            Value::Numbers(ndarray::ArrayD::from_elem(ndarray::IxDyn(&shape), Size::of(number as i64)))
+        } else {
+            return Err(misfit(format!("a number for the input {:?}: expected a whole one, got {number}", input.name)));
+        };
+        self.values.insert(input.name, value);
+        Ok(())
+    }
+
+    /// Returns the name of the input that `value` is, if it has one number.
+    pub(super) fn lone_input(&self, value: &Value) -> Option<&str> {
+        match value {
+            Value::Input(feed) if feed.axes.iter().all(|axis| axis.size.is(1)) => {
+                Some(self.inputs[feed.input].name.as_str())
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the error of a `value` that is not known before a call, where `expected` is. It leads to a number for an
+    /// input of one number.
+    pub(super) fn untold(&self, value: &Value, expected: &str) -> Error {
+        match self.lone_input(value) {
+            Some(name) => {
+                let text = format!("expected {expected}, got the input {name:?}; {}", to_set(name, "NUMBER"));
+                misfit(text).of_input(name)
+            }
+            None => misfit(format!("expected {expected}, got {}", value.kind())),
+        }
+    }
+
+    /// Returns the length of axis `place`: a number, or a variable that all axes of that name share.
+    fn dimension(&mut self, dim: proto::Dimension, place: &str) -> Size {
         let next = self.variables.len();
         match (dim.value, dim.param) {
             (Some(n), _) if n > 0 => Size::of(n),
             // These words mean no particular length.
             (_, Some(name)) if !["", "?", "-1", "None", "unk"].contains(&name.as_str()) => {
-                Size::variable(*self.variables.entry(name).or_insert(next))
+                Size::variable(*self.variables.entry(name.clone()).or_insert(next), &name)
             }
             _ => {
                 // No file can have such a name for a variable, so it is never looked up.
                 self.variables.insert(format!("\0{next}"), next);
-                Size::variable(next)
+                Size::variable(next, place)
             }
         }
     }
@@ -217,7 +290,7 @@ impl Graph {
 
     /// Returns a length that depends on a call.
     pub(super) fn unknown(&mut self) -> Size {
-        self.dimension(proto::Dimension::default())
+        self.dimension(proto::Dimension::default(), "?")
     }
 
     fn node(&mut self, node: &proto::Node) -> Result<()> {
@@ -240,8 +313,10 @@ impl Graph {
         if !self.known.is_empty() {
             value = value.resized(&self.known);
         }
-        if let Value::Data(data) = &mut value {
+        if let Value::Data(data) = value {
+            let mut data = self.links.renewed(data);
             data.axes.iter_mut().for_each(|axis| *axis = self.told(axis));
+            value = Value::Data(data);
         }
         Ok(value)
     }
@@ -283,11 +358,20 @@ impl Graph {
         match self.optional(node, index)? {
             None => Ok(None),
             Some(Value::Numbers(numbers)) if numbers.ndim() <= 1 => Ok(Some(numbers.iter().cloned().collect())),
-            Some(other) => Err(misfit(format!(
-                "input {index}: expected numbers that the file or shapes tell, got {}",
-                other.kind()
-            ))),
+            Some(other) => {
+                Err(self.untold(&other, "numbers that the file or shapes tell").at(format_args!("input {index}")))
+            }
         }
+    }
+
+    /// Records that the tensor `name` is of ONNX's type `data_type`.
+    pub(super) fn tell_type(&mut self, name: &str, data_type: i32) {
+        self.types.insert(name.to_owned(), data_type);
+    }
+
+    /// Returns ONNX's type of the tensor `name`, if it is one of the file.
+    pub(super) fn type_of(&self, name: &str) -> Option<i32> {
+        self.types.get(name).copied()
     }
 
     /// Returns the tensor of an attribute as a value.
@@ -296,6 +380,7 @@ impl Graph {
         let origin = Arc::new(Origin { tensor: self.tensors, changes: Vec::new() });
         Ok(match decode(tensor.clone(), &mut self.sources)?.into() {
             Value::Constant(constant) => Value::Constant(constant.from(Some(origin))),
+            Value::Whole(constant) => Value::Whole(constant.from(Some(origin))),
             other => other,
         })
     }

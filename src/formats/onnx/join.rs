@@ -2,12 +2,12 @@
 //! by element. A value without steps is combined with every step.
 
 use super::constant::Constant;
-use super::graph::Graph;
+use super::graph::{Graph, Of};
 use super::misfit;
 use super::size::Size;
-use super::value::{Axis, Data, Role};
+use super::value::{Axis, Data, Role, Segment};
 use crate::error::Result;
-use crate::model::{Dim, Join, Linear};
+use crate::model::{Dim, Direction, Initial, Join, Linear, Recurrent};
 use crate::weights::dialect::WEIGHT;
 
 /// Concatenates `all` along `axis`.
@@ -22,9 +22,47 @@ pub(super) fn concat(graph: &mut Graph, mut all: Vec<Data>, axis: usize) -> Resu
     }
     graph.align(&mut all, Some(axis))?;
     let is_time = |a: &Axis| a.role == Role::Time || matches!(a.role, Role::Open(_)) && !a.size.is(1);
+    pair_directions(graph, &mut all);
     match all.iter().any(|data| data.axes.get(axis).is_some_and(|axis| is_time(&graph.told(axis)))) {
         true => concat_steps(graph, all, axis),
         false => Data::concat(all, axis),
+    }
+}
+
+/// If `all` are what two stacks give that go through one sequence forward and in reverse, makes one stack of both.
+///
+/// Exporters write a bidirectional layer so: two nodes, one of them between two flips of the steps.
+fn pair_directions(graph: &mut Graph, all: &mut [Data]) {
+    let [a, b] = &*all else { return };
+    let ([a], [b]) = (&a.flat()[..], &b.flat()[..]) else { return };
+    let direction = |of: &Segment| graph.links.stack(of.link).map(|stack| stack.direction);
+    let (forward, reverse) = match (direction(a), direction(b)) {
+        (Some(Direction::Forward), Some(Direction::Reverse)) => (a.link, b.link),
+        (Some(Direction::Reverse), Some(Direction::Forward)) => (b.link, a.link),
+        _ => return,
+    };
+    let (one, other) = (graph.links.link(forward), graph.links.link(reverse));
+    let serials = [one.serial, other.serial];
+    // A state or weights of a call are told by their node.
+    let is_told = graph.drafts.iter().any(|draft| matches!(draft.of, Of::Link(serial) if serials.contains(&serial)));
+    let begins_at_zero = [one, other].iter().all(|link| link.initial == [None; 2]);
+    let (Some(first), Some(second)) = (graph.links.stack(forward), graph.links.stack(reverse)) else { return };
+    let turned = Recurrent { direction: Direction::Forward, functions: first.functions, ..second.clone() };
+    if one.parents != other.parents
+        || [forward, reverse].iter().any(|&link| graph.links.is_taken(link))
+        || is_told
+        || !begins_at_zero
+        || turned != *first
+        || first.initial != Initial::Zero
+        || first.is_merged()
+    {
+        return;
+    }
+    let functions = [first.functions[0], second.functions[0]];
+    let stack = Recurrent { direction: Direction::Both, functions, ..first.clone() };
+    graph.links.pair(forward, reverse, stack);
+    for data in all {
+        *data = graph.links.renewed(data.clone());
     }
 }
 

@@ -3,6 +3,9 @@
 //! A link may have several consumers (`x · sigmoid(x)`, two heads). In the end, the model is the links that
 //! the outputs need. Knows layers; knows no operator. `rewrite` recognizes what several links are together.
 
+mod directions;
+mod sums;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -13,8 +16,8 @@ use super::misfit;
 use super::node::Called;
 use super::times::Times;
 use super::value::{At, Data, Segment};
-use super::what::Made;
 pub(super) use super::what::What;
+use super::what::{Made, Statistic};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
 use crate::model::{Attention, Direction, Join, LayerKind, Linear, Recurrent, Select, Slice, SliceSteps};
@@ -29,6 +32,8 @@ pub(super) struct Links {
     variants: HashMap<usize, Vec<usize>>,
     /// The links whose steps no lengths may mask.
     unmasked: HashSet<usize>,
+    /// The links that became one direction of another, with the place of its features.
+    paired: HashMap<usize, (usize, usize)>,
     /// Which inputs have the same time axis.
     pub(super) times: Times,
     /// The node that is being read: its name in the errors of its links.
@@ -73,6 +78,9 @@ pub(super) const SCALE: &str = "scale";
 /// The summands of [`What::Scaled`], if there are any.
 pub(super) const SHIFT: &str = "shift";
 
+/// The error of quantized numbers anywhere else.
+pub(super) const QUANTIZED: &str = "quantized numbers, but for DequantizeLinear, MatMulInteger or QLinearMatMul";
+
 /// The most features with a factor each. A matrix for more of them would take too much memory.
 const MAX_DIAGONAL: usize = 4096;
 
@@ -86,6 +94,7 @@ impl Links {
             made: HashMap::new(),
             variants: HashMap::new(),
             unmasked: HashSet::new(),
+            paired: HashMap::new(),
             times: Times::default(),
             node: Arc::default(),
         }
@@ -348,11 +357,21 @@ impl Links {
         let of = &self.links[link];
         match (&of.what, of.tensor(SCALE).cloned(), of.tensor(SHIFT).cloned()) {
             (What::Scaled, Some(scale), shift) => self.diagonal(of.parents[0], scale, shift),
-            (What::Reversed, ..) => Err(misfit("steps in reverse, but for an RNN, LSTM or GRU".into())),
+            (What::Reversed(_), ..) => Err(misfit("steps in reverse, but for an RNN, LSTM or GRU".into())),
+            (What::Padded(..), ..) => Err(misfit("zeros around steps, but for a Conv".into())),
             (What::Largest, ..) => Err(misfit("the place of the largest feature, but for an output".into())),
+            (What::Statistic(Statistic::Mean), ..) => {
+                let of = self.plain(of.parents[0])?;
+                self.reduced(of, true)
+            }
+            (What::Statistic(Statistic::Centred), ..) => {
+                let of = self.plain(of.parents[0])?;
+                self.centred(of)
+            }
             (What::Statistic(_), ..) => {
                 Err(misfit("a mean or a length of the features, but for what it normalises".into()))
             }
+            (What::Quantized(_), ..) => Err(misfit(QUANTIZED.into())),
             _ => Ok(link),
         }
     }
@@ -409,6 +428,7 @@ impl Links {
     /// Does the same for a layer. It may take more features than it needs if its weights are `spread`.
     pub(super) fn taken(&mut self, data: &Data, spread: bool) -> Result<(usize, Runs)> {
         let (link, runs) = self.resolve_data(data)?;
+        let link = self.valued(link)?;
         // Zeros among the weights would be multiplied by any features of the caller that the graph leaves out.
         let spread = spread && !matches!(self.links[link].what, What::Source(_));
         if spread || self.is_whole(link, &runs) {
@@ -423,6 +443,11 @@ impl Links {
         runs[..] == [(0, self.links[link].features)]
     }
 
+    /// Returns all features of `link`, at all its steps.
+    pub(super) fn whole(&self, link: usize) -> Vec<Segment> {
+        segments(link, vec![(0, self.links[link].features)])
+    }
+
     /// Returns `link` without a time axis, which its values do not have.
     pub(super) fn row(&mut self, link: usize) -> Result<usize> {
         let link = self.plain(link)?;
@@ -435,21 +460,6 @@ impl Links {
     /// Applies `activation` to `data`.
     pub(super) fn activate(&mut self, data: Data, activation: Activation) -> Result<Data> {
         self.through(data, What::activation(activation), activation.is_elementwise())
-    }
-
-    /// Returns `data`, last step first. A stack that goes backwards then gives its steps in the order of the input.
-    pub(super) fn reversed(&mut self, mut data: Data) -> Result<Data> {
-        let first = data.segments().next().map_or(0, |segment| segment.link);
-        let whole = data.segments().all(|segment| (segment.link, segment.at) == (first, At::All));
-        match self.links.get(first).and_then(|_| self.stack(first)) {
-            Some(stack) if whole && stack.direction == Direction::Backwards => {
-                let kind = Recurrent { direction: Direction::Reverse, ..stack.clone() };
-                let link = self.instead(first, kind.into(), self.links[first].features);
-                data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
-                Ok(data)
-            }
-            _ => self.through(data, What::Reversed, true),
-        }
     }
 
     /// Applies `what`, which has no weights, to `data`. If it is
@@ -468,7 +478,7 @@ impl Links {
             return Ok(data);
         }
         let (mut link, mut runs) = self.resolve_data(&data)?;
-        if what != What::Reversed {
+        if !matches!(what, What::Reversed(_)) {
             link = self.plain(link)?;
         }
         if !elementwise && !self.is_whole(link, &runs) {

@@ -5,7 +5,7 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::across;
 use super::change::Change;
-use super::constant::{MAX_NUMBERS, MAX_RANK};
+use super::constant::{Constant, MAX_NUMBERS, MAX_RANK};
 use super::cut::Cut;
 use super::graph::Graph;
 use super::join;
@@ -46,14 +46,8 @@ fn cast(graph: &Graph, node: &Node<'_>) -> Result<Value> {
             Ok(Value::Data(data))
         }
         Value::Data(data) if !real => Err(misfit(format!("{} to whole numbers", data.axes_text()))),
-        Value::Numbers(numbers) if real => {
-            let all = numbers.iter().map(Size::value).collect::<Option<Vec<_>>>();
-            let all = all.ok_or_else(|| misfit("sizes of a call to real numbers".into()))?;
-            #[expect(clippy::cast_precision_loss, reason = "what Cast does")]
-            let floats = all.into_iter().map(|n| n as f32).collect();
-            let tensor = crate::weights::Tensor::new(numbers.shape(), floats);
-            Ok(Value::Constant(super::constant::Constant::new(tensor)))
-        }
+        Value::Numbers(numbers) if real => Constant::of_numbers(&numbers).map(Value::Constant),
+        Value::Whole(numbers) if real => Ok(Value::Constant(numbers)),
         other => Ok(other),
     }
 }
@@ -145,6 +139,10 @@ pub(super) fn concat(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         return Ok(values);
     }
     if values.iter().any(|value| graph.flows(value)) {
+        if let Some(place) = values.iter().position(|value| !graph.flows(value)) {
+            let text = format!("input {place}: expected what flows, as the others, got {}", values[place].kind());
+            return Err(misfit(text + "; make it an input of the graph"));
+        }
         if values.iter().any(|value| graph.is_time(value, axis)) {
             values.iter().try_for_each(|value| graph.tell_time(value, axis))?;
         }

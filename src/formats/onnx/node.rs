@@ -2,7 +2,7 @@
 
 use super::misfit;
 use super::proto;
-use super::table::ATTRIBUTES;
+use super::table::{ATTRIBUTES, OF_MICROSOFT};
 use crate::error::{Error, Result};
 use crate::formats::support::Treatment;
 
@@ -36,6 +36,22 @@ impl Called {
 /// The most attributes of a node. No operator of ONNX has as many.
 const MAX_ATTRIBUTES: usize = 32;
 
+/// ONNX's names of the types of attributes, by their numbers.
+const TYPES: [&str; 12] = [
+    "no type",
+    "FLOAT",
+    "INT",
+    "STRING",
+    "TENSOR",
+    "GRAPH",
+    "FLOATS",
+    "INTS",
+    "STRINGS",
+    "TENSORS",
+    "GRAPHS",
+    "SPARSE_TENSOR",
+];
+
 /// ONNX's numbers of the types of attributes.
 const INT: i32 = 2;
 const STRING: i32 = 3;
@@ -51,8 +67,10 @@ impl<'a> Node<'a> {
     pub(super) fn new(node: &'a proto::Node, opset: i64) -> Result<Self> {
         let proto::Node { input, output, name, op_type, attribute, domain } = node;
         let this = Self { op: op_type, inputs: input, outputs: output, attributes: attribute, name, opset };
-        if !["", "ai.onnx"].contains(&domain.as_str()) {
-            return Err(this.error(misfit(format!("an operator of {domain}, which is not ONNX's own"))));
+        let is_lent = domain == "com.microsoft" && OF_MICROSOFT.contains(&op_type.as_str());
+        if !is_lent && !["", "ai.onnx"].contains(&domain.as_str()) {
+            let text = format!("an operator of {domain}, which is not ONNX's own; export the model without it");
+            return Err(this.error(misfit(text)));
         }
         match ATTRIBUTES.iter().find(|a| a.is(op_type, "")) {
             Some(operator) if operator.treatment == Treatment::Refused => {
@@ -97,7 +115,13 @@ impl<'a> Node<'a> {
         let Some(attribute) = self.attributes.iter().find(|a| a.name == name) else { return Ok(None) };
         // Files of IR version 0 leave the type out.
         if ![0, kind].contains(&attribute.kind) {
-            let text = format!("attribute {name}: expected type {kind}, got {}", attribute.kind);
+            let of = |kind: i32| {
+                usize::try_from(kind)
+                    .ok()
+                    .and_then(|n| TYPES.get(n))
+                    .map_or_else(|| kind.to_string(), |n| (*n).to_owned())
+            };
+            let text = format!("attribute {name}: expected {}, got {}", of(kind), of(attribute.kind));
             return Err(misfit(text));
         }
         Ok(Some(read(attribute)))

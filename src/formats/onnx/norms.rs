@@ -3,12 +3,12 @@
 
 use super::change::Change;
 use super::constant::Constant;
-use super::dense::weight;
 use super::graph::Graph;
 use super::misfit;
 use super::node::Node;
 use super::statistics::{features_at, normalized};
 use super::value::{Data, Role, Value};
+use super::weights::weight;
 use crate::error::Result;
 use crate::model::{BatchNorm, L2Norm, LayerKind, LayerNorm, MEAN, PRelu, RmsNorm, VARIANCE};
 use crate::weights::dialect::{BIAS, WEIGHT};
@@ -105,7 +105,7 @@ pub(super) fn prelu(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
 }
 
 /// Returns `value` as data whose axis `axis` is its `n` features.
-fn with_features(graph: &mut Graph, value: Value, axis: usize, n: usize) -> Result<Data> {
+pub(super) fn with_features(graph: &mut Graph, value: Value, axis: usize, n: usize) -> Result<Data> {
     let rank = value.sizes()?.len();
     let data = match value {
         // The last axis of an input is its features.

@@ -1,6 +1,9 @@
-//! Operators that compute with shapes: Shape, Size, Constant, `ConstantOfShape`, Range, Equal, Where, and arithmetic.
+//! Operators that compute with shapes: Shape, Size, Constant, `ConstantOfShape`, Range, Equal and other comparisons,
+//! Where, and arithmetic.
 //!
 //! All of them are computed here, once. A number that depends on the sizes of a call is a `Size`.
+
+use std::cmp::Ordering;
 
 use ndarray::{ArrayD, IxDyn, Zip};
 
@@ -10,9 +13,9 @@ use super::misfit;
 use super::moves::filled;
 use super::node::Node;
 use super::size::Size;
-use super::tokens::{unit_vectors, wrapped};
-use super::value::{Fill, Value};
-use crate::error::Result;
+use super::tokens::{negative, not_negative, unit_vectors, wrapped};
+use super::value::{Asked, Fill, Value};
+use crate::error::{Error, Result};
 use crate::weights::Tensor;
 
 pub(super) fn constant(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
@@ -22,6 +25,9 @@ pub(super) fn constant(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>>
     };
     let real = |floats: &[f32], dims: &[usize]| Value::Constant(Constant::new(Tensor::new(dims, floats.to_vec())));
     let value = if let Some(tensor) = node.tensor("value")? {
+        if let Some(name) = node.outputs.first() {
+            graph.tell_type(name, tensor.data_type);
+        }
         graph.decode(tensor)?
     } else if let Some(n) = node.int("value_int")? {
         whole(&[n], &[])
@@ -98,6 +104,9 @@ pub(super) fn equal(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if let Some(unit_vectors) = unit_vectors(graph, &x, &y)? {
         return Ok(vec![unit_vectors]);
     }
+    if let Some(told) = compared(graph, node, &x, &y)? {
+        return Ok(vec![told]);
+    }
     let truth = |a: &Size, b: &Size| a.equals(b).map(|truth| Size::of(i64::from(truth)));
     let (a, b) = (numbers(graph, node, 0)?, numbers(graph, node, 1)?);
     if let (1, 1, Some(a), Some(b)) = (a.len(), b.len(), a.first(), b.first())
@@ -106,6 +115,86 @@ pub(super) fn equal(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         let (size, n) = if a.value().is_none() { (a, b) } else { (b, a) };
         return Ok(vec![Value::Equal(size.clone(), n.clone())]);
     }
+    Ok(vec![Value::Numbers(each(&a, &b, truth)?)])
+}
+
+/// Reads Less, Greater and the like: of numbers that the file tells, and whether tokens are negative.
+pub(super) fn compare(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    let (x, y) = (graph.input(node, 0)?, graph.input(node, 1)?);
+    if node.op == "Less"
+        && let Some(tokens) = negative(&x, &y)?
+    {
+        return Ok(vec![tokens]);
+    }
+    if let Some(told) = compared(graph, node, &x, &y)? {
+        return Ok(vec![told]);
+    }
+    let truth = |a: &Size, b: &Size| Some(Size::of(i64::from(holds(node.op, a.value()?.cmp(&b.value()?)))));
+    Ok(vec![Value::Numbers(each(&numbers(graph, node, 0)?, &numbers(graph, node, 1)?, truth)?)])
+}
+
+/// Whether `op` holds of two numbers that compare so.
+fn holds(op: &str, order: Ordering) -> bool {
+    match op {
+        "Less" => order.is_lt(),
+        "Greater" => order.is_gt(),
+        "LessOrEqual" => order.is_le(),
+        "GreaterOrEqual" => order.is_ge(),
+        _ => order.is_eq(),
+    }
+}
+
+/// Compares two real numbers of the file, or asks how an input of one number compares with one of the file.
+fn compared(graph: &Graph, node: &Node<'_>, x: &Value, y: &Value) -> Result<Option<Value>> {
+    let number = |value: &Value| match value {
+        Value::Constant(constant) => Ok(constant.scalar()?.map(|x| x.to_string())),
+        Value::Numbers(numbers) if numbers.len() == 1 => Ok(numbers.first().map(ToString::to_string)),
+        _ => Ok::<_, Error>(None),
+    };
+    if let (Value::Constant(a), Value::Constant(b)) = (x, y)
+        && let (Some(a), Some(b)) = (a.scalar()?, b.scalar()?)
+    {
+        let truth = a.partial_cmp(&b).is_some_and(|order| holds(node.op, order));
+        return Ok(Some(Value::Numbers(ndarray::arr0(Size::of(i64::from(truth))).into_dyn())));
+    }
+    for (one, other, words) in [(x, y, ["below", "above"]), (y, x, ["above", "below"])] {
+        if let (Some(input), Some(with)) = (graph.lone_input(one), number(other)?) {
+            let what = match node.op {
+                "Less" => format!("is {} {with}", words[0]),
+                "Greater" => format!("is {} {with}", words[1]),
+                "LessOrEqual" => format!("is {with} or {}", words[0]),
+                "GreaterOrEqual" => format!("is {with} or {}", words[1]),
+                _ => format!("is {with}"),
+            };
+            return Ok(Some(Value::Asked(Asked { input: input.to_owned(), what, with })));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads And, Or, Xor and Not of what the file tells, and Not of whether tokens are negative.
+pub(super) fn logic(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    for index in 0..node.inputs.len().min(2) {
+        if let asked @ Value::Asked(_) = graph.input(node, index)? {
+            return Ok(vec![asked]);
+        }
+    }
+    if node.op == "Not"
+        && let Some(tokens) = not_negative(&graph.input(node, 0)?)
+    {
+        return Ok(vec![tokens]);
+    }
+    let a = numbers(graph, node, 0)?;
+    let b = if node.op == "Not" { ndarray::arr0(Size::of(1)).into_dyn() } else { numbers(graph, node, 1)? };
+    let truth = |a: &Size, b: &Size| {
+        let (a, b) = (a.value()? != 0, b.value()? != 0);
+        Some(Size::of(i64::from(match node.op {
+            "And" => a && b,
+            "Or" => a || b,
+            // Not is that with 1.
+            _ => a != b,
+        })))
+    };
     Ok(vec![Value::Numbers(each(&a, &b, truth)?)])
 }
 
@@ -158,7 +247,7 @@ pub(super) fn arithmetic(op: &str, a: &ArrayD<Size>, b: &ArrayD<Size>) -> Result
 fn numbers(graph: &Graph, node: &Node<'_>, index: usize) -> Result<ArrayD<Size>> {
     match graph.input(node, index)? {
         Value::Numbers(numbers) => Ok(numbers),
-        other => Err(misfit(format!("input {index}: expected numbers of a shape, got {}", other.kind()))),
+        other => Err(graph.untold(&other, "numbers that the file or shapes tell").at(format_args!("input {index}"))),
     }
 }
 

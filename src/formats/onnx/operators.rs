@@ -3,11 +3,20 @@
 //! The only file that knows all operators; `table` says how their attributes are treated.
 
 use super::graph::Operator;
-use super::{across, branch, dense, functions, moves, norms, numbers, order, powers, recurrent, tokens};
+use super::{across, branch, conv, dense, functions, moves, norms, numbers, order};
+use super::{powers, quantized, recurrent, tokens, windows};
 
 /// All supported operators.
 const OPERATORS: &[(&[&str], Operator)] = &[
-    (&["RNN", "LSTM", "GRU"], recurrent::recurrent),
+    (&["RNN", "LSTM", "GRU", "DynamicQuantizeLSTM"], recurrent::recurrent),
+    (&["QuantizeLinear"], quantized::quantize),
+    (&["DequantizeLinear"], quantized::dequantize),
+    (&["DynamicQuantizeLinear"], quantized::quantize_by_call),
+    (&["MatMulInteger"], quantized::integer_product),
+    (&["QLinearMatMul"], quantized::quantized_product),
+    (&["QLinearAdd", "QLinearMul", "QLinearSigmoid"], quantized::quantized_function),
+    (&["QGemm"], quantized::quantized_gemm),
+    (&["MatMulIntegerToFloat", "DynamicQuantizeMatMul"], quantized::product_to_reals),
     (&["Gemm"], dense::gemm),
     (&["MatMul"], dense::matmul),
     (&["Add", "Sub", "Mul", "Div"], dense::arithmetic),
@@ -18,8 +27,8 @@ const OPERATORS: &[(&[&str], Operator)] = &[
     (&["ScatterElements", "Scatter"], order::scatter),
     (&["If"], branch::branch),
     (&["ArgMax"], functions::arg_max),
-    (&["Less"], tokens::less),
-    (&["Not"], tokens::not),
+    (&["Less", "Greater", "LessOrEqual", "GreaterOrEqual"], numbers::compare),
+    (&["And", "Or", "Xor", "Not"], numbers::logic),
     (&["ReverseSequence"], recurrent::reverse_sequence),
     (&["Transpose"], moves::transpose),
     (&["Squeeze"], moves::squeeze),
@@ -42,17 +51,21 @@ const OPERATORS: &[(&[&str], Operator)] = &[
     (&["ReduceProd"], numbers::reduce_prod),
     (&["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"], across::reduce),
     (&["GlobalMaxPool", "GlobalAveragePool"], across::global_pool),
+    (&["Conv"], conv::conv),
+    (&["Pad"], conv::pad),
+    (&["MaxPool", "AveragePool"], windows::pool),
     (&["BatchNormalization"], norms::batch),
     (&["LayerNormalization", "RMSNormalization"], norms::layer),
     (&["LpNormalization"], norms::lp),
     (&["PRelu"], norms::prelu),
-    (&["ReduceL2"], powers::length),
+    (&["ReduceL2", "ReduceL1"], powers::length),
     (&["Sqrt", "Reciprocal"], powers::root),
     (&["Pow"], powers::power),
     (&["Softmax", "LogSoftmax"], functions::softmax),
     (&["Clip"], functions::clip),
     (&["Erf"], functions::erf),
     (&["Log"], functions::log),
+    (&["Abs", "Ceil", "Cos", "Floor", "Round", "Sign", "Sin"], functions::of_constants),
     (
         &[
             "Sigmoid",

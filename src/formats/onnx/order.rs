@@ -1,15 +1,18 @@
 //! Rows sorted by length, as exporters write `pack_padded_sequence(enforce_sorted=False)`:
-//! `TopK` of the lengths, rows taken in that order, and put back at the end.
+//! `TopK` of the lengths, rows taken in that order, and put back at the end. `TopK` of one feature is an `ArgMax`.
 //!
 //! The actual order does not matter, since it is undone. An axis remembers
 //! the lengths that sort its rows until they are in their own order again.
 
 use super::graph::Graph;
-use super::misfit;
 use super::node::Node;
 use super::size::Size;
 use super::value::{Feed, Fill, Filled, Order, Role, Sorted, Value};
+use super::{functions, misfit};
 use crate::error::Result;
+
+/// What to do where more than the largest is asked for.
+const NO_K_LARGEST: &str = "no layer here gives the k largest; let the model give what they are taken of";
 
 /// Returns the input that `feed` is, if it can hold the lengths of the rows.
 pub(super) fn lengths(graph: &Graph, feed: &Feed) -> Option<usize> {
@@ -27,7 +30,16 @@ pub(super) fn top_k(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let sizes = x.sizes()?;
     let attribute = node.int("k")?.map(Size::of);
     let k = k.and_then(|k| k.first().cloned()).or(attribute);
-    Value::axis(node.int("axis")?.unwrap_or(-1), sizes.len())?;
+    let axis = node.int("axis")?.unwrap_or(-1);
+    Value::axis(axis, sizes.len())?;
+    if graph.flows(&x) {
+        if !largest || !k.is_some_and(|k| k.is(1)) {
+            let text = "expected the largest feature alone (k = 1, largest = 1), got others";
+            return Err(misfit(format!("{text}: {NO_K_LARGEST}")));
+        }
+        let itself = "the largest feature itself, of which only the place is read".into();
+        return Ok(vec![Value::Unread(itself), functions::largest(graph, x, axis, true)?]);
+    }
     match x {
         Value::Input(feed) if k.as_ref() == sizes.first() => {
             let lengths = lengths(graph, &feed).ok_or_else(|| misfit("expected the lengths of the rows".into()))?;
@@ -38,7 +50,10 @@ pub(super) fn top_k(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
             let back = Value::Sorted(Sorted { lengths, what: Order::Back, rows: rows.clone() });
             Ok(vec![Value::Count(rows), back])
         }
-        other => Err(misfit(format!("expected all lengths of the rows, to sort them, got {}", other.kind()))),
+        other => {
+            let text = format!("expected the lengths of all rows, which sort them, got {}", other.kind());
+            Err(misfit(format!("{text}: {NO_K_LARGEST}")))
+        }
     }
 }
 

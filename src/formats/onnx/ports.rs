@@ -198,6 +198,7 @@ fn as_chain(graph: &mut Graph, outputs: &[Output]) -> Option<(Vec<usize>, Vec<Ou
 /// Returns the link that gives `segments`, as all of it or one direction.
 fn chain_output(graph: &mut Graph, segments: &[Segment]) -> Option<(usize, OutputValue)> {
     let (link, runs) = graph.links.resolve(segments).ok()?;
+    let link = graph.links.valued(link).ok()?;
     let features = graph.links.link(link).features;
     // If they are contiguous, they are all features, or all directions one after the other.
     let follow = runs.iter().try_fold(0, |end, &(start, len)| (start == end).then_some(start + len));
@@ -231,9 +232,9 @@ fn path(graph: &Graph, last: usize) -> Option<Vec<usize>> {
     let begins = matches!(links.next()?.what, What::Source(_));
     let first = matches!(
         links.next()?.what,
-        What::Layer(LayerKind::Recurrent(_) | LayerKind::Linear(_) | LayerKind::Embedding(_) | LayerKind::OneHot(_))
+        What::Layer(LayerKind::Recurrent(_) | LayerKind::Linear(_) | LayerKind::Conv1d(_) | LayerKind::Embedding(_) | LayerKind::OneHot(_))
             // Links that become no layer give an error with the name of their node.
-            | What::Scaled | What::Reversed
+            | What::Scaled | What::Reversed(_)
     );
     let fits = path.iter().all(|&link| {
         let link = graph.links.link(link);

@@ -1,29 +1,37 @@
 //! ReduceL2, Pow, Sqrt and Reciprocal: the squares, roots and lengths of which layers that normalise are made.
 
-use super::dense::{self, both};
+use super::constant::Constant;
+use super::dense::both;
+use super::folded;
 use super::graph::Graph;
 use super::misfit;
 use super::node::Node;
 use super::size::Size;
 use super::statistics::{raised, reduced};
 use super::value::Value;
+use super::weights::{is_weight, weight};
 use crate::error::Result;
 
 /// Reads ReduceL2 over the features.
 pub(super) fn length(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let value = graph.input(node, 0)?;
-    let axes = graph.axes(node, value.sizes()?.len())?.unwrap_or_default();
+    let rank = value.sizes()?.len();
+    let axes = graph.axes(node, rank)?.filter(|axes| !axes.is_empty()).unwrap_or_else(|| (0..rank).collect());
+    if is_weight(&value) {
+        let keeps = node.int("keepdims")?.unwrap_or(1) != 0;
+        return folded::reduced(graph, node.op, value, &axes, keeps).map(|value| vec![value]);
+    }
     let found = reduced(graph, node, &value, &axes)?;
     found
         .map(|value| vec![value])
-        .ok_or_else(|| misfit(format!("expected the features of a value, got {}", value.kind())))
+        .ok_or_else(|| misfit(format!("expected constants, or what the features are divided by, got {}", value.kind())))
 }
 
 /// Reads Sqrt and Reciprocal, of what normalises.
 pub(super) fn root(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
-    if node.op == "Sqrt" && matches!(x, Value::Constant(_) | Value::Filled(_)) {
-        return dense::root(graph, node);
+    if let Some(value) = folded::unary(graph, node.op, &x)? {
+        return Ok(vec![value]);
     }
     let data = graph.data(x, None)?;
     let power = if node.op == "Sqrt" { 0.5 } else { -1.0 };
@@ -33,6 +41,15 @@ pub(super) fn root(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
 /// Reads a power whose exponent is a number of the file: the square of any value, or a root of what normalises.
 pub(super) fn power(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (x, exponent) = (graph.input(node, 0)?, graph.input(node, 1)?);
+    if is_weight(&x) {
+        let exponent = if let Value::Numbers(numbers) = exponent {
+            Value::Constant(Constant::of_numbers(&numbers)?)
+        } else {
+            exponent
+        };
+        let (x, exponent) = (weight(graph, x)?, weight(graph, exponent)?);
+        return folded::pairs(x, exponent, graph.limit, f32::powf).map(|value| vec![value]);
+    }
     let exponent = match exponent {
         Value::Constant(constant) => constant.scalar()?,
         Value::Numbers(numbers) if numbers.len() == 1 => match numbers.first().and_then(Size::value) {

@@ -8,15 +8,17 @@ use ndarray::{ArrayD, IxDyn};
 use super::across;
 use super::change::Change;
 use super::constant::{Constant, is_possible};
-use super::dense::{self, spread};
+use super::dense;
 use super::graph::{Draft, Graph, Of};
 use super::links::What;
 use super::misfit;
 use super::node::Node;
 use super::order;
+use super::quantized;
 use super::size::Size;
 use super::states::{Layout, begin};
 use super::value::{At, Axis, Data, Fill, Order, Role, Segment, Sorted, Value};
+use super::weights::spread;
 use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
 use crate::model::{Bias, Dim, Direction, InputValue, Recurrent, WeightPart};
@@ -37,6 +39,9 @@ impl Weight {
     }
 }
 
+/// ONNX Runtime's LSTM of quantized weights.
+const QUANTIZED_LSTM: &str = "DynamicQuantizeLSTM";
+
 /// The weights of a node.
 struct Weights {
     w: Weight,
@@ -46,15 +51,22 @@ struct Weights {
 }
 
 pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    let most = if node.op == "LSTM" { 8 } else { 6 };
+    let is_quantized = node.op == QUANTIZED_LSTM;
+    let most = match node.op {
+        QUANTIZED_LSTM => 12,
+        "LSTM" => 8,
+        _ => 6,
+    };
     if (most..node.inputs.len()).any(|index| node.input(index).is_some()) {
         return Err(misfit(format!("expected at most {most} inputs, as the operator has, got {}", node.inputs.len())));
     }
-    let layout = if node.flag("layout")? { Layout::BatchMajor } else { Layout::TimeMajor };
-    node.flag("output_sequence")?;
+    let layout = if !is_quantized && node.flag("layout")? { Layout::BatchMajor } else { Layout::TimeMajor };
+    if !is_quantized {
+        node.flag("output_sequence")?;
+    }
     let cell = match node.op {
         "RNN" => Cell::Rnn,
-        "LSTM" => Cell::Lstm,
+        "LSTM" | QUANTIZED_LSTM => Cell::Lstm,
         _ if node.flag("linear_before_reset")? => Cell::Gru(Reset::After),
         _ => Cell::Gru(Reset::Before),
     };
@@ -66,6 +78,10 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
             return Err(misfit(format!("direction: expected forward, reverse or bidirectional, got {other:?}")));
         }
     };
+    let weight = |graph: &mut Graph, node: &Node<'_>, index: usize| match is_quantized && index < 3 {
+        true => quantized::of_lstm(graph, node, index).map(|weight| Some(Weight::Given(weight))),
+        false => weight(graph, node, index),
+    };
     let weights = Weights {
         w: weight(graph, node, 1)?.ok_or_else(|| misfit("expected W, got none".into()))?,
         r: weight(graph, node, 2)?.ok_or_else(|| misfit("expected R, got none".into()))?,
@@ -75,7 +91,7 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     let stack = stack(node, cell, direction, &weights)?;
     let x = graph.input(node, 0)?;
     let (parent, [time, batch], w) = sequence(graph, x, layout, &stack, weights.w)?;
-    let (parent, direction) = backwards(graph, parent, direction)?;
+    let (parent, direction, turned) = backwards(graph, parent, direction)?;
     let (parent, weights) = unscaled(graph, parent, Weights { w, ..weights })?;
     let steps_of = graph.links.link(parent).time;
     let steps_of = steps_of.ok_or_else(|| misfit("X: expected a sequence, got what has no steps".into()))?;
@@ -97,8 +113,15 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     if direction == Direction::Backwards && lengths.is_some() {
         return Err(misfit("sequence_lens: expected none of a sequence in reverse".into()));
     }
+    if turned.is_some() && turned != lengths {
+        return Err(misfit("sequence_lens: expected the lengths by which X is reversed, got others or none".into()));
+    }
     graph.drafts.extend(begin.ports.into_iter().map(|port| Draft { of: Of::Link(link), ..port }));
-    Ok(outputs(&stack, layout, link, time, batch))
+    let mut outputs = outputs(&stack, layout, link, time, batch);
+    if let (Some(lengths), Some(Value::Data(y))) = (turned, outputs.first_mut()) {
+        *y = graph.links.reversed(y.clone(), Some(lengths))?;
+    }
+    Ok(outputs)
 }
 
 /// Reads a sequence in reverse, last step first.
@@ -110,20 +133,32 @@ pub(super) fn reverse_sequence(graph: &mut Graph, node: &Node<'_>) -> Result<Vec
     let mut data = data;
     data.axes[time] = graph.settle(&data.axes[time], Dim::Time)?;
     data.axes[batch] = graph.settle(&data.axes[batch], Dim::Batch)?;
-    let lengths = graph.input(node, 1)?;
-    if !is_all(&lengths, &data.axes[time].size) {
-        return Err(misfit(format!("sequence_lens: expected the number of steps, got {}", lengths.kind())));
-    }
-    graph.links.reversed(data).map(|data| vec![Value::Data(data)])
+    let lengths = match graph.input(node, 1)? {
+        all if is_all(&all, &data.axes[time].size) => None,
+        Value::Input(feed) if order::lengths(graph, &feed).is_some() => Some(feed.input),
+        other => {
+            let text = "sequence_lens: expected an input of the lengths of the rows, or all steps for each row";
+            return Err(misfit(format!("{text}, got {}", other.kind())));
+        }
+    };
+    graph.links.reversed(data, lengths).map(|data| vec![Value::Data(data)])
 }
 
-/// If `parent` is a sequence in reverse, returns the sequence, and the direction that goes through it.
-fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usize, Direction)> {
+/// If `parent` is a sequence in reverse, returns the sequence, the direction that goes through it, and the input of
+/// lengths by which it is reversed.
+///
+/// A stack behind lengths gives its steps in the order of the input, and then they are reversed again.
+fn backwards(graph: &Graph, parent: usize, direction: Direction) -> Result<(usize, Direction, Option<usize>)> {
     let link = graph.links.link(parent);
     match (&link.what, link.parent()) {
-        (What::Reversed, Some(parent)) if direction == Direction::Forward => Ok((parent, Direction::Backwards)),
-        (What::Reversed, _) => Err(misfit("direction: expected forward of a sequence in reverse".into())),
-        _ => Ok((parent, direction)),
+        (What::Reversed(None), Some(parent)) if direction == Direction::Forward => {
+            Ok((parent, Direction::Backwards, None))
+        }
+        (&What::Reversed(lengths), Some(parent)) if direction == Direction::Forward => {
+            Ok((parent, Direction::Reverse, lengths))
+        }
+        (What::Reversed(_), _) => Err(misfit("direction: expected forward of a sequence in reverse".into())),
+        _ => Ok((parent, direction, None)),
     }
 }
 

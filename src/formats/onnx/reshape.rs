@@ -26,6 +26,7 @@ impl Value {
         let wanted = told(&sizes, wanted)?;
         match self {
             Self::Constant(constant) => Ok(Self::Constant(constant.changed(Change::Reshape(known(&sizes, &wanted)?))?)),
+            Self::Whole(constant) => Ok(Self::Whole(constant.changed(Change::Reshape(known(&sizes, &wanted)?))?)),
             Self::Numbers(numbers) => Ok(Self::Numbers(Change::Reshape(known(&sizes, &wanted)?).apply(numbers))),
             Self::Filled(filled) => Ok(Self::Filled(Filled { shape: wanted, ..filled })),
             Self::Input(feed) => feed.reshaped(&sizes, &wanted).map(Self::Input),

@@ -27,7 +27,7 @@ impl Links {
                 let parent = self.link(link).parent().expect("a Gelu is of something");
                 let gelu = self.child(parent, What::activation(Activation::Gelu), self.link(parent).features);
                 let mut data = data;
-                data.content.iter_mut().flatten().for_each(|segment| segment.link = gelu);
+                data.relink(gelu);
                 return Ok(data);
             }
         }
@@ -45,7 +45,7 @@ impl Links {
         stack.merge = Merge::Average;
         let link = self.instead(segment.link, stack.into(), self.link(segment.link).features);
         let mut data = data.clone();
-        data.content.iter_mut().flatten().for_each(|segment| segment.link = link);
+        data.relink(link);
         Some(data)
     }
 

@@ -6,7 +6,7 @@
 use super::constant::Constant;
 use super::graph::Graph;
 use super::misfit;
-use super::value::{At, Axis, Data, Mark, Role, ScoreAxis, Scored, Segment, Value};
+use super::value::{Axis, Data, Mark, Role, ScoreAxis, Scored, Segment, Value};
 use crate::error::Result;
 use crate::model::{Attention, Dim, Scores};
 
@@ -87,12 +87,9 @@ fn scores(graph: &mut Graph, mut a: Data, mut b: Data) -> Result<Value> {
     let (of_a, of_b) = (steps(graph, &mut a, a_rows)?, steps(graph, &mut b, b_columns)?);
     let axis = |mark: Mark, data: &Data, at: usize| ScoreAxis { mark, axis: data.axes[at].clone() };
     let (query, key) = match (of_a, of_b) {
-        (true, true) => {
-            axes.extend([axis(Mark::Query, &a, a_rows), axis(Mark::Key, &b, b_columns)]);
-            (a, b)
-        }
-        (false, true) => {
-            axes.extend([ScoreAxis::one(), axis(Mark::Key, &b, b_columns)]);
+        (has_steps, true) => {
+            let query = if has_steps { axis(Mark::Query, &a, a_rows) } else { ScoreAxis::one() };
+            axes.extend([query, axis(Mark::Key, &b, b_columns)]);
             (a, b)
         }
         (true, false) => {
@@ -142,40 +139,34 @@ pub(super) fn weighted(op: &str, mut scored: Scored, weight: &Constant) -> Resul
     let number = weight.scalar()?.filter(|_| weight.dims().len() <= scored.axes.len());
     let text = format!("{op} of scores and a weight of {:?}", weight.dims());
     match (op, number) {
-        ("Mul", Some(x)) if !scored.is_softmax => scored.factor *= x,
-        ("Div", Some(x)) if !scored.is_softmax => scored.factor /= x,
-        // A softmax is the same for scores that all have grown by one number.
-        ("Add" | "Sub", Some(_)) if !scored.is_softmax => {}
         _ if scored.is_softmax => return Err(misfit(format!("{text} behind their softmax"))),
+        ("Mul", Some(x)) => scored.factor *= x,
+        ("Div", Some(x)) => scored.factor /= x,
+        // A softmax is the same for scores that all have grown by one number.
+        ("Add" | "Sub", Some(_)) => {}
         _ => return Err(misfit(format!("{text}: expected a number"))),
     }
     Ok(Value::Scored(Box::new(scored)))
 }
 
 /// Multiplies the softmax of scores with a value, step by step.
-pub(super) fn times_value(graph: &mut Graph, mut scored: Scored, value: Data) -> Result<Value> {
+pub(super) fn times_value(graph: &mut Graph, mut scored: Scored, mut value: Data) -> Result<Value> {
     let unfit = |scored: &Scored, value: &Data| {
         let text = format!("expected the steps of one value, got {}", scored.axes_text());
         Err(misfit(format!("{text} times {}", value.axes_text())))
     };
     let fits = scored.is_softmax && scored.value.is_none() && scored.position(Mark::Query).is_none();
-    let (Some(key), true) = (scored.position(Mark::Key), fits && scored.axes.len() == value.axes.len()) else {
+    if !fits || scored.position(Mark::Key).is_none() || scored.axes.len() != value.axes.len() {
         return unfit(&scored, &value);
-    };
-    let mut value = value;
+    }
     for at in 0..value.axes.len() {
         let own = &scored.axes[at];
         match (own.mark, &value.axes[at].role) {
             (Mark::One, Role::Features) => {
                 scored.axes[at] = ScoreAxis { mark: Mark::Features, axis: value.axes[at].clone() };
             }
-            (Mark::Key, _) if at == key => {
-                value.axes[at] = graph.meet(&own.axis.clone(), &value.axes[at].clone())?;
-            }
+            (Mark::Key | Mark::Others, _) => value.axes[at] = graph.meet(&own.axis, &value.axes[at])?,
             (Mark::One, Role::One) => {}
-            (Mark::Others, _) => {
-                value.axes[at] = graph.meet(&own.axis.clone(), &value.axes[at].clone())?;
-            }
             _ => return unfit(&scored, &value),
         }
     }
@@ -207,15 +198,13 @@ fn sums(
     key: usize,
 ) -> Result<Value> {
     let unfit = || misfit(format!("{} times {}", scored.axes_text(), value.axes_text()));
-    if !scored.is_softmax || scored.value.is_some() || value.axes.len() != scored.axes.len() {
+    let fits = scored.is_softmax && scored.value.is_none() && value.axes.len() == scored.axes.len();
+    if !fits || value.axes[columns].role != Role::Features {
         return Err(unfit());
     }
-    if value.axes[columns].role != Role::Features {
-        return Err(unfit());
-    }
-    value.axes[rows] = graph.meet(&scored.axes[key].axis.clone(), &value.axes[rows].clone())?;
+    value.axes[rows] = graph.meet(&scored.axes[key].axis, &value.axes[rows])?;
     for at in (0..value.axes.len()).filter(|at| ![rows, columns].contains(at)) {
-        value.axes[at] = graph.meet(&scored.axes[at].axis.clone(), &value.axes[at].clone())?;
+        value.axes[at] = graph.meet(&scored.axes[at].axis, &value.axes[at])?;
     }
     let content = attend(graph, &scored, &value)?;
     let mut axes: Vec<Axis> = scored.axes.iter().map(|of| of.axis.clone()).collect();
@@ -242,7 +231,7 @@ fn attend(graph: &mut Graph, scored: &Scored, value: &Data) -> Result<ndarray::A
         let attention = if scored.factor == 1.0 { plain } else { plain.scale(scored.factor) };
         debug_assert_eq!(attention.scores == Scores::Given, query.is_none());
         let link = graph.links.attention(attention, query, key, value)?;
-        *cell = vec![Segment { link, at: At::All, start: 0, len: graph.links.link(link).features }];
+        *cell = graph.links.whole(link);
     }
     Ok(content)
 }

@@ -2,8 +2,10 @@
 //!
 //! Knows no graph. A variable is the length of an input's axis that the file leaves open.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// The values of variables, as far as the nodes of a graph have shown.
 #[derive(Default)]
@@ -22,14 +24,42 @@ impl Known {
         }
         for (lone, other) in [(&b, &a), (&a, &b)] {
             if let Size { factor: 1, variables, offset: 0 } = lone
-                && let [variable] = variables[..]
-                && !other.variables.contains(&variable)
+                && let [variable] = &variables[..]
+                && !other.variables.contains(variable)
             {
-                self.0.insert(variable, other.clone());
+                self.0.insert(variable.id, other.clone());
                 return Some(other.clone());
             }
         }
         None
+    }
+}
+
+/// The length of an input's axis that the file leaves open.
+#[derive(Clone, Debug)]
+struct Variable {
+    id: usize,
+    /// Its name in the file or its place, for errors.
+    name: Arc<str>,
+}
+
+impl PartialEq for Variable {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Variable {}
+
+impl PartialOrd for Variable {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Variable {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.id.cmp(&other.id)
     }
 }
 
@@ -38,7 +68,7 @@ impl Known {
 pub(super) struct Size {
     factor: i64,
     /// Sorted; empty if the number is a constant, which is then the `offset`.
-    variables: Vec<usize>,
+    variables: Vec<Variable>,
     offset: i64,
 }
 
@@ -56,9 +86,9 @@ impl Size {
         Self::of(i64::try_from(length).unwrap_or(i64::MAX))
     }
 
-    /// Creates the variable `id`.
-    pub(super) fn variable(id: usize) -> Self {
-        Self { factor: 1, variables: vec![id], offset: 0 }
+    /// Creates the variable `id`, which errors call `name`.
+    pub(super) fn variable(id: usize, name: &str) -> Self {
+        Self { factor: 1, variables: vec![Variable { id, name: name.into() }], offset: 0 }
     }
 
     /// Returns the value, if it is a constant.
@@ -75,7 +105,7 @@ impl Size {
     pub(super) fn with(mut self, known: &Known) -> Self {
         // The value of a variable may contain known variables too, but never the variable itself.
         while let Some((place, other)) =
-            self.variables.iter().enumerate().find_map(|(place, variable)| Some((place, known.0.get(variable)?)))
+            self.variables.iter().enumerate().find_map(|(place, variable)| Some((place, known.0.get(&variable.id)?)))
         {
             let mut rest = self.variables.clone();
             rest.remove(place);
@@ -88,7 +118,7 @@ impl Size {
         self
     }
 
-    fn tidy(factor: i64, variables: Vec<usize>, offset: i64) -> Self {
+    fn tidy(factor: i64, variables: Vec<Variable>, offset: i64) -> Self {
         if factor == 0 { Self::of(offset) } else { Self { factor, variables, offset } }
     }
 
@@ -183,7 +213,7 @@ impl fmt::Display for Size {
             write!(f, "{factor}·")?;
         }
         for (i, variable) in variables.iter().enumerate() {
-            write!(f, "{}n{variable}", if i > 0 { "·" } else { "" })?;
+            write!(f, "{}{}", if i > 0 { "·" } else { "" }, variable.name)?;
         }
         if *offset != 0 {
             write!(f, "{offset:+}")?;
@@ -192,7 +222,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Returns sizes as a shape: `[n0, 7, 4]`.
+/// Returns sizes as a shape: `[batch, 7, 4]`.
 pub(super) fn shape_text<'a>(sizes: impl IntoIterator<Item = &'a Size>) -> String {
     format!("[{}]", sizes.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
@@ -203,14 +233,14 @@ mod tests {
 
     #[test]
     fn sizes_of_a_call_are_computed_with_before_they_are_known() {
-        let (batch, time, four) = (Size::variable(0), Size::variable(1), Size::of(4));
+        let (batch, time, four) = (Size::variable(0, "b"), Size::variable(1, "t"), Size::of(4));
         let all = Size::product([&batch, &time, &four]).expect("a product");
-        assert_eq!(all.to_string(), "4·n0·n1");
+        assert_eq!(all.to_string(), "4·b·t");
         assert_eq!(all.exactly_over(&time), batch.times(&four));
         assert_eq!(all.exactly_over(&all).and_then(|one| one.value()), Some(1));
         assert_eq!(time.exactly_over(&batch), None);
         let last = time.minus(&Size::of(1)).expect("a difference");
-        assert_eq!(last.to_string(), "n1-1");
+        assert_eq!(last.to_string(), "t-1");
         assert_eq!(last.plus(&Size::of(1)).as_ref(), Some(&time));
         assert_eq!(time.minus(&time).and_then(|zero| zero.value()), Some(0));
         assert_eq!(time.equals(&Size::of(-1)), Some(false));

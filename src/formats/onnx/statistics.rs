@@ -10,7 +10,7 @@ use super::node::Node;
 use super::size::Size;
 use super::value::{At, Data, Role, Segment, Value};
 use super::what::{Divisor, Statistic};
-use crate::cell::Constant as Number;
+use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
 use crate::model::{Join, L2Norm, LayerKind, LayerNorm, RmsNorm};
 use crate::weights::dialect::{BIAS, WEIGHT};
@@ -33,7 +33,7 @@ impl Graph {
     fn as_statistic(&mut self, mut data: Data, of: usize, statistic: Statistic) -> Data {
         let features = if statistic.is_of_each() { self.links.link(of).features } else { 1 };
         let link = self.links.child(of, What::Statistic(statistic), features);
-        data.content.fill(vec![Segment { link, at: At::All, start: 0, len: features }]);
+        data.content.fill(self.links.whole(link));
         data
     }
 }
@@ -121,10 +121,10 @@ pub(super) fn both(graph: &mut Graph, op: &str, a: &Data, b: &Data) -> Result<Op
     let (first, second) = (graph.statistic(a), graph.statistic(b));
     match (op, first, second) {
         (_, None, None) => Ok(None),
-        ("Sub", None, Some((Statistic::Mean, of))) => {
-            is_of(graph, a, of)?;
-            Ok(Some(graph.as_statistic(a.clone(), of, Statistic::Centred)))
-        }
+        ("Sub", None, Some((Statistic::Mean, of))) => match is_of(graph, a, of) {
+            Ok(()) => Ok(Some(graph.as_statistic(a.clone(), of, Statistic::Centred))),
+            Err(_) => Ok(None),
+        },
         ("Mul", Some((Statistic::Centred, x)), Some((Statistic::Centred, y))) if x == y => {
             Ok(Some(graph.as_statistic(a.clone(), x, Statistic::CentredSquares)))
         }
@@ -132,6 +132,7 @@ pub(super) fn both(graph: &mut Graph, op: &str, a: &Data, b: &Data) -> Result<Op
             divided(graph, a, (divisor, of)).map(Some)
         }
         ("Mul", Some((Statistic::Inverse(divisor), of)), _) => divided(graph, b, (divisor, of)).map(Some),
+        _ if [first, second].iter().flatten().all(|(statistic, _)| statistic.is_value()) => Ok(None),
         _ => Err(unknown()),
     }
 }
@@ -142,8 +143,7 @@ fn divided(graph: &mut Graph, data: &Data, (divisor, of): (Divisor, usize)) -> R
     match (divisor, graph.statistic(&data)) {
         (Divisor::Deviation { centred: true, .. }, Some((Statistic::Centred, own))) if own == of => {
             // The layer takes what the mean was subtracted from.
-            let len = graph.links.link(of).features;
-            data.content.fill(vec![Segment { link: of, at: At::All, start: 0, len }]);
+            data.content.fill(graph.links.whole(of));
         }
         (Divisor::Deviation { centred: false, .. } | Divisor::Length { .. }, None) => is_of(graph, &data, of)?,
         _ => return Err(unknown()),
@@ -167,11 +167,15 @@ fn is_of(graph: &mut Graph, data: &Data, of: usize) -> Result<()> {
 /// that normalises multiplies with or adds.
 pub(super) fn weighted(graph: &mut Graph, op: &str, data: &Data, weight: &Constant) -> Result<Option<Data>> {
     if let Some((statistic, of)) = graph.statistic(data) {
-        let number = weight.scalar()?.ok_or_else(unknown)?;
+        let number = match weight.scalar()? {
+            None if statistic.is_value() => return Ok(None),
+            number => number.ok_or_else(unknown)?,
+        };
         let changed = match (op, statistic) {
             ("Add", Statistic::Squares { centred, summed, eps: ZERO }) => {
                 Statistic::Squares { centred, summed, eps: Number::new(number) }
             }
+            _ if statistic.is_value() => return Ok(None),
             _ => return Err(unknown()),
         };
         return Ok(Some(graph.as_statistic(data.clone(), of, changed)));
@@ -204,9 +208,11 @@ pub(super) fn weighted(graph: &mut Graph, op: &str, data: &Data, weight: &Consta
     Ok(Some(data))
 }
 
-/// Returns `data`, a length or a sum of squares, with a lower bound. Returns `None` for anything else.
-pub(super) fn at_least(graph: &mut Graph, data: &Data, least: f32) -> Result<Option<Data>> {
-    let Some((statistic, of)) = graph.statistic(data) else { return Ok(None) };
+/// Returns `data` between two bounds. A length or a sum of squares with a lower one is a part of what normalises.
+pub(super) fn clamped(graph: &mut Graph, data: Data, least: f32, most: f32) -> Result<Data> {
+    let Some((statistic, of)) = graph.statistic(&data).filter(|_| most >= f32::MAX) else {
+        return graph.links.activate(data, Activation::Clamp { alpha: Number::new(least), beta: Number::new(most) });
+    };
     let bounded = match statistic {
         Statistic::Divisor(Divisor::Length { eps }) => {
             Statistic::Divisor(Divisor::Length { eps: Number::new(eps.get().max(least)) })
@@ -216,7 +222,7 @@ pub(super) fn at_least(graph: &mut Graph, data: &Data, least: f32) -> Result<Opt
         }
         _ => return Err(unknown()),
     };
-    Ok(Some(graph.as_statistic(data.clone(), of, bounded)))
+    Ok(graph.as_statistic(data, of, bounded))
 }
 
 fn unknown() -> crate::error::Error {

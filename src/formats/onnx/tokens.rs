@@ -5,6 +5,7 @@ use ndarray::ArrayD;
 use super::constant::{Constant, is_real};
 use super::cut::Cut;
 use super::graph::Graph;
+use super::integers;
 use super::misfit;
 use super::node::Node;
 use super::order;
@@ -17,22 +18,32 @@ use crate::weights::dialect::WEIGHT;
 pub(super) fn gather(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (from, indices) = (graph.input(node, 0)?, graph.input(node, 1)?);
     let axis = Value::axis(node.int("axis")?.unwrap_or(0), from.sizes()?.len())?;
+    if let (Value::Numbers(_) | Value::Whole(_), Value::Input(_) | Value::Tokens(_)) = (&from, &indices) {
+        let (from, is_whole) = integers::table(from)?;
+        let rows = gathered(graph, from, indices, axis)?;
+        return Ok(vec![if is_whole { integers::marked(graph, rows) } else { rows }]);
+    }
+    gathered(graph, from, indices, axis).map(|value| vec![value])
+}
+
+/// Takes `indices` along `axis` out of `from`.
+fn gathered(graph: &mut Graph, from: Value, indices: Value, axis: usize) -> Result<Value> {
     match (from, indices) {
-        (Value::Constant(table), Value::Input(feed)) => embedding(graph, table, &feed, axis).map(|value| vec![value]),
+        (Value::Constant(table), Value::Input(feed)) => embedding(graph, table, &feed, axis),
         (Value::Constant(table), Value::Tokens(Tokens { feed, form: Form::Wrapped(n) }))
             if table.dims().first().is_some_and(|&rows| Size::len(rows).is(n)) =>
         {
-            embedding(graph, table, &feed, axis).map(|value| vec![value])
+            embedding(graph, table, &feed, axis)
         }
-        (from, Value::Sorted(order)) => order::taken(graph, from, axis, &order).map(|value| vec![value]),
+        (from, Value::Sorted(order)) => order::taken(graph, from, axis, &order),
         // Features of an input, which need not be contiguous.
         (from @ Value::Input(_), Value::Numbers(indices))
             if indices.ndim() == 1 && axis + 1 == from.sizes()?.len() && graph.flows(&from) =>
         {
             let from = Value::Data(graph.data(from, None)?);
-            taken(graph, from, axis, &indices).map(|value| vec![value])
+            taken(graph, from, axis, &indices)
         }
-        (from, Value::Numbers(indices)) => taken(graph, from, axis, &indices).map(|value| vec![value]),
+        (from, Value::Numbers(indices)) => taken(graph, from, axis, &indices),
         (from, indices) => Err(misfit(format!("takes {} out of {}", indices.kind(), from.kind()))),
     }
 }
@@ -78,26 +89,28 @@ fn looked_up(
     Ok(Value::Data(Data { content: ndarray::arr0(cell).into_dyn(), axes }))
 }
 
-/// Reads whether tokens are negative.
-pub(super) fn less(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    let (x, bound) = (graph.input(node, 0)?, graph.input(node, 1)?);
-    let zero = match &bound {
+/// Returns whether tokens `x` are below `bound`, if that is 0.
+pub(super) fn negative(x: &Value, bound: &Value) -> Result<Option<Value>> {
+    let zero = match bound {
         Value::Constant(bound) => bound.scalar()? == Some(0.0),
         Value::Numbers(bound) => bound.len() == 1 && bound.iter().all(|n| n.is(0)),
         _ => false,
     };
-    match x {
-        Value::Input(feed) if zero => Ok(vec![Value::Tokens(Tokens { feed, form: Form::Negative })]),
-        x => Err(misfit(format!("expected tokens below 0, got {} below {}", x.kind(), bound.kind()))),
-    }
+    Ok(match x {
+        Value::Input(feed) if zero && !feed.axes.is_empty() => {
+            Some(Value::Tokens(Tokens { feed: feed.clone(), form: Form::Negative }))
+        }
+        _ => None,
+    })
 }
 
-pub(super) fn not(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    match graph.input(node, 0)? {
+/// Returns the opposite of whether tokens are negative, if `value` is that.
+pub(super) fn not_negative(value: &Value) -> Option<Value> {
+    match value {
         Value::Tokens(Tokens { feed, form: Form::Negative }) => {
-            Ok(vec![Value::Tokens(Tokens { feed, form: Form::NotNegative })])
+            Some(Value::Tokens(Tokens { feed: feed.clone(), form: Form::NotNegative }))
         }
-        other => Err(misfit(format!("expected whether tokens are negative, got {}", other.kind()))),
+        _ => None,
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) enum Value {
     Constant(Constant),
     /// Whole numbers: from the file, or computed from shapes. Booleans are 0 and 1.
     Numbers(ArrayD<Size>),
+    /// Whole numbers of a quantized tensor, which are too many to compute shapes with.
+    Whole(Constant),
     /// One number, repeated.
     Filled(Filled),
     /// Real numbers from the file, repeated along some axes.
@@ -28,6 +30,8 @@ pub(super) enum Value {
     Count(Size),
     /// Whether two numbers are equal, which depends on a call.
     Equal(Size, Size),
+    /// What is asked of an input of one number.
+    Asked(Asked),
     /// Data that flows from the inputs through the layers.
     Data(Data),
     /// Scores of the steps of a sequence, or their softmax.
@@ -41,7 +45,7 @@ impl Value {
     pub(super) fn kind(&self) -> String {
         match self {
             Self::Constant(_) => "constants".into(),
-            Self::Numbers(_) => "whole numbers".into(),
+            Self::Numbers(_) | Self::Whole(_) => "whole numbers".into(),
             Self::Filled(filled) => format!("a tensor filled with {}", filled.fill),
             Self::Repeated(repeated) => format!("constants repeated to {}", shape_text(&repeated.shape)),
             Self::Input(_) => "an input of the graph".into(),
@@ -49,6 +53,7 @@ impl Value {
             Self::Sorted(_) => "the order of the rows by length".into(),
             Self::Count(size) => format!("the numbers below {size}"),
             Self::Equal(a, b) => format!("whether {a} is {b}"),
+            Self::Asked(Asked { input, what, .. }) => format!("whether the input {input:?} {what}"),
             Self::Data(data) => format!("a sequence, or what layers make of it, of axes {}", data.axes_text()),
             Self::Scored(scored) => format!("scores of steps, of axes {}", scored.axes_text()),
             Self::Unread(what) => what.clone(),
@@ -61,9 +66,21 @@ impl From<Decoded> for Value {
         match decoded {
             Decoded::Constant(constant) => Self::Constant(constant),
             Decoded::Numbers(numbers) => Self::Numbers(numbers),
+            Decoded::Whole(constant) => Self::Whole(constant),
             Decoded::Unread(what) => Self::Unread(what),
         }
     }
+}
+
+/// What is asked of an input of one number, such as whether it is 16000.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The name of the input.
+    pub(super) input: String,
+    /// The question, in words: `is 16000`.
+    pub(super) what: String,
+    /// The number that it is compared with.
+    pub(super) with: String,
 }
 
 /// A tensor of equal elements.
@@ -269,6 +286,11 @@ impl Data {
             *cell = vec![Segment { link, at: At::All, start, len }];
             start += len;
         }
+    }
+
+    /// Makes `link`, which has the same features, of all that it has segments of.
+    pub(super) fn relink(&mut self, link: usize) {
+        self.content.iter_mut().flatten().for_each(|segment| segment.link = link);
     }
 
     pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {

@@ -3,7 +3,7 @@
 //! Knows layers; knows no other link.
 
 use crate::cell::{Activation, Constant as Number};
-use crate::model::{GlobalPool, Join, LayerKind, Repeat, Reshape, Scores, Select, Slice, SliceSteps};
+use crate::model::{GlobalPool, Join, LayerKind, Repeat, Reshape, Scores, Select, Slice, SliceSteps, WindowPool};
 
 /// The kind of a link.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +17,11 @@ pub(super) enum What {
     Row,
     /// An input with each feature times its `SCALE`, plus its `SHIFT`. The layer that takes it absorbs it.
     Scaled,
-    /// Last step first. A layer that goes backwards absorbs it.
-    Reversed,
+    /// Last step first: of all steps, or of those that the input of lengths with this index tells. A layer that goes
+    /// backwards absorbs it.
+    Reversed(Option<usize>),
+    /// Steps with this many zeros before and after them. A convolution absorbs them.
+    Padded(usize, usize),
     /// `erf(x)`: part of a Gelu.
     Erf,
     /// `x · (1 + erf(x / √2))`: twice a Gelu.
@@ -27,6 +30,17 @@ pub(super) enum What {
     Largest,
     /// A part of what normalises the features of its parent.
     Statistic(Statistic),
+    /// The whole numbers that stand for its parent. `None`: of a scale that each call finds.
+    Quantized(Option<Grid>),
+}
+
+/// What real numbers are rounded to: `x / scale + zero`, from `low` to `high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Grid {
+    pub(super) scale: Number,
+    pub(super) zero: i32,
+    pub(super) low: i32,
+    pub(super) high: i32,
 }
 
 /// A part of what normalises x, the features of a step: one number, unless it says otherwise.
@@ -58,6 +72,11 @@ pub(super) enum Divisor {
 }
 
 impl Statistic {
+    /// Whether a layer can give it as a value of its own.
+    pub(super) fn is_value(self) -> bool {
+        matches!(self, Self::Mean | Self::Centred)
+    }
+
     /// Whether each feature has one.
     pub(super) fn is_of_each(self) -> bool {
         matches!(self, Self::Centred | Self::CentredSquares)
@@ -73,15 +92,17 @@ pub(super) enum Made {
     SliceSteps(SliceSteps),
     Join(Join),
     GlobalPool(GlobalPool),
+    WindowPool(WindowPool),
     Repeat(Repeat),
     Reshape(Reshape),
     FinalCell,
     Row,
-    Reversed,
+    Reversed(Option<usize>),
     Erf,
     TwiceGelu,
     Largest,
     Statistic(Statistic),
+    Quantized(Option<Grid>),
 }
 
 impl What {
@@ -94,16 +115,18 @@ impl What {
             Self::Layer(LayerKind::SliceSteps(slice)) => Made::SliceSteps(*slice),
             Self::Layer(LayerKind::Join(join)) => Made::Join(*join),
             Self::Layer(LayerKind::GlobalPool(pool)) => Made::GlobalPool(*pool),
+            Self::Layer(LayerKind::WindowPool(pool)) => Made::WindowPool(*pool),
             Self::Layer(LayerKind::Repeat(repeat)) => Made::Repeat(*repeat),
             Self::Layer(LayerKind::Reshape(shape)) => Made::Reshape(*shape),
             Self::FinalCell => Made::FinalCell,
             Self::Row => Made::Row,
-            Self::Reversed => Made::Reversed,
+            Self::Reversed(lengths) => Made::Reversed(*lengths),
             Self::Erf => Made::Erf,
             Self::TwiceGelu => Made::TwiceGelu,
             Self::Largest => Made::Largest,
             Self::Statistic(statistic) => Made::Statistic(*statistic),
-            Self::Source(_) | Self::Layer(_) | Self::Scaled => return None,
+            Self::Quantized(grid) => Made::Quantized(*grid),
+            Self::Source(_) | Self::Layer(_) | Self::Scaled | Self::Padded(..) => return None,
         })
     }
 
@@ -120,7 +143,8 @@ impl What {
 
     /// Whether its result has a time axis of its own.
     pub(super) fn begins_steps(&self) -> bool {
-        matches!(self, Self::Layer(LayerKind::SliceSteps(_) | LayerKind::Join(Join::ConcatSteps)))
-            || matches!(self, Self::Layer(kind) if kind.own_steps().is_some())
+        matches!(self, Self::Padded(..) | Self::Layer(LayerKind::SliceSteps(_) | LayerKind::Join(Join::ConcatSteps)))
+            || matches!(self, Self::Layer(LayerKind::Conv1d(conv)) if !conv.keeps_time())
+            || matches!(self, Self::Layer(kind) if kind.gives_live_steps())
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::BufReader;
 
-use zip::{CompressionMethod, ZipArchive};
+use zip::ZipArchive;
 
 use super::globals::elem_bytes;
 use super::pickle::{Unpickled, damaged, unpickle};
@@ -20,9 +20,6 @@ const LONGEST_PICKLE: u64 = 64 << 20;
 /// The pickle of an archive, and that of the legacy format.
 const PICKLE: &str = "data.pkl";
 const LEGACY_PICKLE: &str = "the pickle of the data";
-
-/// How the legacy format begins: a pickle of its magic number.
-pub(super) const LEGACY: [u8; 15] = *b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 
 /// A file: what its pickle holds, and where its records are.
 pub(super) struct Archive {
@@ -92,13 +89,10 @@ fn member<R: std::io::Read + std::io::Seek>(source: &Source, zip: &mut ZipArchiv
     let index = zip.index_for_name(name).ok_or_else(|| damaged(format!("{name}: expected it, got none")))?;
     let readable = |e| damaged(format!("{name}: expected a readable record, got {e}")).because(e);
     let file = zip.by_index_raw(index).map_err(readable)?;
-    let (size, packed, start) = (file.size(), file.compressed_size(), file.data_start());
-    if file.compression() != CompressionMethod::Stored || size != packed || file.encrypted() {
+    source.stored(&file).map_err(|e| e.at(name))?.ok_or_else(|| {
         let hint = "write the file with torch.save, which does not compress";
-        return Err(damaged(format!("{name}: expected a record without compression, got another; {hint}")));
-    }
-    let cut_off = || damaged(format!("{name}: expected {size} bytes, got fewer; the file is cut off"));
-    source.part(start, size).ok_or_else(cut_off)
+        damaged(format!("{name}: expected a record without compression, got another; {hint}"))
+    })
 }
 
 fn all_of(pickle: &Source) -> Result<Vec<u8>> {
@@ -111,14 +105,14 @@ fn all_of(pickle: &Source) -> Result<Vec<u8>> {
 }
 
 /// Opens a file of a PyTorch older than 1.6: pickles of a magic number, a version, the machine, the data and the keys of its
-/// storages. The elements of each storage follow, each with their number in 8 bytes before them.
+/// storages. The version is at `begin`. The elements of each storage follow, each with their number in 8 bytes before them.
 ///
 /// # Errors
 ///
 /// As [`open`].
-pub(super) fn open_legacy(source: &Source) -> Result<Archive> {
+pub(super) fn open_legacy(source: &Source, begin: usize) -> Result<Archive> {
     let bytes = source.bytes(0, source.length().min(LONGEST_PICKLE))?;
-    let version = unpickle(&bytes, LEGACY.len(), false).map_err(|e| e.at("the format's version"))?;
+    let version = unpickle(&bytes, begin, false).map_err(|e| e.at("the format's version"))?;
     if version.root != Value::Int(1001) {
         return Err(damaged(
             "expected version 1001 of the legacy format, got another; load the file and save it again",

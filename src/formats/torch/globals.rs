@@ -3,6 +3,7 @@
 //! Nothing in the list is run. A name that is not here is refused, since only Python could say what it means.
 
 use super::value::{Global, TypeName};
+use crate::formats::elements::number_bytes;
 
 /// Names that say what their result is, each with its module.
 const KNOWN: &[(&str, &[&str], Global)] = &[
@@ -147,13 +148,12 @@ pub(super) fn known(module: &str, name: &str, is_script: bool) -> Option<Known> 
 
 /// Returns the bytes of an element of a type; `None` if no storage has it.
 pub(super) fn elem_bytes(dtype: TypeName) -> Option<u64> {
-    Some(match dtype {
-        "F64" | "I64" | "U64" | "C64" => 8,
-        "C128" => 16,
-        "F32" | "I32" | "U32" | "QI32" => 4,
-        "F16" | "BF16" | "I16" | "U16" => 2,
-        "I8" | "U8" | "BOOL" | "QI8" | "QU8" => 1,
-        other if other.starts_with("F8") => 1,
-        _ => return None,
+    number_bytes(dtype).or(match dtype {
+        "C128" => Some(16),
+        "C64" => Some(8),
+        "QI32" => Some(4),
+        "QI8" | "QU8" => Some(1),
+        other if other.starts_with("F8") => Some(1),
+        _ => None,
     })
 }

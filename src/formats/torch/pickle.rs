@@ -5,6 +5,8 @@
 
 mod names;
 
+pub(super) use names::LONGEST_NAME;
+
 use std::collections::HashMap;
 use std::ops::Range;
 

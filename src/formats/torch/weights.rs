@@ -3,10 +3,11 @@
 //! Training frameworks put a `state_dict` beside epochs, optimizers and options. Every walk is bounded, since
 //! containers may share their parts or hold themselves. Knows values; knows no file and no model.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use super::pickle::{Unpickled, damaged};
+use super::pickle::{LONGEST_NAME, Unpickled, damaged};
 use super::value::{Heap, Value};
 use crate::error::{Result, some_of};
 
@@ -45,9 +46,12 @@ const OF_TRAINING: [&str; 14] = [
 /// How deep dicts are looked into.
 const DEEPEST: usize = 24;
 
-/// The most tensors, and the most bytes of their names.
+/// The most tensors.
 const MOST_TENSORS: usize = 1 << 18;
+
+/// The most bytes of their names and shapes, and the most for each byte of the pickle: dicts may share their parts.
 const MOST_NAMES: usize = 1 << 26;
+const NAMES_EXPANSION: usize = 64;
 
 /// The most looks at values of dicts. Dicts that share their parts could be walked without end.
 const MOST_LOOKS: usize = 1 << 24;
@@ -81,7 +85,8 @@ pub(super) fn named(unpickled: &Unpickled, bytes: &[u8]) -> Result<Vec<(String, 
     tree.collect(root, "", 0, of_training, &mut found)?;
     tree.is_bounded()?;
     if found.named.is_empty() {
-        let names: Vec<_> = tree.entries(root).map(|(name, _)| name).collect();
+        let names = tree.entries(root).map(|(name, _)| name).filter(|name| name.len() <= LONGEST_NAME);
+        let names: Vec<_> = names.collect();
         let got = match (root, names.is_empty()) {
             (Value::Script(_), _) => {
                 "a TorchScript module without parameters, as torch.jit.freeze makes it; save it before it is frozen"
@@ -98,7 +103,7 @@ pub(super) fn named(unpickled: &Unpickled, bytes: &[u8]) -> Result<Vec<(String, 
 /// The tensors that were found so far.
 struct Found {
     named: Vec<(String, usize)>,
-    /// The bytes of all names.
+    /// The bytes of all names and shapes.
     bytes: usize,
 }
 
@@ -112,11 +117,11 @@ struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     /// Returns the values of a dict that have names. Whole numbers are names too.
-    fn entries(&self, value: Value) -> impl Iterator<Item = (String, Value)> + use<'a> {
+    fn entries(&self, value: Value) -> impl Iterator<Item = (Cow<'a, str>, Value)> + use<'a> {
         let (heap, bytes) = (self.heap, self.bytes);
         let name = move |key: Value| match key {
-            Value::Text(at) => str::from_utf8(&bytes[heap.texts[at].clone()]).ok().map(str::to_owned),
-            Value::Int(number) => Some(number.to_string()),
+            Value::Text(at) => str::from_utf8(&bytes[heap.texts[at].clone()]).ok().map(Cow::Borrowed),
+            Value::Int(number) => Some(Cow::Owned(number.to_string())),
             _ => None,
         };
         let pairs = heap.pairs(value).unwrap_or_default();
@@ -182,16 +187,25 @@ impl<'a> Tree<'a> {
             if is_of_training(&name, of_training) {
                 continue;
             }
+            let is_inner = matches!(value, Value::Dict(_) | Value::Script(_)) && self.holds(value);
+            if name.len() > LONGEST_NAME && (is_inner || matches!(value, Value::Tensor(_))) {
+                let length = name.len();
+                return Err(damaged(format!("expected names of at most {LONGEST_NAME} bytes, got one of {length}")));
+            }
             match value {
                 Value::Tensor(view) => {
                     let name = format!("{prefix}{name}");
-                    found.bytes += name.len();
-                    if found.named.len() >= MOST_TENSORS || found.bytes > MOST_NAMES {
+                    found.bytes += name.len() + size_of_val(&self.heap.views[view].shape[..]);
+                    if found.named.len() >= MOST_TENSORS {
                         return Err(damaged(format!("expected at most {MOST_TENSORS} tensors, got more")));
+                    }
+                    let most = self.bytes.len().saturating_mul(NAMES_EXPANSION).min(MOST_NAMES);
+                    if found.bytes > most {
+                        return Err(damaged(format!("expected at most {most} bytes of names and shapes, got more")));
                     }
                     found.named.push((name, view));
                 }
-                Value::Dict(_) | Value::Script(_) if self.holds(value) => {
+                _ if is_inner => {
                     if depth == DEEPEST {
                         return Err(damaged(format!("expected dicts at most {DEEPEST} deep, got deeper ones")));
                     }

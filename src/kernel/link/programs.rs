@@ -4,8 +4,8 @@
 
 use crate::cell::{Activation, Cell, Constant, Coupling, Functions, Peepholes, Reset, Variant};
 use crate::kernel::{
-    Across, Attend, CellBack, Combine, Gemm, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Norm, Outer, Program,
-    RELU, RowLoss, ScoresBackOf, Scoring, StateKind, Step, StepBack, StepProject, Tile, Training,
+    Across, Attend, CellBack, Combine, Convolve, Gemm, Half, Join, JoinOp, Loads, Mask, Matrix, Medium, Norm, Outer,
+    Program, RELU, RowLoss, ScoresBackOf, Scoring, StateKind, Step, StepBack, StepProject, Tile, Training,
 };
 use crate::precision::Precision;
 use crate::rule::{Method, Rule};
@@ -32,9 +32,15 @@ pub fn programs() -> Vec<Program> {
             for activation in [Activation::Linear, Activation::Sigmoid] {
                 programs.push(Program::Gemm(Gemm { activation, ..product }));
             }
+            let functions = [Activation::Linear, Activation::Sigmoid];
+            programs
+                .extend(functions.map(|activation| Program::Convolve(Convolve::Forward { activation, matrix, tile })));
             if storage != Precision::I8 {
-                let wide = Gemm { tile: Tile { wide: Tile::WIDE, ..tile }, ..product };
-                let functions = [Activation::Linear, Activation::Sigmoid];
+                let tile = Tile { wide: Tile::WIDE, ..tile };
+                programs.extend(
+                    functions.map(|activation| Program::Convolve(Convolve::Forward { activation, matrix, tile })),
+                );
+                let wide = Gemm { tile, ..product };
                 programs.extend(functions.map(|activation| Program::Gemm(Gemm { activation, ..wide })));
                 programs.push(Program::Gemm(Gemm { add: true, ..wide }));
             }
@@ -96,6 +102,8 @@ pub fn programs() -> Vec<Program> {
     programs.extend(joins().map(Program::Join));
     programs.extend(Across::all().into_iter().map(Program::Across));
     programs.extend(attention().into_iter().map(Program::Attend));
+    let back = |first| [Convolve::Back { first }, Convolve::Outer { first }];
+    programs.extend([false, true].into_iter().flat_map(back).map(Program::Convolve));
     programs.extend(Activation::ALL.map(Program::of_activation));
     programs.extend(Norm::ALL.map(Program::Normalize));
     programs.extend(training_programs().into_iter().map(Program::Training));

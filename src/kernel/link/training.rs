@@ -4,7 +4,7 @@
 //! they share with the programs of a forward pass is linked as there.
 
 use super::product::{hold, panel, slices, sums, weight};
-use super::{FUNCTIONS, live};
+use super::{FUNCTIONS, live, norm_parts};
 use crate::cell::{Activation, Cell, Peepholes, Reset, Variant};
 use crate::kernel::{Loads, Mask, Medium, Outer, Program, RowLoss, StepBack, Training};
 use crate::rule::{Method, Rule};
@@ -65,7 +65,8 @@ pub(super) fn parts(program: &Program, training: Training) -> Vec<&'static str> 
         | Training::Scatter { .. }
         | Training::Zero
         | Training::ToTexture => Vec::new(),
-        Training::Total { .. } | Training::NormalizeBack(_) => vec!["part/lanes.wgsl"],
+        Training::Total { .. } => vec!["part/lanes.wgsl"],
+        Training::NormalizeBack(norm) => norm_parts(norm),
         Training::Tie { .. } => vec!["update/place.wgsl"],
         Training::Squares => vec!["update/scalars.wgsl", "part/lanes.wgsl"],
         Training::Update(rule) => rule_parts(rule),

@@ -1,13 +1,7 @@
 //! The layer `batch_norm`: each feature by the mean and variance of a batch.
 
-use std::fmt;
-
-use super::Kind;
-use super::norm::{Norm, NormOf};
-use super::param::Param;
+use super::norm::{Norm, NormOf, Normalizes};
 use crate::cell::Constant;
-use crate::error::Result;
-use crate::model::flow::Flow;
 
 /// `y = (x − mean) / √(variance + ε) · weight + bias`, feature by feature, with the mean and variance that it keeps
 /// (Ioffe and Szegedy, "Batch Normalization", 2015). Tensors, `[features]` each: `weight`, `bias`, `running_mean` and
@@ -66,39 +60,14 @@ impl BatchNorm {
         self.frozen = true;
         self
     }
-
-    pub(super) fn norm(&self) -> Norm {
-        let (features, eps) = (self.features, self.eps);
-        Norm { of: NormOf::Batch, features, eps, weight: self.scale.then_some(features), bias: self.bias }
-    }
 }
 
-impl Kind for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
+impl Normalizes for BatchNorm {
+    const NAME: &'static str = "batch_norm";
+    const CLASS: &'static str = "BatchNormalization";
 
-    fn takes(&self) -> Option<Flow> {
-        self.norm().takes()
-    }
-
-    fn flow(&self, input: Flow) -> Result<Flow> {
-        self.norm().flow(input)
-    }
-
-    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
-        self.norm().tensors()
-    }
-
-    fn parameters(&self) -> usize {
-        self.norm().parameters()
-    }
-
-    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "batch_norm({})", self.features)
-    }
-
-    fn class(&self) -> &'static str {
-        "BatchNormalization"
+    fn norm(&self) -> Norm {
+        let (features, eps) = (self.features, self.eps);
+        Norm { of: NormOf::Batch, features, eps, weight: self.scale.then_some(features), bias: self.bias }
     }
 }

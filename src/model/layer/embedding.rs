@@ -68,7 +68,8 @@ impl Kind for Embedding {
     fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
         let shape = vec![self.num_embeddings, self.embedding_dim];
         // Keras has no padding_idx, and trains the row that `mask_zero` masks.
-        let init = Init { bound: 1.0, torch: Law::Normal, keras: Law::Uniform(0.05), zero_row: self.padding_idx };
+        let init =
+            Init { range: Init::EVEN, torch: Law::Normal, keras: Law::Uniform(0.05), zero_row: self.padding_idx };
         Box::new(iter::once(Param { name: WEIGHT.into(), shape, role: Role::Table, init }))
     }
 

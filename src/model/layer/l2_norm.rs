@@ -1,13 +1,7 @@
 //! The layer `l2_norm`: the features of each step as a vector of length 1.
 
-use std::fmt;
-
-use super::Kind;
-use super::norm::{Norm, NormOf};
-use super::param::Param;
+use super::norm::{Norm, NormOf, Normalizes};
 use crate::cell::Constant;
-use crate::error::Result;
-use crate::model::flow::Flow;
 
 /// `y = x / max(‖x‖, ε)`, with the length ‖x‖ = √(Σx²) of each step's features, as PyTorch's `F.normalize`. It has no
 /// parameters.
@@ -35,38 +29,13 @@ impl L2Norm {
         self.eps = Constant::new(eps);
         self
     }
-
-    pub(super) fn norm(&self) -> Norm {
-        Norm { of: NormOf::L2, features: self.features, eps: self.eps, weight: None, bias: false }
-    }
 }
 
-impl Kind for L2Norm {
-    fn name(&self) -> &'static str {
-        "l2_norm"
-    }
+impl Normalizes for L2Norm {
+    const NAME: &'static str = "l2_norm";
+    const CLASS: &'static str = "UnitNormalization";
 
-    fn takes(&self) -> Option<Flow> {
-        self.norm().takes()
-    }
-
-    fn flow(&self, input: Flow) -> Result<Flow> {
-        self.norm().flow(input)
-    }
-
-    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
-        self.norm().tensors()
-    }
-
-    fn parameters(&self) -> usize {
-        self.norm().parameters()
-    }
-
-    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "l2_norm({})", self.features)
-    }
-
-    fn class(&self) -> &'static str {
-        "UnitNormalization"
+    fn norm(&self) -> Norm {
+        Norm { of: NormOf::L2, features: self.features, eps: self.eps, weight: None, bias: false }
     }
 }

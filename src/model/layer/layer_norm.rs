@@ -1,13 +1,7 @@
 //! The layer `layer_norm`: the features of each step by their mean and variance.
 
-use std::fmt;
-
-use super::Kind;
-use super::norm::{Norm, NormOf};
-use super::param::Param;
+use super::norm::{Norm, NormOf, Normalizes};
 use crate::cell::Constant;
-use crate::error::Result;
-use crate::model::flow::Flow;
 
 /// `y = (x − mean) / √(variance + ε) · weight + bias`, with the mean and the variance (of all features, not of a
 /// sample) of each step's features (Ba, Kiros and Hinton, "Layer Normalization", 2016). Tensors: `weight` and `bias`,
@@ -54,39 +48,14 @@ impl LayerNorm {
         self.bias = bias;
         self
     }
-
-    pub(super) fn norm(&self) -> Norm {
-        let (features, eps) = (self.features, self.eps);
-        Norm { of: NormOf::Layer, features, eps, weight: self.scale.then_some(features), bias: self.bias }
-    }
 }
 
-impl Kind for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer_norm"
-    }
+impl Normalizes for LayerNorm {
+    const NAME: &'static str = "layer_norm";
+    const CLASS: &'static str = "LayerNormalization";
 
-    fn takes(&self) -> Option<Flow> {
-        self.norm().takes()
-    }
-
-    fn flow(&self, input: Flow) -> Result<Flow> {
-        self.norm().flow(input)
-    }
-
-    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
-        self.norm().tensors()
-    }
-
-    fn parameters(&self) -> usize {
-        self.norm().parameters()
-    }
-
-    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "layer_norm({})", self.features)
-    }
-
-    fn class(&self) -> &'static str {
-        "LayerNormalization"
+    fn norm(&self) -> Norm {
+        let (features, eps) = (self.features, self.eps);
+        Norm { of: NormOf::Layer, features, eps, weight: self.scale.then_some(features), bias: self.bias }
     }
 }

@@ -6,6 +6,7 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod conv1d;
 mod dropout;
 mod embedding;
 mod flatten;
@@ -27,6 +28,7 @@ mod rms_norm;
 mod select;
 mod slice;
 mod slice_steps;
+mod window_pool;
 
 use std::{fmt, iter};
 
@@ -38,6 +40,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) use activation::ACTIVATION;
 pub use attention::{Attention, Scores};
 pub use batch_norm::BatchNorm;
+pub use conv1d::{Conv1d, ConvPadding};
 pub use dropout::{Dropout, DropoutUnit};
 pub use embedding::Embedding;
 pub use flatten::Flatten;
@@ -61,6 +64,8 @@ pub use rms_norm::RmsNorm;
 pub use select::Select;
 pub use slice::Slice;
 pub use slice_steps::SliceSteps;
+pub(crate) use window_pool::Windows;
+pub use window_pool::{PoolPadding, WindowPool};
 
 use param::count;
 
@@ -180,6 +185,8 @@ layer_kinds! {
     Select: "select",
     /// A dense product over the features.
     Linear: "linear",
+    /// A convolution over the steps.
+    Conv1d: "conv1d",
     /// A nonlinearity.
     Activation: "activation",
     /// Drops values at random in training. The identity at inference.
@@ -202,6 +209,8 @@ layer_kinds! {
     PRelu: "prelu",
     /// What all steps come to.
     GlobalPool: "global_pool",
+    /// What the steps of each window come to.
+    WindowPool: "window_pool",
     /// A row as equal steps.
     Repeat: "repeat",
     /// All steps side by side.
@@ -250,8 +259,14 @@ impl LayerKind {
     pub(crate) fn pieces(&self, times: &[Option<usize>]) -> Option<Vec<(usize, usize)>> {
         match self {
             Self::SliceSteps(slice) => Some(times.iter().map(|time| slice.range(time.unwrap_or(1))).collect()),
+            Self::Conv1d(conv) if !conv.keeps_time() => {
+                Some(times.iter().map(|time| (0, conv.out_steps(time.unwrap_or(0)))).collect())
+            }
             // A row counts as one step.
             Self::Join(Join::ConcatSteps) => Some(times.iter().map(|time| (0, time.unwrap_or(1))).collect()),
+            Self::WindowPool(pool) => {
+                Some(times.iter().map(|time| (0, pool.windows(time.unwrap_or(1)).count)).collect())
+            }
             _ => self.own_steps().map(|count| vec![(0, count)]),
         }
     }
@@ -263,6 +278,20 @@ impl LayerKind {
             Self::Reshape(reshape) => Some(reshape.steps),
             Self::Permute(permute) => Some(permute.features),
             _ => None,
+        }
+    }
+
+    /// Returns how far apart in what it takes the steps are that the layer gives.
+    pub(crate) fn step(&self) -> usize {
+        if let Self::SliceSteps(slice) = self { slice.step } else { 1 }
+    }
+
+    /// Whether all steps that the layer gives are live, whatever it takes.
+    pub(crate) fn gives_live_steps(&self) -> bool {
+        match self {
+            Self::Conv1d(conv) => conv.all_steps,
+            Self::WindowPool(_) => true,
+            _ => self.own_steps().is_some(),
         }
     }
 
@@ -282,7 +311,8 @@ impl LayerKind {
     pub(crate) fn counts_padding(&self) -> bool {
         match self {
             Self::GlobalPool(pool) => pool.all_steps,
-            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) => true,
+            Self::Conv1d(conv) => conv.all_steps || conv.depends_on_length(),
+            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) | Self::WindowPool(_) => true,
             _ => false,
         }
     }
@@ -290,6 +320,17 @@ impl LayerKind {
     /// Whether the layer takes or makes all steps at once, so that no frame gives its part.
     pub(crate) fn is_of_all_steps(&self) -> bool {
         matches!(self, Self::GlobalPool(_) | Self::Flatten(_)) || self.own_steps().is_some()
+    }
+
+    /// Returns what the layer gives that no step by itself tells, in words. No stream and no drawing can have it.
+    pub(crate) fn beyond_a_step(&self) -> Option<String> {
+        match self {
+            Self::WindowPool(pool) => Some(format!("what windows of {} steps come to", pool.size)),
+            Self::SliceSteps(_) | Self::Join(Join::ConcatSteps) => Some("steps that are sliced or joined".into()),
+            Self::Conv1d(conv) if conv.as_linear().is_none() => Some("a convolution over several steps".into()),
+            Self::Attention(_) => Some("sums over all steps".into()),
+            _ => self.is_of_all_steps().then(|| "what is made of all steps at once".into()),
+        }
     }
 
     /// Whether the layer's output has no time axis, whatever it takes.

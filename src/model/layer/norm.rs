@@ -1,10 +1,10 @@
 //! What the layers that normalise have in common: each works on every step (or row) by itself, and has at most one
 //! weight and one bias for each feature.
 
-use std::iter;
+use std::{fmt, iter};
 
-use super::LayerKind;
 use super::param::{BIAS, Init, Law, Param, Role, WEIGHT};
+use super::{Kind, LayerKind};
 use crate::cell::Constant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Features, Flow, positive, unfit};
@@ -45,6 +45,47 @@ pub(crate) struct Norm {
     pub(crate) bias: bool,
 }
 
+/// What each layer that normalises defines in its file. All else is the same for each.
+pub(super) trait Normalizes {
+    /// Its name, as descriptions write it.
+    const NAME: &'static str;
+    /// The class of Keras that a summary shows.
+    const CLASS: &'static str;
+
+    /// What it computes.
+    fn norm(&self) -> Norm;
+}
+
+impl<L: Normalizes> Kind for L {
+    fn name(&self) -> &'static str {
+        L::NAME
+    }
+
+    fn takes(&self) -> Option<Flow> {
+        Some(Flow::Steps(Features::one(self.norm().features)))
+    }
+
+    fn flow(&self, input: Flow) -> Result<Flow> {
+        self.norm().flow(input)
+    }
+
+    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
+        self.norm().tensors()
+    }
+
+    fn parameters(&self) -> usize {
+        self.norm().parameters()
+    }
+
+    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", L::NAME, self.norm().features)
+    }
+
+    fn class(&self) -> &'static str {
+        L::CLASS
+    }
+}
+
 impl LayerKind {
     /// Returns what the layer computes if it normalises.
     pub(crate) fn norm(&self) -> Option<Norm> {
@@ -65,13 +106,8 @@ impl Norm {
         self.of == NormOf::Batch
     }
 
-    /// Returns what the layer takes as the first of a model.
-    pub(super) fn takes(self) -> Option<Flow> {
-        Some(Flow::Steps(Features::one(self.features)))
-    }
-
     /// Returns what the layer gives for `input`: as many features.
-    pub(super) fn flow(self, input: Flow) -> Result<Flow> {
+    fn flow(self, input: Flow) -> Result<Flow> {
         positive("features", self.features)?;
         let eps = self.eps.get();
         if !(eps.is_finite() && eps >= 0.0) {
@@ -85,13 +121,13 @@ impl Norm {
     }
 
     /// Returns the table of parameters.
-    pub(super) fn tensors(self) -> Box<dyn Iterator<Item = Param>> {
+    fn tensors(self) -> Box<dyn Iterator<Item = Param>> {
         let ones = |count| Law::OneAt { first: 0, count };
         let param = |name: &str, len: usize, role, law| Param {
             name: name.into(),
             shape: vec![len],
             role,
-            init: Init { bound: 1.0, torch: law, keras: law, zero_row: None },
+            init: Init { range: Init::EVEN, torch: law, keras: law, zero_row: None },
         };
         // PyTorch's and Keras' slopes of a PReLU begin elsewhere.
         let slopes = |len| Param { init: Init::of_slopes(), ..param(WEIGHT, len, Role::Diagonal, Law::Zero) };
@@ -105,13 +141,13 @@ impl Norm {
             let mean = param(MEAN, features, Role::Statistic, Law::Zero);
             let variance = param(VARIANCE, features, Role::Statistic, ones(features));
             // A variance is not negative.
-            [mean, Param { init: Init { bound: 0.0, ..variance.init }, ..variance }]
+            [mean, Param { init: Init { range: [0.5, 1.5], ..variance.init }, ..variance }]
         });
         Box::new(iter::empty().chain(weight).chain(bias).chain(statistics.into_iter().flatten()))
     }
 
     /// Returns the number of its trainable parameters.
-    pub(super) fn parameters(self) -> usize {
+    fn parameters(self) -> usize {
         self.weight.unwrap_or(0).saturating_add(if self.bias { self.features } else { 0 })
     }
 }

@@ -48,8 +48,8 @@ pub enum Role {
 /// The initial values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Init {
-    /// Random weights are drawn uniformly between −bound and bound, or from 0.5 to 1.5 if it is 0: those of a variance.
-    pub(crate) bound: f32,
+    /// The least and the largest of random weights, which are drawn uniformly.
+    pub(crate) range: [f32; 2],
     /// The law with which PyTorch begins a training.
     pub(crate) torch: Law,
     /// The law with which Keras begins a training.
@@ -106,16 +106,20 @@ impl Role {
 }
 
 impl Init {
+    /// The range of random weights that need no other.
+    pub(crate) const EVEN: [f32; 2] = [-1.0, 1.0];
+
     /// Uniform between ±1/√n, as PyTorch draws the weights of a sum of `n` terms; under Keras' law as `keras` says.
     #[expect(clippy::cast_precision_loss, reason = "the bound of a random draw need not be exact")]
     pub(crate) fn of_terms(n: usize, keras: Law) -> Self {
         let torch = Law::Uniform((n as f64).sqrt().recip());
-        Self { bound: (n as f32).sqrt().recip(), torch, keras, zero_row: None }
+        let bound = (n as f32).sqrt().recip();
+        Self { range: [-bound, bound], torch, keras, zero_row: None }
     }
 
     /// The slopes of a PReLU: a quarter, as PyTorch begins them; zero under Keras' law.
     pub(super) fn of_slopes() -> Self {
-        Self { bound: 1.0, torch: Law::Value(0.25), keras: Law::Zero, zero_row: None }
+        Self { range: Self::EVEN, torch: Law::Value(0.25), keras: Law::Zero, zero_row: None }
     }
 }
 

@@ -1,13 +1,7 @@
 //! The layer `prelu`: a relu whose slope below zero is learned.
 
-use std::fmt;
-
-use super::Kind;
-use super::norm::{Norm, NormOf};
-use super::param::Param;
+use super::norm::{Norm, NormOf, Normalizes};
 use crate::cell::Constant;
-use crate::error::Result;
-use crate::model::flow::Flow;
 
 /// `y = max(x, 0) + weight · min(x, 0)`, with one weight for each feature, or one for all (He et al., "Delving Deep into
 /// Rectifiers", 2015). Tensor: `weight` `[features]` or `[1]`, as in PyTorch's `nn.PReLU`.
@@ -35,39 +29,14 @@ impl PRelu {
         self.shared = true;
         self
     }
-
-    pub(super) fn norm(&self) -> Norm {
-        let weight = Some(if self.shared { 1 } else { self.features });
-        Norm { of: NormOf::PRelu, features: self.features, eps: Constant::new(0.0), weight, bias: false }
-    }
 }
 
-impl Kind for PRelu {
-    fn name(&self) -> &'static str {
-        "prelu"
-    }
+impl Normalizes for PRelu {
+    const NAME: &'static str = "prelu";
+    const CLASS: &'static str = "PReLU";
 
-    fn takes(&self) -> Option<Flow> {
-        self.norm().takes()
-    }
-
-    fn flow(&self, input: Flow) -> Result<Flow> {
-        self.norm().flow(input)
-    }
-
-    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
-        self.norm().tensors()
-    }
-
-    fn parameters(&self) -> usize {
-        self.norm().parameters()
-    }
-
-    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "prelu({})", self.features)
-    }
-
-    fn class(&self) -> &'static str {
-        "PReLU"
+    fn norm(&self) -> Norm {
+        let weight = Some(if self.shared { 1 } else { self.features });
+        Norm { of: NormOf::PRelu, features: self.features, eps: Constant::new(0.0), weight, bias: false }
     }
 }

@@ -1,13 +1,7 @@
 //! The layer `rms_norm`: the features of each step by the root of their mean square.
 
-use std::fmt;
-
-use super::Kind;
-use super::norm::{Norm, NormOf};
-use super::param::Param;
+use super::norm::{Norm, NormOf, Normalizes};
 use crate::cell::Constant;
-use crate::error::Result;
-use crate::model::flow::Flow;
 
 /// `y = x / √(mean(x²) + ε) · weight`, with the mean of each step's features (Zhang and Sennrich, "Root Mean Square
 /// Layer Normalization", 2019). Tensor: `weight` `[features]`, as in PyTorch's `nn.RMSNorm`.
@@ -44,39 +38,14 @@ impl RmsNorm {
         self.scale = scale;
         self
     }
-
-    pub(super) fn norm(&self) -> Norm {
-        let (features, eps) = (self.features, self.eps);
-        Norm { of: NormOf::Rms, features, eps, weight: self.scale.then_some(features), bias: false }
-    }
 }
 
-impl Kind for RmsNorm {
-    fn name(&self) -> &'static str {
-        "rms_norm"
-    }
+impl Normalizes for RmsNorm {
+    const NAME: &'static str = "rms_norm";
+    const CLASS: &'static str = "RMSNormalization";
 
-    fn takes(&self) -> Option<Flow> {
-        self.norm().takes()
-    }
-
-    fn flow(&self, input: Flow) -> Result<Flow> {
-        self.norm().flow(input)
-    }
-
-    fn tensors(&self) -> Box<dyn Iterator<Item = Param> + '_> {
-        self.norm().tensors()
-    }
-
-    fn parameters(&self) -> usize {
-        self.norm().parameters()
-    }
-
-    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rms_norm({})", self.features)
-    }
-
-    fn class(&self) -> &'static str {
-        "RMSNormalization"
+    fn norm(&self) -> Norm {
+        let (features, eps) = (self.features, self.eps);
+        Norm { of: NormOf::Rms, features, eps, weight: self.scale.then_some(features), bias: false }
     }
 }

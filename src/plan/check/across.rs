@@ -1,5 +1,7 @@
 //! What must hold for the dispatches across steps: see [`check`](super).
 
+use std::ops::Range;
+
 use super::{Extents, n};
 use crate::kernel::{Across, Params, Role, WORKGROUP};
 
@@ -28,6 +30,19 @@ pub(super) fn extents(across: Across, p: &Params) -> Extents {
             (Role::Source, rearranged(p).unwrap_or(u64::MAX)),
             (Role::Result, (n(p.target_0) + rows) * width),
         ]),
+        Across::WindowPool(_) => Extents::of(&[
+            (Role::Source, windowed(p).map_or(u64::MAX, |rows| rows.saturating_mul(width))),
+            (Role::Result, (n(p.target_0) + rows) * width),
+        ]),
+        Across::WindowBack(_) => {
+            let [source, of_windows] = windowed_back(p).unwrap_or([u64::MAX; 2]);
+            Extents::of(&[
+                (Role::Source, source.saturating_mul(width)),
+                (Role::Other, of_windows.saturating_mul(width)),
+                (Role::Delta, of_windows.saturating_mul(width)),
+                (Role::Result, (n(p.target_0) + rows) * width),
+            ])
+        }
     }
 }
 
@@ -45,6 +60,55 @@ fn rearranged(p: &Params) -> Option<u64> {
     let last = step.checked_mul(n(p.time_step_0))?.checked_add((features - 1).checked_mul(n(p.time_step_1))?)?;
     let rows = n(p.source_0) + (last / taken).saturating_add(1).saturating_mul(batch);
     Some(rows.saturating_mul(n(p.source_units) * n(p.source_directions)))
+}
+
+/// Returns the rows of its source that `window_pool` reaches, or `None` if it would read before them.
+fn windowed(p: &Params) -> Option<u64> {
+    let [first, last] = of_target(p)?.map(|window| start_of(p, window));
+    let steps = first.max(0)..last.saturating_add(reach_of(p)).saturating_add(1).min(p.count.into());
+    rows_of(p, (p.source_0, p.gates_0), steps)
+}
+
+/// Returns the rows of its source, and of what windows have, that `window_back` reaches. Returns `None` if it would
+/// read before them.
+fn windowed_back(p: &Params) -> Option<[u64; 2]> {
+    let [first, last] = of_target(p)?;
+    let (stride, ahead) = (i64::from(p.time_step_0), [first, last].map(|step| step - start_of(p, 0)));
+    let window = ahead[0].saturating_sub(reach_of(p)).saturating_add(stride - 1).max(0) / stride;
+    let end = if ahead[1] < 0 { 0 } else { (ahead[1] / stride + 1).min(i64::from(p.count)) };
+    if window >= end {
+        return Some([0; 2]);
+    }
+    let steps = start_of(p, window).max(0)..last + 1;
+    Some([rows_of(p, (p.source_0, p.gates_0), steps)?, rows_of(p, (p.source_1, p.gates_1), window..end)?])
+}
+
+/// Returns the first and the last step or window of the target, or `None` if the params contradict each other.
+fn of_target(p: &Params) -> Option<[i64; 2]> {
+    let is_some = p.rows > 0 && p.batch > 0 && p.steps > 0 && p.time_step_0 > 0 && p.time_step_1 > 0;
+    let last = i64::from(p.offset) + i64::from(p.rows) - 1;
+    is_some.then(|| [i64::from(p.offset), last].map(|row| row / i64::from(p.batch)))
+}
+
+/// Returns the first step of window `window`.
+fn start_of(p: &Params, window: i64) -> i64 {
+    window.saturating_mul(p.time_step_0.into()).saturating_add(p.before_0.cast_signed().into())
+}
+
+/// Returns the steps from the first of a window to its last.
+fn reach_of(p: &Params) -> i64 {
+    (i64::from(p.steps) - 1).saturating_mul(p.time_step_1.into())
+}
+
+/// Returns the rows up to those of the last of `steps`, if step `from` is at row `row`. Returns `None` if one of them
+/// comes before that, or is so far that the kernel's 32 bits would not hold it.
+fn rows_of(p: &Params, (row, from): (u32, u32), steps: Range<i64>) -> Option<u64> {
+    if steps.start >= steps.end {
+        return Some(0);
+    }
+    let fits = steps.start >= i64::from(from) && steps.end.saturating_add(reach_of(p)) < i64::from(i32::MAX);
+    let count = u64::try_from(steps.end - i64::from(from)).ok().filter(|_| fits)?;
+    Some(n(row).saturating_add(count.saturating_mul(n(p.batch))))
 }
 
 /// Whether the grid reaches every row and element that the params name.

@@ -1,7 +1,7 @@
 //! Operations across steps: pools over all steps of a row, and numbers in another shape.
 //!
 //! A pool goes along with the operations before it, chunk by chunk, and adds up what their steps come to. Another shape
-//! needs the whole sequence.
+//! needs the whole sequence. So do windows along one, which are in `window_pool`.
 
 use std::ops::Range;
 
@@ -57,13 +57,7 @@ pub(super) fn of_layer(model: &Model, layer: usize, clocks: &Clocks, shape: Shap
     }
     if let LayerKind::GlobalPool(pool) = &of.kind {
         let clock = needed(clock, format_args!("the steps of layer {layer}"))?;
-        let op = match pool.reduce {
-            Reduce::Max => PoolOp::Max,
-            Reduce::Mean => PoolOp::Mean,
-            Reduce::Min => PoolOp::Min,
-            Reduce::Sum => PoolOp::Sum,
-        };
-        return Ok(OpKind::Across(Across::Pool { op, clock, all: pool.all_steps }));
+        return Ok(OpKind::Across(Across::Pool { op: op_of(pool.reduce), clock, all: pool.all_steps }));
     }
     // A row that is repeated joins every step.
     let repeats = matches!(of.kind, LayerKind::Repeat(_));
@@ -71,19 +65,13 @@ pub(super) fn of_layer(model: &Model, layer: usize, clocks: &Clocks, shape: Shap
     Ok(if repeats { OpKind::Join(Join::Add) } else { OpKind::Across(Across::Rearrange { swapped }) })
 }
 
-/// Refuses layers across steps, where each step must give its own part.
-///
-/// # Errors
-///
-/// Returns an error of kind [`ErrorKind::Model`] if there is one.
-pub(super) fn refuse(model: &Model) -> Result<()> {
-    match model.layers.iter().position(|layer| layer.kind.is_of_all_steps()) {
-        None => Ok(()),
-        Some(layer) => {
-            let place = model.place(layer);
-            let text = format!("layer {place}: expected what each step gives, got what is made of all steps at once");
-            Err(Error::new(ErrorKind::Model, text))
-        }
+/// Returns what a kernel makes of steps.
+pub(super) fn op_of(reduce: Reduce) -> PoolOp {
+    match reduce {
+        Reduce::Max => PoolOp::Max,
+        Reduce::Mean => PoolOp::Mean,
+        Reduce::Min => PoolOp::Min,
+        Reduce::Sum => PoolOp::Sum,
     }
 }
 
@@ -101,6 +89,7 @@ impl Lowering<'_> {
         match taking.across {
             Across::Pool { op, clock, all } => self.pool((op, clock, all), taking, result, chunk),
             Across::Rearrange { swapped } => self.rearrange(swapped, taking.source, result, chunk),
+            Across::Windows { op, windows } => self.window_pool((op, windows), taking.source, result, chunk),
         }
     }
 
@@ -224,7 +213,7 @@ impl Lowering<'_> {
 }
 
 /// Returns the params that tell the features of a row that is written.
-fn params_of(features: Features) -> Params {
+pub(super) fn params_of(features: Features) -> Params {
     Params {
         directions: word(features.parts),
         units: word(padded(features.size)),

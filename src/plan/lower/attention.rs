@@ -104,7 +104,7 @@ impl Lowering<'_> {
 
     /// Returns the stretches of `steps` steps that a dispatch binds and loops over.
     pub(super) fn steps_of(&self, steps: usize) -> Vec<Range<usize>> {
-        let loops = (self.limits.loop_iterations as usize).saturating_sub(16).max(1);
+        let loops = self.most_iterations(16);
         // A window begins where a chunk does.
         let most = if steps <= self.chunk { steps } else { self.chunk };
         let most = most.min(loops).max(1);
@@ -127,14 +127,8 @@ impl Lowering<'_> {
         chunk: Chunk,
     ) -> Result<()> {
         let batch = self.shape.batch;
-        let read = query.map(|query| {
-            let row = self.row_of(query, chunk, 0);
-            let (window, base) = self.rows(query, row, chunk.len);
-            (window, (row - base) * batch)
-        });
-        let written = self.row_of(scores, chunk, 0);
-        let (result, base) = self.rows(scores, written, chunk.len);
-        let first_target = (written - base) * batch;
+        let read = query.map(|query| self.rows_of_chunk(query, chunk));
+        let (result, first_target) = self.rows_of_chunk(scores, chunk);
         // Padding is no number that counts, unless it is 0: in a gradient, and in all that has several parts.
         let features = if key.features.parts > 1 { depth(key.features) } else { key.features.size };
         for steps in self.steps_of(scores.features.size) {
@@ -173,15 +167,10 @@ impl Lowering<'_> {
         let batch = self.shape.batch;
         let mask = self.shape.steps(of.clock).mask;
         let live = self.live(of.clock);
-        let window = |low: &Self, sequence: Sequence| {
-            let row = low.row_of(sequence, chunk, 0);
-            let (window, base) = low.rows(sequence, row, chunk.len);
-            (window, (row - base) * batch, base)
-        };
-        let (source, first_source, _) = window(self, scores);
-        let (result, first_target, base) = window(self, shares);
+        let (source, first_source) = self.rows_of_chunk(scores, chunk);
+        let (result, first_target) = self.rows_of_chunk(shares, chunk);
         // The step of the query in the window's first row.
-        let step = chunk.start - self.row_of(shares, chunk, 0) + base;
+        let step = chunk.start - first_target / batch;
         for (row, rows) in self.pieces(chunk.len * batch, 1) {
             let params = Params {
                 rows: word(rows),
@@ -215,21 +204,19 @@ impl Lowering<'_> {
         (chunk, steps): (Chunk, Range<usize>),
     ) -> Result<()> {
         let (batch, transposed) = (self.shape.batch, how.is_transposed());
-        let of_chunk = |low: &Self, sequence: Sequence, chunk: Chunk| {
-            let row = low.row_of(sequence, chunk, 0);
-            let (window, base) = low.rows(sequence, row, chunk.len);
-            (window, row - base)
-        };
-        let (shares_window, first_share) = of_chunk(self, shares, chunk);
-        let (result_window, first_target) = of_chunk(self, result, target);
+        let (shares_window, first_share) = self.rows_of_chunk(shares, chunk);
+        let (result_window, first_target) = self.rows_of_chunk(result, target);
         let source = source.map(|source| match transposed {
-            true => of_chunk(self, source, chunk),
-            false => self.stretch(source, &steps),
+            true => self.rows_of_chunk(source, chunk),
+            false => {
+                let (window, step) = self.stretch(source, &steps);
+                (window, step * batch)
+            }
         });
-        let other = how.other.map(|other| of_chunk(self, other, target));
+        let other = how.other.map(|other| self.rows_of_chunk(other, target));
         let (column, count) = if transposed {
             // The step in the window's first row.
-            (needed(target.start.checked_sub(first_target), "a window of steps")?, chunk.len)
+            (needed(target.start.checked_sub(first_target / batch), "a window of steps")?, chunk.len)
         } else {
             (steps.start, steps.len())
         };
@@ -241,10 +228,10 @@ impl Lowering<'_> {
                 units: word(width),
                 features: word(how.features.unwrap_or(width)),
                 source_units: word(depth(shares.features)),
-                source_0: word(source.map_or(0, |(_, first)| first * batch)),
-                source_1: word(first_share * batch + if transposed { 0 } else { row }),
-                kept_0: word(other.map_or(0, |(_, first)| first * batch + row)),
-                target_0: word(first_target * batch + row),
+                source_0: word(source.map_or(0, |(_, first)| first)),
+                source_1: word(first_share + if transposed { 0 } else { row }),
+                kept_0: word(other.map_or(0, |(_, first)| first + row)),
+                target_0: word(first_target + row),
                 source_offset: word(column),
                 steps: word(count),
                 scale: how.scale.to_bits(),

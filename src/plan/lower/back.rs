@@ -8,6 +8,7 @@
 mod across;
 mod attention;
 mod chunk;
+mod convolve;
 mod copies;
 mod join;
 mod loss;
@@ -16,6 +17,7 @@ mod recurrent;
 mod rows;
 mod separate;
 mod steps;
+mod sums;
 mod weights;
 
 use std::collections::{HashMap, HashSet};
@@ -145,8 +147,14 @@ fn wanted(all: &Ops, wants: &Gradients, low: &Lowering<'_>) -> Vec<bool> {
             Source::Input(input) => wants.inputs && matches!(low.inputs.get(input), Some(Some(HostInput::Features(_)))),
         };
         let weighs = match op.kind {
-            OpKind::Gather { .. } | OpKind::Linear { .. } | OpKind::Recurrent(_) | OpKind::Wavefront(_) => true,
-            OpKind::Normalize(Normalize { norm, .. }) => norm.is_trained(),
+            OpKind::Gather { .. }
+            | OpKind::Linear { .. }
+            | OpKind::Convolve { .. }
+            | OpKind::Recurrent(_)
+            | OpKind::Wavefront(_) => true,
+            OpKind::Normalize(Normalize { buffer, .. }) => {
+                [normalize::WEIGHT, normalize::BIAS].into_iter().any(|row| normalize::is_trained(low, buffer, row))
+            }
             OpKind::OneHot
             | OpKind::MaskOutputs(_)
             | OpKind::Merge(_)
@@ -181,6 +189,7 @@ impl Back<'_, '_> {
             Work::Gather { buffer, .. } => self.gather(stage, *buffer, delta),
             Work::OneHot { .. } | Work::Sample { .. } => Ok(()),
             Work::Linear { matrix, source, .. } => self.linear(stage, (*matrix, *source), delta, time),
+            Work::Convolve { conv, source, .. } => self.convolve(stage, conv, *source, delta, time),
             Work::Rowwise { activation, source } => self.rowwise(stage, *activation, *source, delta, time),
             Work::Normalize { of, source } => self.normalize(stage, *of, *source, delta, time),
             Work::MaskOutputs { visible, .. } => self.mask_outputs(stage, *visible, delta, time),
@@ -300,9 +309,7 @@ impl Back<'_, '_> {
     fn zero(&mut self, sequence: Sequence) -> Result<()> {
         let time = sequence.axis.time(self.low.shape);
         for chunk in self.chunks(time) {
-            let row = self.low.row_of(sequence, chunk, 0);
-            let (window, base) = self.low.rows(sequence, row, chunk.len);
-            let first = (row - base) * self.low.shape.batch;
+            let (window, first) = self.low.rows_of_chunk(sequence, chunk);
             let rows = first..first + chunk.len * self.low.shape.batch;
             self.zero_rows(window, rows, depth(sequence.features))?;
         }

@@ -162,9 +162,8 @@ impl Lowering<'_> {
         let side = Side { first: 0, count: features.parts };
         let copying = Copying { drop, draws, gates: 0..drop.gates, features, side, rows: chunk.len * batch };
         let rows = [plain, copies].map(|sequence| {
-            let row = self.row_of(sequence, chunk, 0);
-            let (window, base) = self.rows(sequence, row, chunk.len);
-            Rows { window, first: [(row - base) * batch; 2], parts: features.parts }
+            let (window, first) = self.rows_of_chunk(sequence, chunk);
+            Rows { window, first: [first; 2], parts: features.parts }
         });
         (copying, rows)
     }

@@ -33,6 +33,11 @@ impl Lowering<'_> {
         }
     }
 
+    /// Returns the most iterations of a kernel's loop, beside `others` that it runs.
+    pub(super) fn most_iterations(&self, others: usize) -> usize {
+        (self.limits.loop_iterations as usize).saturating_sub(others).max(1)
+    }
+
     /// Returns the tile-high pieces of `rows` rows that a grid's y can hold: first row and count.
     pub(super) fn pieces(&self, rows: usize, tile_rows: u32) -> impl Iterator<Item = (usize, usize)> + use<> {
         let most = (self.limits.workgroups as usize).saturating_mul(tile_rows as usize);

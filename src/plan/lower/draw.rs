@@ -26,7 +26,6 @@ use crate::plan::SlotId;
 /// Returns an error of kind `Model` if the output is not a number for each token that the model takes.
 pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
     let tokens = tokens(model)?;
-    super::across::refuse(model)?;
     let drawn = needed(all.outputs.get(output).copied(), format_args!("output {output} of the model"))?;
     // No consumer sees the other outputs.
     let Ops { ops: all, outputs, inputs } = going_on(Ops { outputs: vec![drawn], ..all });
@@ -45,23 +44,21 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
     for index in order {
         let mut op = all[index].clone();
         op.from.iter_mut().for_each(|source| *source = now(*source, &places));
+        // Operations of a layer itself, and not those that it takes from a stack.
+        let is_own = matches!(
+            op.kind,
+            OpKind::Join(_) | OpKind::Pieces(_) | OpKind::Convolve { .. } | OpKind::Across(_) | OpKind::Attention(_)
+        );
+        let layer = model.layers.get(op.layer).filter(|_| is_own);
+        if let Some(got) = layer.and_then(|layer| layer.kind.beyond_a_step()) {
+            let place = model.place(op.layer);
+            return unfit(format!("layer {place}: expected what each step gives, got {got}"));
+        }
         places[index] = match op.kind {
             OpKind::MaskOutputs(_) | OpKind::LastStep | OpKind::Final(State::Hidden) => op.from[0],
             OpKind::Final(State::Cell) => {
                 return unfit(format!(
                     "layer {}: expected what a step gives, to draw from, got a final cell state",
-                    model.place(op.layer)
-                ));
-            }
-            OpKind::Pieces(_) => {
-                return unfit(format!(
-                    "layer {}: expected what each step gives, got steps that are sliced or joined",
-                    model.place(op.layer)
-                ));
-            }
-            OpKind::Attention(_) => {
-                return unfit(format!(
-                    "layer {}: expected what each step gives, got sums over all steps",
                     model.place(op.layer)
                 ));
             }
@@ -72,11 +69,14 @@ pub(super) fn drawing(model: &Model, all: Ops, output: usize) -> Result<Ops> {
             | OpKind::Merge(_)
             | OpKind::Drop(_)
             | OpKind::Linear { .. }
+            | OpKind::Convolve { .. }
             | OpKind::Rowwise { .. }
             | OpKind::Normalize(_)
             | OpKind::Join(_)
             | OpKind::Slice(_)
+            | OpKind::Pieces(_)
             | OpKind::Across(_)
+            | OpKind::Attention(_)
             | OpKind::Sample => {
                 op.axis = if once[index] { Axis::Rows } else { Axis::Steps(0) };
                 each.push(op);
@@ -182,8 +182,7 @@ impl Lowering<'_> {
     pub(super) fn sample(&mut self, source: Sequence, tokens: Sequence, chunk: Chunk) -> Result<()> {
         let draws = needed(self.draws, "a slot of draws")?;
         let batch = self.shape.batch;
-        let read = self.row_of(source, chunk, 0);
-        let (window, base) = self.rows(source, read, 1);
+        let (window, read) = self.rows_of_chunk(source, Chunk { len: 1, ..chunk });
         let windows = [
             (Role::Source, Some(window)),
             (Role::Draws, Some(self.whole(draws))),
@@ -196,7 +195,7 @@ impl Lowering<'_> {
                 directions: 1,
                 units: word(depth(source.features)),
                 features: word(source.features.size),
-                source_0: word((read - base) * batch + first),
+                source_0: word(read + first),
                 target_0: word((tokens.first + chunk.start) * batch + first),
                 ..Params::default()
             };

@@ -27,8 +27,7 @@ impl Lowering<'_> {
                 self.wavefront(layers, states, result, by_chunk, chunk)
             }
             Work::Gather { buffer, tokens } => {
-                let to = self.row_of(result, chunk, 0);
-                let (window, base) = self.rows(result, to, chunk.len);
+                let (window, target) = self.rows_of_chunk(result, chunk);
                 let batch = self.shape.batch;
                 let gather = Gather {
                     buffer: *buffer,
@@ -36,7 +35,7 @@ impl Lowering<'_> {
                     rows: chunk.len * batch,
                     sources: [chunk.start * batch; 2],
                     result: window,
-                    targets: [(to - base) * batch; 2],
+                    targets: [target; 2],
                 };
                 self.gather(&gather, 0, 1)
             }
@@ -44,6 +43,7 @@ impl Lowering<'_> {
             Work::Linear { matrix, activation, source, panel } => {
                 self.linear((*matrix, *activation), *source, (result, *panel), chunk)
             }
+            Work::Convolve { conv, activation, source } => self.convolve((conv, *activation), *source, result, chunk),
             Work::MaskOutputs { visible, source } => self.mask_outputs(*visible, *source, result, chunk),
             Work::Merge { combine, source } => {
                 let grid = [lanes(depth(result.features)), 1];
@@ -95,6 +95,7 @@ impl Lowering<'_> {
             | Work::Merge { .. }
             | Work::Drop { .. }
             | Work::Linear { .. }
+            | Work::Convolve { .. }
             | Work::Rowwise { .. }
             | Work::Normalize { .. }
             | Work::Join { .. }
@@ -162,14 +163,13 @@ impl Lowering<'_> {
     fn one_hot(&mut self, tokens: SlotId, result: Sequence, chunk: Chunk) -> Result<()> {
         let tokens = self.whole(tokens);
         let (batch, units) = (self.shape.batch, depth(result.features));
-        let to = self.row_of(result, chunk, 0);
-        let (window, base) = self.rows(result, to, chunk.len);
+        let (window, target) = self.rows_of_chunk(result, chunk);
         for (first, rows) in self.pieces(chunk.len * batch, 1) {
             let params = Params {
                 rows: word(rows),
                 units: word(units),
                 source_0: word(chunk.start * batch + first),
-                target_0: word((to - base) * batch + first),
+                target_0: word(target + first),
                 ..Params::default()
             };
             let windows = [(Role::Tokens, Some(tokens)), (Role::Result, Some(window))];
@@ -187,13 +187,9 @@ impl Lowering<'_> {
         chunk: Chunk,
     ) -> Result<()> {
         let width = depth(result.features);
-        let batch = self.shape.batch;
-        let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));
-        let (source, source_base) = self.rows(source, read, chunk.len);
-        let (result, result_base) = self.rows(result, written, chunk.len);
-        let source = (source, [(read - source_base) * batch; 2]);
-        let result = (result, [(written - result_base) * batch; 2]);
-        let plain = InputGemm::plain(chunk.len * batch, source, result, width);
+        let [source, result] = [source, result].map(|rows| self.rows_of_chunk(rows, chunk));
+        let (source, result) = ((source.0, [source.1; 2]), (result.0, [result.1; 2]));
+        let plain = InputGemm::plain(chunk.len * self.shape.batch, source, result, width);
         let product = InputGemm { activation, panel, ..plain };
         self.gemm(matrix, &product, 0, 1)
     }
@@ -209,7 +205,11 @@ impl Lowering<'_> {
         let (batch, parts) = (self.shape.batch, result.features.parts);
         let mask = needed(self.masks.get(&visible.feed).copied(), format_args!("a slot of {}", visible.feed))?;
         let live = self.whole(mask);
+        // More parts than directions all have the same mask, and are one.
+        let whole = |params: Params| Params { directions: 1, units: params.units * params.directions, ..params };
+        let (parts, merged) = if parts > 2 { (1, true) } else { (parts, false) };
         for (first, params, [source, result]) in self.row_pieces(source, result, chunk) {
+            let params = if merged { whole(params) } else { params };
             let (live_0, live_1) = pair(0, parts, |d| (visible.rows[d] + chunk.start) * batch + first);
             let grid = [lanes(params.units as usize), params.rows as usize, parts];
             let windows = [(Role::Source, Some(source)), (Role::Live, Some(live)), (Role::Result, Some(result))];
@@ -267,21 +267,19 @@ impl Lowering<'_> {
         result: Sequence,
         chunk: Chunk,
     ) -> Vec<(usize, Params, [Window; 2])> {
-        let batch = self.shape.batch;
         let features = result.features;
-        let (read, written) = (self.row_of(source, chunk, 0), self.row_of(result, chunk, 0));
-        let (source, source_base) = self.rows(source, read, chunk.len);
-        let (result, result_base) = self.rows(result, written, chunk.len);
+        let (source, read) = self.rows_of_chunk(source, chunk);
+        let (result, written) = self.rows_of_chunk(result, chunk);
         let params = |(first, rows): (usize, usize)| Params {
             rows: word(rows),
             directions: word(features.parts),
             units: word(depth(features) / features.parts),
             features: word(features.size),
-            source_0: word((read - source_base) * batch + first),
-            target_0: word((written - result_base) * batch + first),
+            source_0: word(read + first),
+            target_0: word(written + first),
             ..Params::default()
         };
-        let pieces = self.pieces(chunk.len * batch, 1);
+        let pieces = self.pieces(chunk.len * self.shape.batch, 1);
         pieces.map(|(first, rows)| (first, params((first, rows)), [source, result])).collect()
     }
 }

@@ -8,6 +8,7 @@
 
 mod attention;
 mod begin;
+mod convolve;
 
 use std::collections::HashMap;
 
@@ -15,6 +16,7 @@ use super::across;
 use super::normalize::normalized;
 use super::ops::{Axis, Begin, Drop, Input, Op, OpKind, Ops, Recurrence, Source, VisibleSteps};
 use super::walk::Walk;
+use super::window_pool;
 use crate::cell::{Activation, Cell, Reset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Combine, Kernel, Mask};
@@ -115,28 +117,17 @@ impl Flattening<'_> {
             LayerKind::Select(Select::LastStep) => vec![OpKind::LastStep],
             LayerKind::Linear(l) => {
                 let matrix = place(layout, Role::Linear { layer })?;
-                let product = |activation| OpKind::Linear { matrix, activation };
-                match self::rowwise(l.activation) {
-                    Some(softmax) => vec![product(Activation::Linear), softmax],
-                    // The backward pass needs the input of the function.
-                    None if layout.trains && l.activation != Activation::Linear => {
-                        vec![product(Activation::Linear), rowwise(l.activation)]
-                    }
-                    None => vec![product(l.activation)],
-                }
+                self.activated(l.activation, |activation| OpKind::Linear { matrix, activation })
             }
+            LayerKind::Conv1d(c) => self.convolution((layer, c), &mut from, axis)?,
             LayerKind::Activation(activation) => vec![rowwise(*activation)],
-            LayerKind::Join(Join::ConcatSteps) | LayerKind::SliceSteps(_) => {
+            LayerKind::Join(Join::ConcatSteps) | LayerKind::SliceSteps(_) | LayerKind::WindowPool(_) => {
                 let time = |&value: &Value| Some(self.shape.steps(self.clocks.of_value(value)?).time);
                 let times: Vec<_> = of.from.iter().map(time).collect();
                 let pieces = of.kind.pieces(&times).unwrap_or_default();
-                let own = pieces.iter().fold(0, |time: usize, (_, count)| time.saturating_add(*count));
-                if own != axis.time(self.shape) {
-                    let (place, time) = (model.place(layer), axis.time(self.shape));
-                    let text = format!("layer {place}: expected {time} steps, as the call says, got {own}");
-                    return Err(Error::new(ErrorKind::Shape, text));
-                }
-                vec![OpKind::Pieces(pieces)]
+                self.check_steps(layer, axis, pieces.iter().map(|(_, count)| *count))?;
+                let time = times.first().copied().flatten().unwrap_or(1);
+                vec![window_pool::of_layer(&of.kind, time, pieces)]
             }
             // The backward pass takes two values at a time.
             LayerKind::Join(Join::Maximum) if layout.trains && from.len() > 2 => {
@@ -190,12 +181,38 @@ impl Flattening<'_> {
     /// Returns what zeroes the steps that layer `layer` masks, if the host has not.
     fn masking(&self, layer: usize) -> Result<Option<OpKind>> {
         let clock = self.clock(Value::Layer(layer, Pin::Output))?;
-        let by_host = match self.model.layers[layer].from[..] {
-            [Value::Input(input)] => self.clocks.of_read(input) == Some(clock),
-            _ => false,
-        };
+        let of = &self.model.layers[layer];
+        let from = *of.from.first().ok_or_else(|| Error::internal("a masking: expected what it takes"))?;
+        Ok(self.zeroed(clock, from))
+    }
+
+    /// Returns what zeroes the steps of `value` that clock `clock` lacks, if the host has not.
+    fn zeroed(&self, clock: usize, value: Value) -> Option<OpKind> {
+        let by_host = if let Value::Input(input) = value { self.clocks.of_read(input) == Some(clock) } else { false };
         let masked = !by_host && self.shape.steps(clock).mask == Mask::Live;
-        Ok(masked.then_some(OpKind::MaskOutputs(VisibleSteps { feed: Feed::Live(clock), rows: [0, 0] })))
+        masked.then_some(OpKind::MaskOutputs(VisibleSteps { feed: Feed::Live(clock), rows: [0, 0] }))
+    }
+
+    /// Checks that layer `layer` gives as many steps as its time axis has in the call: the sum of `counts`.
+    fn check_steps(&self, layer: usize, axis: Axis, counts: impl IntoIterator<Item = usize>) -> Result<()> {
+        let (own, time) = (counts.into_iter().fold(0, usize::saturating_add), axis.time(self.shape));
+        if own == time {
+            return Ok(());
+        }
+        let text = format!("layer {}: expected {time} steps, as the call says, got {own}", self.model.place(layer));
+        Err(Error::new(ErrorKind::Shape, text))
+    }
+
+    /// Returns a product by `product`, and its function as an operation of its own where that is needed.
+    fn activated(&self, activation: Activation, product: impl Fn(Activation) -> OpKind) -> Vec<OpKind> {
+        match rowwise(activation) {
+            Some(softmax) => vec![product(Activation::Linear), softmax],
+            // The backward pass needs the input of the function.
+            None if self.layout.trains && activation != Activation::Linear => {
+                vec![product(Activation::Linear), OpKind::Rowwise { kernel: Kernel::Activate, activation }]
+            }
+            None => vec![product(activation)],
+        }
     }
 
     fn add(&mut self, op: Op) -> Source {

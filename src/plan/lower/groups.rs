@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use super::CHUNK_ALIGN;
 use super::ops::{Axis, Begin, Op, OpKind, Ops, Source};
 use crate::model::State;
-use crate::plan::Shape;
+use crate::plan::tune::Tuning;
+use crate::plan::{Limits, Shape};
 
 /// Returns the operations that run together, chunk by chunk: neighbours that go forward and have equally many steps.
 /// Any other operation runs alone. An operation that begins with a final state runs after the group that ends in it.
@@ -94,4 +96,21 @@ impl Use {
             group,
         }
     }
+}
+
+/// Returns the timesteps of a chunk: as many as the scratch budget
+/// and the binding limit allow, but never fewer than the alignment.
+pub(super) fn chunk_length(ops: &[Op], input: usize, shape: Shape, limits: &Limits, tuning: &Tuning) -> usize {
+    let batch = shape.batch as u64;
+    let step_bytes = batch.saturating_mul(ops.iter().map(Op::step_bytes).sum::<u64>().max(1));
+    let widest = batch.saturating_mul(ops.iter().map(Op::widest_bytes).max().unwrap_or(1).max(4 * input as u64));
+    // A window may start up to CHUNK_ALIGN rows early, and holds the rows before and after the chunk. The last layer of
+    // a layer run is some steps behind its first, and a convolution reads what its kernel spans.
+    let behind = ops.iter().map(|op| op.layers().max(op.halo())).max().unwrap_or(0);
+    let bound = (limits.binding_bytes / widest.max(1)).saturating_sub((2 + behind + CHUNK_ALIGN) as u64);
+    let wanted = (tuning.chunk_bytes() / step_bytes).min(bound);
+    let aligned = wanted / CHUNK_ALIGN as u64 * CHUNK_ALIGN as u64;
+    // If even this is too much, `check` refuses the plan.
+    let steps = usize::try_from(aligned).unwrap_or(usize::MAX).max(CHUNK_ALIGN);
+    steps.min(shape.all_steps().map(|steps| steps.time).max().unwrap_or(1))
 }

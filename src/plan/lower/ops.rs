@@ -5,10 +5,21 @@ use std::slice;
 
 use super::walk::Walk;
 use crate::cell::{Activation, Cell, Constant, Reset, Variant};
-use crate::kernel::{Combine, Kernel, Norm, PoolOp, kept_gates, padded};
+use crate::kernel::{Band, Combine, Kernel, Norm, PoolOp, kept_gates, padded};
 use crate::layout::{MatrixRef, depth};
-use crate::model::{Direction, Features, Join, Padding, Recurrent, Scores, Slice, State};
+use crate::model::{Direction, Features, Join, Padding, Recurrent, Scores, Slice, State, Windows};
 use crate::plan::{Feed, SlotId};
+
+/// A convolution.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Convolution {
+    pub(super) matrix: MatrixRef,
+    pub(super) band: Band,
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    /// The zeros before the sequence.
+    pub(super) before: usize,
+}
 
 /// Whether a sequence has a time axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +100,8 @@ pub(super) enum OpKind {
     Drop(Drop),
     /// A product with `matrix`, then an elementwise activation.
     Linear { matrix: MatrixRef, activation: Activation },
+    /// A convolution over steps, then an elementwise activation.
+    Convolve { conv: Convolution, activation: Activation },
     /// `Activate` or `Softmax`.
     Rowwise { kernel: Kernel, activation: Activation },
     /// Features normalised, step by step.
@@ -269,7 +282,11 @@ impl Op {
         match &self.kind {
             OpKind::Recurrent(r) => r.walks == [Walk::Forward; 2],
             OpKind::Wavefront(_) => true,
-            OpKind::LastStep | OpKind::Final(_) | OpKind::Pieces(_) | OpKind::Attention(_) => false,
+            OpKind::LastStep
+            | OpKind::Final(_)
+            | OpKind::Pieces(_)
+            | OpKind::Convolve { .. }
+            | OpKind::Attention(_) => false,
             OpKind::Across(across) => across.streams(),
             OpKind::Gather { .. }
             | OpKind::OneHot
@@ -305,6 +322,7 @@ impl Op {
             | OpKind::Pieces(_)
             | OpKind::Across(_)
             | OpKind::Sample
+            | OpKind::Convolve { .. }
             | OpKind::Attention(_) => &[],
         }
     }
@@ -345,7 +363,8 @@ impl Op {
 
     /// Returns the bytes of the widest row of the batch that the operation binds.
     pub(super) fn widest_bytes(&self) -> u64 {
-        4 * self.gates_width().max(depth(self.features)).max(self.scored_steps()) as u64
+        let widest = 4 * self.gates_width().max(depth(self.features)).max(self.scored_steps()) as u64;
+        widest.max(self.stride_bytes())
     }
 
     /// Returns the elements of a row of scores, padded; 0 if it has none.
@@ -370,6 +389,8 @@ pub(super) enum Across {
     Pool { op: PoolOp, clock: usize, all: bool },
     /// The same numbers in another shape, or with steps and features swapped.
     Rearrange { swapped: bool },
+    /// What the steps of windows come to.
+    Windows { op: PoolOp, windows: Windows },
 }
 
 impl Across {

@@ -4,7 +4,9 @@ use super::across::Taking;
 use super::attention::Attended;
 use super::copies::Copies;
 use super::groups::Use;
-use super::ops::{Axis, Begin, Drop, Input, Normalize, Op, OpKind, Recurrence, Sequence, Source, Span, VisibleSteps};
+use super::ops::{
+    Axis, Begin, Convolution, Drop, Input, Normalize, Op, OpKind, Recurrence, Sequence, Source, Span, VisibleSteps,
+};
 use super::view::Inside;
 use super::walk::Walk;
 use super::{HostInput, Lowering, needed};
@@ -67,6 +69,11 @@ pub(super) enum Work<'a> {
         source: Sequence,
         /// The first panel of the result that it writes: the result may be a part of a concatenation.
         panel: usize,
+    },
+    Convolve {
+        conv: Convolution,
+        activation: Activation,
+        source: Sequence,
     },
     Rowwise {
         activation: Activation,
@@ -225,6 +232,9 @@ impl Lowering<'_> {
                     return Ok(Stage { op, result, work: linear(source()?, panel) });
                 }
                 (linear(source()?, 0), "product")
+            }
+            OpKind::Convolve { conv, activation } => {
+                (Work::Convolve { conv: *conv, activation: *activation, source: source()? }, "product")
             }
             OpKind::Rowwise { activation, .. } => {
                 (Work::Rowwise { activation: *activation, source: source()? }, "activated")

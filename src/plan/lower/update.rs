@@ -10,8 +10,8 @@ use super::Lowering;
 use super::dispatch::word;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{LANES, Mask, NO_ROLE, Params, Program, Role, Training, WORKGROUP, padded};
-use crate::layout::{Form, Layout, contents, depth};
-use crate::model::{self, Model};
+use crate::layout::{self, Form, Layout, contents, depth};
+use crate::model::{self, LayerKind, Model};
 use crate::plan::tune::{SQUARED, Tuning};
 use crate::plan::{
     Feed, Fetch, Goal, Limits, Plan, Shape, SlotId, SlotKind, TrainedBuffer, UpdateRule, Window, check, train_state,
@@ -195,6 +195,7 @@ impl Lowering<'_> {
                     piece.tensors[class] = *tensors.entry(tensor.name.clone()).or_insert(count);
                     match firsts.get(&(tensor.name.clone(), held.rows.start)) {
                         Some(&first) => {
+                            self.check_tied(packed.role)?;
                             let columns = if class == 0 { held.columns } else { 1 };
                             ties.push(Tie { first, other: at, rows: held.rows.len(), columns });
                         }
@@ -212,6 +213,17 @@ impl Lowering<'_> {
             }
         }
         Ok((pieces, ties))
+    }
+
+    /// Refuses a convolution whose kernel is laid out in two ways. Weights of others have one place for each column.
+    fn check_tied(&self, role: layout::Role) -> Result<()> {
+        let Some(layer) = role.layer().filter(|&layer| matches!(self.model.layers[layer].kind, LayerKind::Conv1d(_)))
+        else {
+            return Ok(());
+        };
+        let place = self.model.place(layer);
+        let text = format!("layer {place}: expected convolutions that share tensors to take features in equal parts");
+        Err(Error::new(ErrorKind::Model, text).hint("give each its own tensors to train it"))
     }
 
     /// Returns the rows of a piece, in as few windows as the binding limit allows.

@@ -1,7 +1,7 @@
 //! Windows: which bytes of which slots a dispatch binds, within the device's binding limit.
 
 use super::ops::{Axis, Sequence, Span};
-use super::{CHUNK_ALIGN, Lowering};
+use super::{CHUNK_ALIGN, Chunk, Lowering};
 use crate::error::{Error, Result};
 use crate::kernel::Medium;
 use crate::layout::{Form, Layout, MatrixRef, depth};
@@ -83,6 +83,13 @@ impl Lowering<'_> {
         let window =
             Window { slot: sequence.slot, offset: start as u64 * bytes, bytes: (first + rows - start) as u64 * bytes };
         (window, start)
+    }
+
+    /// Returns the window with the rows of a chunk of a sequence, and its first row there, of which a step has B.
+    pub(super) fn rows_of_chunk(&self, sequence: Sequence, chunk: Chunk) -> (Window, usize) {
+        let row = self.row_of(sequence, chunk, 0);
+        let (window, start) = self.rows(sequence, row, chunk.len);
+        (window, (row - start) * self.shape.batch)
     }
 
     /// Whether slots can be bound whole, so that both directions of a layer can be in one dispatch.

@@ -57,7 +57,7 @@ fn short_batches(padded_first: bool) {
         let wanted = if padded_first { 19 - steps..19 } else { 0..steps };
         assert_eq!(kept(&data, rows), Some(wanted), "{rows:?}");
         let [short, whole] =
-            [data.laid_out(rows, &lengths), data.batch(rows)].map(|batch| trainer.gradients(&batch.unwrap()).unwrap());
+            [data.laid_out(rows, lengths), data.batch(rows)].map(|batch| trainer.gradients(&batch.unwrap()).unwrap());
         assert_eq!((short.loss, short.weights), (whole.loss, whole.weights), "{rows:?}");
     }
 }

@@ -2,8 +2,9 @@
 
 Needs torch, keras, onnx, onnxruntime, numpy and safetensors. Writes NAME.keras or NAME.onnx beside itself, and
 NAME.io.safetensors with `in.…` and `truth.…`. Keras' numbers are computed in float64, PyTorch's by a float64 copy.
+Names as arguments write those alone.
 """
-import copy, os, pathlib
+import copy, os, pathlib, sys
 os.environ.setdefault("KERAS_BACKEND", "torch")
 import keras, numpy as np, onnx, torch
 from keras import layers as L, ops
@@ -18,6 +19,10 @@ def normal(*shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
+def wanted(name):
+    return not sys.argv[1:] or name in sys.argv[1:]
+
+
 def store(name, inputs, outputs):
     arrays = {f"in.{k}": np.ascontiguousarray(v) for k, v in inputs.items()}
     arrays.update({f"truth.{k}": np.ascontiguousarray(v, dtype=np.float64) for k, v in outputs.items()})
@@ -25,6 +30,8 @@ def store(name, inputs, outputs):
 
 
 def of_keras(name, build, x, key="x"):
+    if not wanted(name):
+        return
     model = build()
     weights = [0.5 * normal(*w.shape) for w in model.get_weights()]
     model.set_weights(weights)
@@ -67,6 +74,19 @@ of_keras("k_steps_reshaped", lambda: keras.Sequential([L.Input((6, 4)), L.Reshap
 of_keras("k_permute", lambda: keras.Sequential([L.Input((6, 4)), L.LSTM(5, return_sequences=True), L.Permute((2, 1)), L.GRU(3, return_sequences=True)]), normal(3, 6, 4))
 
 
+
+def every():
+    x = L.Input((None, 4))
+    y = L.GRU(5, return_sequences=True)(x)
+    return keras.Model(x, [L.Dense(3)(L.LSTM(4, return_sequences=True)(y[:, ::2])[:, 1:-1:2])])
+
+
+# PyTorch, on which Keras computes, pads an even window otherwise than TensorFlow: these are odd.
+of_keras("k_windows", lambda: keras.Sequential([L.Input((9, 4)), L.LSTM(5, return_sequences=True), L.MaxPooling1D(2), L.GRU(3, return_sequences=True), L.AveragePooling1D(3, strides=1, padding="same"), L.Dense(2)]), normal(3, 9, 4))
+of_keras("k_windows_masked", lambda: keras.Sequential([L.Input((None,)), L.Embedding(9, 4, mask_zero=True), L.GRU(5, return_sequences=True), L.MaxPooling1D(3, strides=2, padding="same"), L.LSTM(3), L.Dense(2)]), ids, "ids")
+of_keras("k_every", every, normal(3, 11, 4))
+
+
 class Net(nn.Module):
     """A stack, then what `after` makes of its steps."""
 
@@ -80,6 +100,8 @@ class Net(nn.Module):
 
 
 def of_torch(name, net, x, dynamo=False, axes=None):
+    if not wanted(name):
+        return
     torch.manual_seed(len(name))
     for p in net.parameters():
         nn.init.normal_(p, std=0.5)
@@ -133,3 +155,55 @@ for dynamo in (False, True):
     of_torch(f"o_reshaped{d}", Net(gru(8), lambda net, y: y[0], lambda x: x.reshape(x.shape[0], 3, 8), nn.Linear(5, 2)), normal(3, 6, 4), dynamo)
     of_torch(f"o_repeated{d}", Decoder(lambda h: h.repeat(1, 6, 1)), normal(3, 7, 4), dynamo)
     of_torch(f"o_expanded{d}", Decoder(lambda h: h.expand(-1, 6, -1)), normal(3, 7, 4), dynamo)
+
+
+class Convolved(nn.Module):
+    """Convolutions before a stack: one with a stride, and one of groups that looks back."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv1d(4, 6, 3, stride=2, padding=1), nn.Conv1d(6, 6, 3, dilation=2, groups=3)
+        self.stack, self.head = nn.GRU(6, 5, batch_first=True), nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x.transpose(1, 2)))
+        x = self.second(nn.functional.pad(x, (4, 0)))
+        return self.head(self.stack(x.transpose(1, 2))[0])
+
+
+class Normed(nn.Module):
+    """A convolution over both directions, normalised."""
+
+    def __init__(self):
+        super().__init__()
+        self.stack, self.conv = both(), nn.Conv1d(10, 6, 2, bias=False)
+        self.norm, self.head = nn.BatchNorm1d(6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        y = torch.relu(self.norm(self.conv(self.stack(x)[0].transpose(1, 2))))
+        return self.head(y.transpose(1, 2))
+
+
+of_keras("k_conv", lambda: keras.Sequential([L.Input((None, 4)), L.Conv1D(6, 3, padding="causal", dilation_rate=2, activation="relu"), L.Conv1D(8, 2, strides=2, padding="same", groups=2, use_bias=False), L.LSTM(5), L.Dense(2)]), normal(3, 7, 4))
+of_keras("k_conv_masked", lambda: keras.Sequential([L.Input((None,)), L.Embedding(9, 4, mask_zero=True), L.Conv1D(5, 3, padding="same"), L.LSTM(5), L.Dense(2)]), ids, "ids")
+of_keras("k_conv_separable", lambda: keras.Sequential([L.Input((9, 4)), L.SeparableConv1D(6, 3, depth_multiplier=2, activation="tanh"), L.DepthwiseConv1D(3, depth_multiplier=2, padding="same"), L.GRU(4, return_sequences=True)]), normal(3, 9, 4))
+for dynamo in (False, True):
+    d = "_d" if dynamo else ""
+    of_torch(f"o_conv{d}", Convolved(), normal(3, 9, 4), dynamo, steps)
+    of_torch(f"o_conv_norm{d}", Normed(), normal(3, 7, 4), dynamo)
+
+
+def windows(net, y):
+    """Pools of windows, one behind the other, as PyTorch has them: batch, features, time."""
+    y = nn.functional.max_pool1d(y[0].transpose(1, 2), 3, stride=2, padding=1, ceil_mode=True)
+    return nn.functional.avg_pool1d(y, 2, stride=1, padding=1, count_include_pad=True).transpose(1, 2)
+
+
+def means(net, y):
+    y = nn.functional.avg_pool1d(y[0].transpose(1, 2), 3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)
+    return nn.functional.max_pool1d(y, 2, stride=1, dilation=2).transpose(1, 2)
+
+
+of_torch("o_windows", Net(gru(), windows, head=nn.Linear(5, 3)), normal(3, 8, 4), axes=steps)
+of_torch("o_means", Net(both(), means, head=nn.Linear(10, 3)), normal(3, 8, 4))
+of_torch("o_every", Net(gru(), lambda net, y: y[0][:, 1::2], lambda x: x[:, :-1:2], nn.Linear(5, 3)), normal(3, 9, 4), axes=steps)

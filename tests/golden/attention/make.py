@@ -179,3 +179,36 @@ for of, both in [(products, False), (alone, True), (pooled, True), (pooled_by_pr
     export(of, both)
 for of, both in [(products, True), (pooled, False), (by_state, False)]:
     export(of, both, dynamo=True)
+
+
+# Keras' Dot
+
+
+def luong():
+    a, b = L.Input((None, 3), name="a"), L.Input((None, 4), name="b")
+    key, query = L.LSTM(5, return_sequences=True)(b), L.GRU(5, return_sequences=True)(a)
+    weights = L.Dropout(0.25)(L.Activation("softmax")(L.Dot(axes=[2, 2])([query, key])))
+    context = L.Dot(axes=[2, 1])([weights, key])
+    return keras.Model([a, b], L.Dense(2, name="y")(L.Concatenate()([context, query])))
+
+
+def last_queries():
+    x = L.Input((6, 3), name="x")
+    h, state = L.GRU(5, return_sequences=True, return_state=True)(x)
+    weights = L.Softmax()(L.Dot(axes=(2, 1))([h, state]))
+    return keras.Model(x, L.Dense(2, name="y")(L.Dot(axes=1)([h, weights])))
+
+
+def over_steps():
+    x = L.Input((6, 3), name="x")
+    h = L.Bidirectional(L.LSTM(4, return_sequences=True))(x)
+    weights = L.Softmax(axis=1)(L.Dense(1, activation="tanh")(h))
+    one = L.Flatten()(L.Dot(axes=1)([weights, h]))
+    other = keras.ops.sum(L.Multiply()([h, weights]), axis=1)
+    bare = L.Dot(axes=[1, 1])([L.Activation("softmax")(L.Flatten()(L.Dense(1)(h))), h])
+    return keras.Model(x, L.Dense(2, name="y")(L.Concatenate()([one, other, bare])))
+
+
+case("dots", luong, {"a": normal(3, 5, 3), "b": normal(3, 8, 4)})
+case("dots-of-state", last_queries, {"x": normal(3, 6, 3)})
+case("dots-over-steps", over_steps, {"x": normal(3, 6, 3)})

@@ -59,6 +59,7 @@ save_file({"x": x, "output": numbers(net, x)}, HERE / "io.safetensors")
 # Containers and protocols.
 save("zip.pt", state)
 save("legacy.pt", state, _use_new_zipfile_serialization=False)
+save("legacy4.pt", state, _use_new_zipfile_serialization=False, pickle_protocol=4)
 save("protocol4.pt", state, pickle_protocol=4)
 save("parameters.pt", dict(net.named_parameters()))
 for name, script in (("traced.pt", torch.jit.trace(net, x)), ("scripted.pt", torch.jit.script(net))):

@@ -16,9 +16,9 @@ use serde::Serialize;
 
 use super::Args;
 use super::measure::{Bench, Opened, Series, WARM_UP};
+use super::subject::Subjects;
 use crate::args::device_name;
 use crate::messages::complain;
-use crate::shapes::Work;
 use crate::{Outcome, Verdict};
 
 /// Bytes that are copied to another place: no near cache holds both.
@@ -68,16 +68,17 @@ struct Line<'a> {
     peak_gb_s: f64,
 }
 
-/// Times the kernels of each shape.
-pub(super) fn run(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
+/// Times the kernels of each subject.
+pub(super) fn run(args: &Args, subjects: Subjects<'_>, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
-    let bench = Bench::new(args.precision, args.strategy, args.runs, work.len());
+    let bench = Bench::new(args.precision, args.strategy, args.runs, subjects.len());
     let (mut peaks, mut verdict) = (None, Verdict::Done);
-    for work in work {
-        let (input, engine) = match bench.open(work, &device)? {
-            Opened::Ready { input, mut engines } => (input, engines.pop().expect("there is one at least").0),
+    for subject in subjects.each() {
+        let subject = subject?;
+        let engine = match bench.open(&subject, &device)? {
+            Opened::Ready(mut engines) => engines.pop().expect("there is one at least").0,
             Opened::Different(what) => {
-                bench.bar.suspend(|| complain(format_args!("error: {}: {what}; not timed", work.id)));
+                bench.bar.suspend(|| complain(format_args!("error: {}: {what}; not timed", subject.id)));
                 verdict = Verdict::Different;
                 continue;
             }
@@ -87,30 +88,30 @@ pub(super) fn run(args: &Args, work: &[Work], out: &mut impl Write) -> Outcome {
             None => *peaks.insert(Peaks::of(&engine, &device, args.precision)?),
         };
         let name = device_name(engine.device());
-        let plain = bench.time(&engine, &input)?;
-        let (kernels, clocked) = time(&name, || engine.run_clocked(&input), args.runs)?;
-        bench.bar.suspend(|| print((args, work), &name, (&kernels, peaks), [&plain, &clocked], out))?;
+        let plain = bench.time(&engine, &subject.input)?;
+        let (kernels, clocked) = time(&name, || engine.run_clocked(&subject.input), args.runs)?;
+        bench.bar.suspend(|| print((args, &subject.id), &name, (&kernels, peaks), [&plain, &clocked], out))?;
         out.flush()?;
     }
     bench.bar.finish_and_clear();
     Ok(verdict)
 }
 
-/// Prints the measurements of a shape: a line for each kernel, or a table.
+/// Prints the measurements of a subject: a line for each kernel, or a table.
 pub(super) fn print(
-    (args, work): (&Args, &Work),
+    (args, id): (&Args, &str),
     name: &str,
     (kernels, peaks): (&[Kernels], Peaks),
     [plain, clocked]: [&Series; 2],
     out: &mut impl Write,
 ) -> io::Result<()> {
     if args.json {
-        let lines = kernels.iter().map(|kernel| kernel.line(kernels, (work, args.precision), name, peaks));
+        let lines = kernels.iter().map(|kernel| kernel.line(kernels, (id, args.precision), name, peaks));
         return lines
             .map(|line| serde_json::to_string(&line).expect("plain data"))
             .try_for_each(|line| writeln!(out, "{line}"));
     }
-    writeln!(out, "{}\n{}", work.id, table(kernels, peaks))?;
+    writeln!(out, "{id}\n{}", table(kernels, peaks))?;
     writeln!(
         out,
         "{name}: kernels {:.3} ms; a call {:.3} ms, {:.3} ms while kernels are timed; peaks: product {:.1} GFLOP/s, copy {:.1} \
@@ -207,19 +208,13 @@ impl Kernels {
         [rate(self.work.operations, time), rate(self.work.bytes, time)]
     }
 
-    fn line<'a>(
-        &self,
-        all: &[Self],
-        (work, precision): (&'a Work, Precision),
-        device: &'a str,
-        peaks: Peaks,
-    ) -> Line<'a> {
+    fn line<'a>(&self, all: &[Self], (id, precision): (&'a str, Precision), device: &'a str, peaks: Peaks) -> Line<'a> {
         let [gflop_s, gb_s] = self.rates();
         Line {
             peer: format!("gatewave {} {device}", env!("CARGO_PKG_VERSION")),
             device,
             dtype: precision.name(),
-            id: &work.id,
+            id,
             kernel: self.name(),
             dispatches: self.work.dispatches,
             operations: self.work.operations,

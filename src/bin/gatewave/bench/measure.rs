@@ -1,7 +1,6 @@
-//! Times the calls of a shape, after checking that their results are right.
+//! Times calls, after checking that their results are right.
 //!
-//! Measures the wall clock of whole calls, upload to readback, on random weights and
-//! inputs. `conformance` defines which results are right, and how far they may differ.
+//! Measures the wall clock of whole calls, upload to readback. `conformance` defines which results are right, and how far they may differ.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock};
@@ -9,28 +8,18 @@ use std::time::{Duration, Instant};
 
 use gatewave::conformance::{Tolerance, compare_outputs, rounded};
 use gatewave::device::Timings;
-use gatewave::inspect::Planner;
 use gatewave::oracle::{self, Truth};
-use gatewave::{
-    Device, DeviceInfo, Engine, EngineBuilder, Error, ErrorKind, Input, Model, Output, Precision, Result, Weights,
-};
+use gatewave::{Device, DeviceInfo, Engine, EngineBuilder, Input, Output, Precision, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::Array3;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::subject::{ORACLE_PRODUCTS, Subject};
 use crate::args::{StrategyArg, device_name, note_device};
 use crate::messages::{counted, progress_target};
-use crate::shapes::Work;
 use crate::verify::{as_truth, kernels};
 
 /// Calls before the first that is timed.
 pub(super) const WARM_UP: usize = 3;
-/// Products up to which the CPU is compared with the oracle: about a second of it.
-pub(super) const ORACLE_PRODUCTS: u128 = 200_000_000;
-/// The seed of weights and inputs.
-pub(super) const SEED: u64 = 7;
 
 /// How shapes are measured.
 pub(super) struct Bench {
@@ -51,10 +40,10 @@ pub(super) enum Measured {
     Different(String),
 }
 
-/// The engines of a shape.
+/// The engines of a subject.
 pub(super) enum Opened {
     /// The CPU's, and the device's if it is another, with how each began: their results agree.
-    Ready { input: Box<Input<'static>>, engines: Vec<(Engine, Start)> },
+    Ready(Vec<(Engine, Start)>),
     /// The results differ: where, and by how much.
     Different(String),
 }
@@ -117,37 +106,34 @@ impl Bench {
         format!("Milliseconds of {what}; {runs} after {WARM_UP} to warm up; weights in {precision}.{devices}")
     }
 
-    /// Times a shape on the CPU and on `device`, if they agree.
-    pub(super) fn shape(&self, work: &Work, device: &Device) -> Result<Measured> {
-        let (input, engines) = match self.open(work, device)? {
-            Opened::Ready { input, engines } => (input, engines),
+    /// Times calls of `subject` on the CPU and on `device`, if they agree.
+    pub(super) fn calls(&self, subject: &Subject, device: &Device) -> Result<Measured> {
+        let engines = match self.open(subject, device)? {
+            Opened::Ready(engines) => engines,
             Opened::Different(what) => return Ok(Measured::Different(what)),
         };
         let last = engines.len() - 1;
         let series = engines.iter().enumerate().map(|(index, (engine, start))| {
-            let series = self.time(engine, &input)?;
+            let series = self.time(engine, &subject.input)?;
             // The CPU beside a device chooses by itself.
             let by = if index == last { self.strategy.by() } else { String::new() };
-            Ok(Series { start: Some(*start), kernels: kernels(engine, work.shape())?, by, ..series })
+            Ok(Series { start: Some(*start), kernels: kernels(&*engine.plan_for(&subject.input)?), by, ..series })
         });
         series.collect::<Result<_>>().map(Measured::Times)
     }
 
-    /// Opens a shape on the CPU and on `device`, and compares their outputs.
-    pub(super) fn open(&self, work: &Work, device: &Device) -> Result<Opened> {
-        self.bar.set_message(work.id.clone());
-        let model = work.model()?;
+    /// Opens `subject` on the CPU and on `device`, and compares their outputs.
+    pub(super) fn open(&self, subject: &Subject, device: &Device) -> Result<Opened> {
+        self.bar.set_message(subject.id.clone());
+        let Subject { model, weights, input, .. } = subject;
         let options = |device| Engine::builder().device(device).precision(self.precision);
-        // Refuses shapes that no engine can run before data of their size is drawn.
-        let planned = Planner::new(model.clone(), &options(Device::Cpu)).and_then(|planner| planner.plan(work.shape()));
-        planned.map_err(|e| e.at(&work.id))?;
-        let input = Box::new(Input::features(features(work).map_err(|e| e.at(&work.id))?));
-        let weights = Weights::random(&model, SEED).map_err(|e| e.at(&work.id))?;
-        let begin = |options| Start::of(&model, &weights, options, &input).map_err(|e| e.at(&work.id));
+        let begin = |options| Start::of(subject, options).map_err(|e| e.at(&subject.id));
         let (cpu, first, cpu_start) = begin(options(Device::Cpu))?;
-        if work.products() <= ORACLE_PRODUCTS {
-            let truth = oracle::run(&model, &rounded(&weights, self.precision)?, &input)?;
-            if let Some(what) = difference(&first, &truth, Tolerance::executor(&model, work.steps))? {
+        let shape = cpu.plan_for(input)?.shape;
+        let steps = shape.time;
+        if subject.products(steps, shape.batch) <= ORACLE_PRODUCTS {
+            let truth = oracle::run(model, &rounded(weights, self.precision)?, input)?;
+            if let Some(what) = difference(&first, &truth, Tolerance::executor(model, steps))? {
                 return Ok(Opened::Different(format!("cpu and oracle differ: {what}")));
             }
         }
@@ -155,12 +141,12 @@ impl Bench {
         self.announce(cpu.device(), other.device());
         let name = device_name(other.device());
         if name == device_name(cpu.device()) {
-            return Ok(Opened::Ready { input, engines: vec![(other, start)] });
+            return Ok(Opened::Ready(vec![(other, start)]));
         }
-        if let Some(what) = difference(&got, &as_truth(&first), Tolerance::executors(&model, work.steps))? {
+        if let Some(what) = difference(&got, &as_truth(&first), Tolerance::executors(model, steps))? {
             return Ok(Opened::Different(format!("{name} and cpu differ: {what}")));
         }
-        Ok(Opened::Ready { input, engines: vec![(cpu, cpu_start), (other, start)] })
+        Ok(Opened::Ready(vec![(cpu, cpu_start), (other, start)]))
     }
 
     /// Times `runs` calls of a warm engine.
@@ -185,7 +171,7 @@ impl Bench {
 
 impl Start {
     /// Returns an engine, its first result, and the times of both.
-    fn of(model: &Model, weights: &Weights, options: EngineBuilder, input: &Input) -> Result<(Engine, Output, Self)> {
+    fn of(subject: &Subject, options: EngineBuilder) -> Result<(Engine, Output, Self)> {
         let opened = Arc::new(OnceLock::new());
         let options = options.progress({
             let opened = Arc::clone(&opened);
@@ -195,9 +181,9 @@ impl Start {
             }
         });
         let begin = Instant::now();
-        let engine = options.build(model, weights)?;
+        let engine = options.build(&subject.model, &subject.weights)?;
         let loaded = Instant::now();
-        let (output, timings) = engine.run_timed(input)?;
+        let (output, timings) = engine.run_timed(&subject.input)?;
         let (opened, first) = (*opened.get().unwrap_or(&loaded), loaded.elapsed());
         let start = Self {
             device: Series::milliseconds(opened - begin),
@@ -217,28 +203,6 @@ impl Start {
 fn difference(got: &Output, want: &Truth, tolerance: Tolerance) -> Result<Option<String>> {
     let parts = compare_outputs(got, want, tolerance)?;
     Ok(parts.iter().find(|part| !part.comparison.passed()).map(|part| format!("{} {}", part.name, part.comparison)))
-}
-
-/// Draws `[T, B, I]` in [-1, 1), never all zero.
-///
-/// # Errors
-///
-/// Returns an error of kind `Limits` if there is no memory for it.
-pub(super) fn features(work: &Work) -> Result<Array3<f32>> {
-    let dims = [work.steps, work.batch, work.input];
-    let len = dims.iter().fold(1_usize, |len, &n| len.saturating_mul(n));
-    let mut data = Vec::new();
-    data.try_reserve_exact(len).map_err(|e| {
-        let text =
-            format!("an input of {dims:?} (T, B, I): needs more memory than this machine gives; try a smaller batch");
-        Error::new(ErrorKind::Limits, text).because(e)
-    })?;
-
-    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    #[allow(clippy::cast_precision_loss, reason = "24 bits fit")]
-    let mut number = || (rng.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0;
-    data.extend(std::iter::repeat_with(&mut number).take(len));
-    Ok(Array3::from_shape_vec(dims, data).expect("as many elements as the dims say"))
 }
 
 impl Series {

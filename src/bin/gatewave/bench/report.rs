@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::measure::{Series, Start};
-use crate::shapes::Work;
 
 /// A line as the peers' scripts print it.
 #[derive(Deserialize, Serialize)]
@@ -50,13 +49,13 @@ pub(super) fn read<T: DeserializeOwned>(file: &Path, flags: &str) -> Result<Vec<
 }
 
 impl Series {
-    /// Returns the line of a shape.
-    pub(super) fn line(&self, work: &Work, precision: Precision) -> Line {
+    /// Returns the line of what `id` names.
+    pub(super) fn line(&self, id: &str, precision: Precision) -> Line {
         Line {
             peer: format!("gatewave {} {}{}", env!("CARGO_PKG_VERSION"), self.device, self.by),
             device: self.device.clone(),
             dtype: precision.name().to_owned(),
-            id: work.id.clone(),
+            id: id.to_owned(),
             mode: self.mode.to_owned(),
             ms_median: self.median(),
             ms_min: self.shortest(),
@@ -107,18 +106,18 @@ fn with_header(header: &[&str]) -> Table {
     table
 }
 
-/// Adds the times before the first results of a shape.
-pub(super) fn start_rows(table: &mut Table, work: &Work, times: &[Series]) {
+/// Adds the times before the first results of what `id` names.
+pub(super) fn start_rows(table: &mut Table, id: &str, times: &[Series]) {
     for (index, series) in times.iter().enumerate() {
         let Some(start) = series.start else { continue };
         let parts = [start.total(), start.device, start.weights, start.pipelines, start.call];
-        let names = [if index == 0 { work.id.clone() } else { String::new() }, series.device.clone()];
+        let names = [if index == 0 { id.to_owned() } else { String::new() }, series.device.clone()];
         table.add_row(names.into_iter().chain(parts.map(|ms| format!("{ms:.2}"))));
     }
 }
 
-/// Adds the rows of a shape.
-pub(super) fn rows(table: &mut Table, work: &Work, times: &[Series]) {
+/// Adds the rows of what `id` names.
+pub(super) fn rows(table: &mut Table, id: &str, times: &[Series]) {
     let cpu = times[0].median();
     for (index, series) in times.iter().enumerate() {
         let total = (series.parts.upload + series.parts.compute + series.parts.readback).as_secs_f64();
@@ -127,7 +126,7 @@ pub(super) fn rows(table: &mut Table, work: &Work, times: &[Series]) {
             total => format!("{:.0}", 100.0 * part.as_secs_f64() / total),
         };
         table.add_row([
-            if index == 0 { work.id.clone() } else { String::new() },
+            if index == 0 { id.to_owned() } else { String::new() },
             series.device.clone(),
             format!("{:.3}", series.median()),
             format!("{:.3}", series.shortest()),

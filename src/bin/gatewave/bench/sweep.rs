@@ -12,6 +12,7 @@ use gatewave::{Error, ErrorKind, Result};
 use super::Args;
 use super::measure::{Bench, Measured};
 use super::plot::{Chart, Picture};
+use super::subject::Subject;
 use crate::messages::{complain, note};
 use crate::shapes::Work;
 use crate::{Outcome, Verdict};
@@ -168,7 +169,9 @@ pub(super) fn run(args: &Args, sweep: Sweep, work: &[Work], out: &mut impl Write
     let mut curves: Vec<Curve> = Vec::new();
     let mut failed = None;
     for &size in &sizes {
-        let times = match bench.shape(&sweep.at(work, size), &device) {
+        let times = match Subject::drawn(&sweep.at(work, size), args.precision)
+            .and_then(|subject| bench.calls(&subject, &device))
+        {
             Ok(Measured::Times(times)) => times,
             Err(error) if curves.is_empty() => return Err(error.into()),
             // The measurements so far are still worth printing.

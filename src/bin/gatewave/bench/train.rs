@@ -11,7 +11,8 @@ use gatewave::{Device, Engine, EngineBuilder, Input, Model, Precision, Result, T
 
 use super::Args;
 use super::kernels::{self, Peaks};
-use super::measure::{Bench, Measured, ORACLE_PRODUCTS, SEED, Series, WARM_UP, features};
+use super::measure::{Bench, Measured, Series, WARM_UP};
+use super::subject::{ORACLE_PRODUCTS, SEED, features};
 use crate::args::{device_name, measuring};
 use crate::messages::complain;
 use crate::shapes::Work;
@@ -134,7 +135,7 @@ pub(super) fn kernels(args: &Args, work: &[Work], out: &mut impl Write) -> Outco
         let plain = bench.rehearsals(&trainer, &batch)?;
         let clocked = || -> Result<Vec<KernelTime>> { trainer.evaluate_gradients_clocked(&batch) };
         let (kernels, clocked) = kernels::time(&name, clocked, args.runs)?;
-        bench.bar.suspend(|| kernels::print((args, work), &name, (&kernels, peaks), [&plain, &clocked], out))?;
+        bench.bar.suspend(|| kernels::print((args, &work.id), &name, (&kernels, peaks), [&plain, &clocked], out))?;
         out.flush()?;
     }
     bench.bar.finish_and_clear();

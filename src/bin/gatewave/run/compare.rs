@@ -29,11 +29,8 @@ pub(super) fn tolerance(text: &str) -> Result<f64, String> {
 /// Returns an error of kind [`ErrorKind::Shape`] if there are some and
 /// `compares` does not ask for them, or if there are none and it does.
 pub(super) fn take_reference(model: &Model, tensors: &mut NamedTensors, compares: bool) -> Result<Reference> {
-    let ports = model.all_ports();
-    let is_input = |name: &String| ports.inputs.iter().any(|port| port.name == *name);
-    let outputs: Vec<_> = ports.outputs.iter().map(|port| &port.name).filter(|name| !is_input(name)).collect();
-    let there: Vec<_> = outputs.iter().filter(|name| tensors.contains_key(**name)).collect();
-    match (there.first(), compares) {
+    let (reference, names) = (Reference::take(model, tensors), names(model));
+    match (names.iter().find(|name| reference.0.contains_key(*name)), compares) {
         (Some(name), false) => {
             let text = format!(
                 "{name}: expected an input, got the name of an output; --compare compares the outputs of the model with it"
@@ -41,15 +38,27 @@ pub(super) fn take_reference(model: &Model, tensors: &mut NamedTensors, compares
             Err(Error::new(ErrorKind::Shape, text))
         }
         (None, true) => {
-            let names = outputs.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+            let names = names.join(", ");
             let text = format!("--compare: expected a reference by the name of an output ({names}), got none");
             Err(Error::new(ErrorKind::Shape, text))
         }
-        _ => Ok(Reference(there.into_iter().filter_map(|name| tensors.remove_entry(*name)).collect())),
+        _ => Ok(reference),
     }
 }
 
+/// Returns the names of the outputs that no input has.
+fn names(model: &Model) -> Vec<String> {
+    let ports = model.all_ports();
+    let is_input = |name: &String| ports.inputs.iter().any(|port| port.name == *name);
+    ports.outputs.iter().map(|port| &port.name).filter(|name| !is_input(name)).cloned().collect()
+}
+
 impl Reference {
+    /// Takes those of `tensors` that are outputs of `model`, and no inputs.
+    pub(super) fn take(model: &Model, tensors: &mut NamedTensors) -> Self {
+        Self(names(model).iter().filter_map(|name| tensors.remove_entry(name)).collect())
+    }
+
     /// Compares each reference with the output of its name, which may be off by `tolerance` times 1 + its size.
     ///
     /// # Errors

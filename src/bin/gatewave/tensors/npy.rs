@@ -4,16 +4,13 @@
 
 use std::io::{Cursor, Read, Seek};
 
+use gatewave::inspect::numpy::{EXPANSION, array_name, open_archive, read_head};
 pub(super) use gatewave::inspect::numpy::{Head, take};
-use gatewave::inspect::numpy::{array_name, open_archive, read_head};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use zip::CompressionMethod;
 use zip::read::ZipFile;
 
 use super::{Scalar, little_endian, scalars};
-
-/// How many bytes Deflate can make of one.
-const EXPANSION: u64 = 1032;
 
 /// An error of an array, in words.
 type Result<T> = std::result::Result<T, String>;

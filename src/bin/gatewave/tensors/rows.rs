@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use gatewave::inspect::lengths_of_mask;
 use gatewave::interface::{Dim, InputValue};
 use gatewave::train::{Dataset, Examples, Objective};
 use gatewave::{Error, ErrorKind, Model, NamedTensors, Result, Values};
@@ -87,7 +88,7 @@ impl StoredTensors {
                 let stored = mask.and_then(|port| Some((port.name.as_str(), file.tensors.get(&port.name)?)));
                 match (stored, time) {
                     (Some((name, stored)), Some(time)) if axes.contains_key(name) && time < stored.shape.len() => {
-                        Some(lengths_of_mask(&file, (name, stored), [axes[name], time])?)
+                        Some(lengths_by(&file, (name, stored), [axes[name], time])?)
                     }
                     _ => None,
                 }
@@ -97,23 +98,14 @@ impl StoredTensors {
     }
 }
 
-/// Returns how many steps lie between the first and the last live one of each row. Reads the whole mask, part by part.
-fn lengths_of_mask(file: &TensorFile, (name, stored): (&str, &Stored), [rows, time]: [usize; 2]) -> Result<Vec<usize>> {
+/// Returns the steps of each row by a mask in the file, which is read part by part.
+fn lengths_by(file: &TensorFile, (name, stored): (&str, &Stored), [rows, time]: [usize; 2]) -> Result<Vec<usize>> {
     let (count, steps) = (stored.shape[rows], stored.shape[time]);
     let at_once = (MOST_OF_A_MASK / steps.max(1)).max(1);
     let mut lengths = Vec::with_capacity(count);
     for first in (0..count).step_by(at_once) {
         let part = file.read(name, stored, rows, std::slice::from_ref(&(first..count.min(first + at_once))))?;
-        let part = part.to_f32();
-        for row in part.axis_iter(Axis(rows)) {
-            // Once the axis of rows is removed, the time axis moves down if it came after it.
-            let live: Vec<bool> = row
-                .axis_iter(Axis(time - usize::from(rows < time)))
-                .map(|step| step.iter().any(|live| *live != 0.0))
-                .collect();
-            let ends = live.iter().position(|live| *live).zip(live.iter().rposition(|live| *live));
-            lengths.push(ends.map_or(0, |(first, last)| last + 1 - first));
-        }
+        lengths.extend(lengths_of_mask(&part.to_f32().view(), Axis(rows), Axis(time)));
     }
     Ok(lengths)
 }

@@ -1,6 +1,6 @@
 //! The flags of a fit: words → `Fit` and `Schedule`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use gatewave::train::{Convention, EarlyStopping, Fit, Metric, Plateau, Schedule};
@@ -53,7 +53,7 @@ pub(super) struct FitArgs {
     schedule: Option<String>,
     /// Raise the learning rate in a line from zero over the first N updates. The schedule begins behind them
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    warm_up: Option<u64>,
+    warm_up: Option<NonZeroU64>,
     /// End after this time: 90s, 15m or 2h
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_limit: Option<Duration>,
@@ -97,7 +97,7 @@ impl FitArgs {
     pub(super) fn schedule(&self, rows: usize, like: Convention) -> Result<Option<Schedule>> {
         let batches = rows.div_ceil(self.rows().max(1)).min(if self.fast { FAST } else { usize::MAX });
         let updates = self.epochs.saturating_mul(batches as u64);
-        let warm_up = self.warm_up.unwrap_or(0);
+        let warm_up = self.warm_up.map_or(0, NonZeroU64::get);
         if warm_up >= updates.max(1) {
             let text = format!("--warm-up: expected fewer updates than all of the training ({updates}), got {warm_up}");
             return Err(wrong(text));
@@ -106,7 +106,7 @@ impl FitArgs {
         let warmed = match (schedule, self.warm_up) {
             (None, None) => return Ok(None),
             (schedule, None) => schedule,
-            (schedule, Some(updates)) => Some(schedule.unwrap_or_else(Schedule::constant).after_warm_up(updates)),
+            (schedule, Some(_)) => Some(schedule.unwrap_or_else(Schedule::constant).after_warm_up(warm_up)),
         };
         warmed.iter().try_for_each(Schedule::check).map_err(|e| e.at("--schedule"))?;
         Ok(warmed)

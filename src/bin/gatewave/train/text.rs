@@ -102,26 +102,23 @@ impl TextArgs {
     /// Returns the objective of tensors with class weights, if a flag asks for them.
     pub(super) fn of_classes(&self, objective: Objective, training: &Dataset) -> Result<Objective> {
         let Some(said) = &self.class_weights else { return Ok(objective) };
-        let Some(counts) = training.class_counts()? else {
+        let weights = match said {
+            ClassWeights::Balanced => training.balanced_class_weights()?,
+            ClassWeights::Said(_) => training.class_counts()?.map(|counts| vec![1.0; counts.len()]),
+        };
+        let Some(mut weights) = weights else {
             let got = objective.terms().iter().map(|term| term.loss.name()).collect::<Vec<_>>().join(", ");
             let text = format!("expected one loss, cross_entropy or binary_cross_entropy, got {got}");
             return Err(wrong(text).at("--class-weights"));
         };
-        let weights = match said {
-            ClassWeights::Balanced => training.balanced_class_weights()?.unwrap_or_default(),
-            ClassWeights::Said(all) => {
-                let mut weights = vec![1.0; counts.len()];
-                for (class, weight) in all {
-                    let place = class.parse::<usize>().ok().and_then(|class| weights.get_mut(class));
-                    let Some(place) = place else {
-                        let text = format!("expected a class below {}, got {class:?}", counts.len());
-                        return Err(wrong(text).at("--class-weights"));
-                    };
-                    *place = *weight;
-                }
-                weights
+        if let ClassWeights::Said(all) = said {
+            let classes = weights.len();
+            for (class, weight) in all {
+                let place = class.parse::<usize>().ok().and_then(|class| weights.get_mut(class));
+                let wrong = || wrong(format!("expected a class below {classes}, got {class:?}")).at("--class-weights");
+                *place.ok_or_else(wrong)? = *weight;
             }
-        };
+        }
         Ok(weighted(&objective, &weights))
     }
 

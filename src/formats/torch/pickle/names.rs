@@ -6,11 +6,12 @@ use std::ops::Range;
 
 use super::{Machine, damaged};
 use crate::error::{Error, Result};
+use crate::formats::strided::MOST_AXES;
 use crate::formats::torch::globals::{Known, known};
 use crate::formats::torch::value::{Global, Heap, Storage, TypeName, Value, View};
 
-/// The longest name of a module or a class.
-const LONGEST_NAME: usize = 1 << 10;
+/// The longest name of a module, a class, a tensor or a storage.
+pub(in super::super) const LONGEST_NAME: usize = 1 << 10;
 
 /// What is said about a name that is refused.
 const SAVE: &str = "save the weights alone: torch.save(model.state_dict(), \"model.pt\")";
@@ -116,6 +117,9 @@ impl Machine<'_> {
             let text = format!("expected as many strides as axes, got {} and {}", strides.len(), shape.len());
             return Err(damaged(text));
         }
+        if shape.len() > MOST_AXES {
+            return Err(damaged(format!("expected a tensor of at most {MOST_AXES} axes, got {}", shape.len())));
+        }
         let shape = shape.into_iter().map(usize::try_from).collect::<Result<Vec<_>, _>>();
         let shape = shape.map_err(|e| damaged("expected a tensor that fits memory, got a larger one").because(e))?;
         self.values += shape.len();
@@ -142,6 +146,10 @@ impl Machine<'_> {
         };
         let text = "expected the id of a storage (its class, key, place and length), got other data";
         let storage = storage.ok_or_else(|| damaged(text))?;
+        let length = self.heap.texts[storage.key].len();
+        if length > LONGEST_NAME {
+            return Err(damaged(format!("expected a storage's key of at most {LONGEST_NAME} bytes, got {length}")));
+        }
         Ok(Value::Storage(Heap::add(&mut self.heap.storages, storage)))
     }
 }

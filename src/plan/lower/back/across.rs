@@ -1,4 +1,4 @@
-//! The backward pass of operations across steps: pools, and numbers in another shape.
+//! The backward pass of operations across steps: pools, windows, and numbers in another shape.
 
 use super::Back;
 use crate::error::Result;
@@ -19,6 +19,12 @@ impl Back<'_, '_> {
                 let pooled = stage.result;
                 self.each_row(given, taking.source, time, |back, target, chunk| {
                     back.low.pool_back((op, clock, all), taking, [pooled, delta], target, chunk)
+                })
+            }
+            Across::Windows { op, windows } => {
+                let (source, pooled) = (taking.source, stage.result);
+                self.each_row(given, source, windows.time, |back, target, chunk| {
+                    back.low.window_back((op, windows), source, [pooled, delta], (target, chunk))
                 })
             }
             Across::Rearrange { swapped } => {

@@ -5,13 +5,13 @@
 //! gradients of query, key and weight.
 
 use super::Back;
+use super::sums::Summed;
 use crate::error::Result;
-use crate::kernel::{Attend, Params, Program, Role, ScoresBackOf, Scoring, Training};
+use crate::kernel::{Attend, ScoresBackOf, Scoring, Training};
 use crate::layout::depth;
 use crate::model::{Features, Scores};
 use crate::plan::lower::Chunk;
 use crate::plan::lower::attention::{Attended, Summing};
-use crate::plan::lower::dispatch::{lanes, word};
 use crate::plan::lower::ops::{Sequence, Span};
 use crate::plan::lower::stage::Stage;
 
@@ -148,7 +148,7 @@ impl Back<'_, '_> {
         target: Sequence,
         chunk: Chunk,
     ) -> Result<()> {
-        let most = (self.low.limits.loop_iterations as usize).saturating_sub(16).max(1);
+        let most = self.low.most_iterations(16);
         let steps = target.axis.time(self.low.shape);
         for first in (0..chunk.len).step_by(most) {
             let len = most.min(chunk.len - first);
@@ -162,27 +162,10 @@ impl Back<'_, '_> {
 
     /// Adds the rows of `chunk` of `rows` to the gradient of packed buffer `buffer`, which is one row.
     fn sum_rows(&mut self, rows: Sequence, buffer: usize, chunk: Chunk) -> Result<()> {
-        let (slot, mut first) = self.gradient_of(buffer, 0);
-        let row = self.low.row_of(rows, chunk, 0);
-        let (source, base) = self.low.rows(rows, row, chunk.len);
-        let (begin, all) = ((row - base) * self.low.shape.batch, chunk.len * self.low.shape.batch);
-        let most = (self.low.limits.loop_iterations as usize).saturating_sub(16).max(1);
-        let width = depth(rows.features);
-        for at in (0..all).step_by(most) {
-            let params = Params {
-                batch: 1,
-                rows: 1,
-                directions: 1,
-                units: word(width),
-                steps: word(most.min(all - at)),
-                source_0: word(begin + at),
-                ..Params::default()
-            };
-            let windows = [(Role::Source, Some(source)), (Role::Result, Some(self.low.whole(slot)))];
-            let program = Program::Training(Training::SumSteps { first });
-            self.low.dispatch(program, params, [lanes(width), 1, 1], &windows)?;
-            first = false;
-        }
-        Ok(())
+        let (slot, first) = self.gradient_of(buffer, 0);
+        let (window, row) = self.low.rows_of_chunk(rows, chunk);
+        let steps = chunk.len * self.low.shape.batch;
+        let summed = Summed { window, first: row, steps, batch: 1, width: depth(rows.features) };
+        self.sum_steps(summed, (self.low.whole(slot), 0), first)
     }
 }

@@ -23,15 +23,14 @@ impl Back<'_, '_> {
         let gates = self.low.whole(way.gates);
         if let Taken::Features { matrix, sources, per_gate } = states.taken {
             let (source, copies) = (sources[direction], if per_gate { r.cell.gates() } else { 1 });
-            let row = self.low.row_of(source, self.steps_of(way, chunk, direction), 0);
-            let (window, base) = self.low.rows(source, row, chunk.len);
+            let (window, first_source) = self.low.rows_of_chunk(source, self.steps_of(way, chunk, direction));
             self.outer(
                 matrix,
                 direction,
                 &Outside {
                     rows,
                     source: window,
-                    first_source: (row - base) * batch,
+                    first_source,
                     width: depth(source.features) / copies,
                     column: 0,
                     delta: gates,

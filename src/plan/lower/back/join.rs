@@ -1,12 +1,13 @@
 //! The backward pass of joins: each value takes its share of the result's gradient.
 
+use super::sums::Summed;
 use super::{Back, GradientOf};
 use crate::error::{Error, Result};
-use crate::kernel::{JoinOp, Params, Program, Role, Training};
+use crate::kernel::{JoinOp, Training};
 use crate::layout::depth;
 use crate::model::Join;
 use crate::plan::lower::Chunk;
-use crate::plan::lower::dispatch::{lanes, word};
+use crate::plan::lower::dispatch::lanes;
 use crate::plan::lower::join::Part;
 use crate::plan::lower::ops::{Axis, Sequence};
 use crate::plan::lower::stage::{Joined, Stage};
@@ -104,29 +105,14 @@ impl Back<'_, '_> {
     ) -> Result<()> {
         let (target, mut first) = self.begin(given, true)?;
         let scratch = self.scratch("each", like.axis, target.features);
-        let batch = self.low.shape.batch;
-        let most = (self.low.limits.loop_iterations as usize).saturating_sub(16).max(1);
+        let (batch, width) = (self.low.shape.batch, depth(target.features));
+        let (result, base) = self.low.rows(target, target.first, 1);
+        let into = (result, (target.first - base) * batch);
         for chunk in self.chunks(time) {
             make(self, scratch, chunk)?;
-            let row = self.low.row_of(scratch, chunk, 0);
-            let (source, base) = self.low.rows(scratch, row, chunk.len);
-            let (result, result_base) = self.low.rows(target, target.first, 1);
-            for start in (0..chunk.len).step_by(most) {
-                let params = Params {
-                    batch: word(batch),
-                    rows: word(batch),
-                    directions: word(target.features.parts),
-                    units: word(depth(target.features) / target.features.parts),
-                    steps: word(most.min(chunk.len - start)),
-                    source_0: word((row - base + start) * batch),
-                    target_0: word((target.first - result_base) * batch),
-                    ..Params::default()
-                };
-                let windows = [(Role::Source, Some(source)), (Role::Result, Some(result))];
-                let grid = [lanes(depth(target.features)), batch, 1];
-                self.low.dispatch(Program::Training(Training::SumSteps { first }), params, grid, &windows)?;
-                first = false;
-            }
+            let (window, first_row) = self.low.rows_of_chunk(scratch, chunk);
+            self.sum_steps(Summed { window, first: first_row, steps: chunk.len, batch, width }, into, first)?;
+            first = false;
         }
         Ok(())
     }

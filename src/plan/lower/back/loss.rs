@@ -74,13 +74,8 @@ impl Back<'_, '_> {
         let by_values = loss.targets() == RowTargets::Values;
         self.each_row(given, value, time, |back, target, chunk| {
             let low = &mut *back.low;
-            let window = |low: &super::Lowering<'_>, sequence| {
-                let row = low.row_of(sequence, chunk, 0);
-                let (window, base) = low.rows(sequence, row, chunk.len);
-                (window, (row - base) * batch)
-            };
-            let (source, first_source) = window(low, value);
-            let (result, first_result) = window(low, target);
+            let (source, first_source) = low.rows_of_chunk(value, chunk);
+            let (result, first_result) = low.rows_of_chunk(target, chunk);
             let at = chunk.start * batch;
             for (first, rows) in low.pieces(chunk.len * batch, 1) {
                 let params = Params {
@@ -120,7 +115,7 @@ impl Back<'_, '_> {
             low.slot("sums", SlotKind::TrainState(train_state::SUMS), &[train_state::OF_LOSS + 1])
         });
         // The device's limit of loop iterations.
-        let most = (self.low.limits.loop_iterations as usize).saturating_sub(2 * WORKGROUP as usize).max(1);
+        let most = self.low.most_iterations(2 * WORKGROUP as usize);
         for at in (0..count).step_by(most) {
             let params = Params {
                 source_0: word(at),

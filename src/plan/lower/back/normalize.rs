@@ -1,30 +1,25 @@
 //! The backward pass of layers that normalise: the gradient of each row, and sums over all rows for weight and bias.
 
 use super::Back;
+use super::sums::Summed;
 use crate::error::{Error, Result};
 use crate::kernel::{JoinOp, Params, Program, Role, Training};
 use crate::layout::{contents, depth};
 use crate::model::Features;
-use crate::plan::Window;
-use crate::plan::lower::Chunk;
-use crate::plan::lower::dispatch::{lanes, word};
+use crate::plan::lower::dispatch::word;
 use crate::plan::lower::join::Part;
 use crate::plan::lower::ops::{Normalize, Sequence};
 use crate::plan::lower::stage::Stage;
+use crate::plan::lower::{Chunk, Lowering};
 
 /// The matrices of a buffer of a layer that normalises.
-const WEIGHT: usize = 0;
-const BIAS: usize = 1;
+pub(super) const WEIGHT: usize = 0;
+pub(super) const BIAS: usize = 1;
 
-/// Rows to be added up, from row `first` of a window on: those of a batch, step by step.
-#[derive(Clone, Copy)]
-struct Summed {
-    window: Window,
-    first: usize,
-    steps: usize,
-    batch: usize,
-    /// Elements of a row.
-    width: usize,
+/// Whether a tensor of the model is matrix `matrix` of packed buffer `buffer`.
+pub(super) fn is_trained(low: &Lowering<'_>, buffer: usize, matrix: usize) -> bool {
+    let held = contents(low.model, &low.layout.buffers[buffer], matrix);
+    held.is_some_and(|held| held.tensors[0].is_some())
 }
 
 impl Back<'_, '_> {
@@ -55,27 +50,14 @@ impl Back<'_, '_> {
                 self.low.join_part(&part, false, own, target, chunk)?;
             }
             for (matrix, summed) in [(WEIGHT, product), (BIAS, delta)] {
-                if self.is_trained(of.buffer, matrix) {
-                    let (window, first) = self.rows_of_chunk(summed, chunk);
+                if is_trained(self.low, of.buffer, matrix) {
+                    let (window, first) = self.low.rows_of_chunk(summed, chunk);
                     let (steps, batch, width) = (chunk.len, self.low.shape.batch, depth(delta.features));
                     self.add_up(of, matrix, Summed { window, first, steps, batch, width })?;
                 }
             }
         }
         Ok(())
-    }
-
-    /// Whether a tensor of the model is matrix `matrix` of packed buffer `buffer`.
-    fn is_trained(&self, buffer: usize, matrix: usize) -> bool {
-        let held = contents(self.low.model, &self.low.layout.buffers[buffer], matrix);
-        held.is_some_and(|held| held.tensors[0].is_some())
-    }
-
-    /// Returns the window of a sequence's rows of a chunk, and the first row there.
-    fn rows_of_chunk(&self, sequence: Sequence, chunk: Chunk) -> (Window, usize) {
-        let row = self.low.row_of(sequence, chunk, 0);
-        let (window, base) = self.low.rows(sequence, row, chunk.len);
-        (window, (row - base) * self.low.shape.batch)
     }
 
     /// Emits the gradients of the rows of a chunk, and their parts of the gradient of the weight.
@@ -89,7 +71,7 @@ impl Back<'_, '_> {
         let weights = self.low.norm_weights(of);
         let Features { parts, size } = delta.features;
         let [source, delta, result, product] =
-            [source, delta, result, product].map(|rows| self.rows_of_chunk(rows, chunk));
+            [source, delta, result, product].map(|rows| self.low.rows_of_chunk(rows, chunk));
         for (first, rows) in self.low.pieces(chunk.len * self.low.shape.batch, 1) {
             let params = Params {
                 rows: word(rows),
@@ -139,28 +121,5 @@ impl Back<'_, '_> {
         let params = Params { count: word(width), scale: 1.0_f32.to_bits(), ..Params::default() };
         let windows = [(Role::Source, Some(window)), (Role::Result, Some(gradient))];
         self.low.dispatch(Program::Training(Training::Total { first }), params, [1, 1, 1], &windows)
-    }
-
-    /// Emits sums over steps into the rows of `result` from row `target` on.
-    fn sum_steps(&mut self, summed: Summed, (result, target): (Window, usize), mut first: bool) -> Result<()> {
-        let Summed { window, first: row, steps, batch, width } = summed;
-        let most = (self.low.limits.loop_iterations as usize).saturating_sub(16).max(1);
-        for start in (0..steps).step_by(most) {
-            let params = Params {
-                batch: word(batch),
-                rows: word(batch),
-                directions: 1,
-                units: word(width),
-                steps: word(most.min(steps - start)),
-                source_0: word(row + start * batch),
-                target_0: word(target),
-                ..Params::default()
-            };
-            let windows = [(Role::Source, Some(window)), (Role::Result, Some(result))];
-            let grid = [lanes(width), batch, 1];
-            self.low.dispatch(Program::Training(Training::SumSteps { first }), params, grid, &windows)?;
-            first = false;
-        }
-        Ok(())
     }
 }

@@ -34,17 +34,15 @@ impl Back<'_, '_> {
         let target = given.map(|given| self.begin(given, true)).transpose()?;
         let batch = self.low.shape.batch;
         for chunk in self.chunks(time) {
-            let (read, at) = (self.low.row_of(source, chunk, 0), self.low.row_of(delta, chunk, 0));
-            let (source_window, source_base) = self.low.rows(source, read, chunk.len);
-            let (delta_window, delta_base) = self.low.rows(delta, at, chunk.len);
-            let first_delta = (at - delta_base) * batch;
+            let (source_window, first_source) = self.low.rows_of_chunk(source, chunk);
+            let (delta_window, first_delta) = self.low.rows_of_chunk(delta, chunk);
             self.outer(
                 matrix,
                 0,
                 &Outside {
                     rows: chunk.len * batch,
                     source: source_window,
-                    first_source: (read - source_base) * batch,
+                    first_source,
                     width: depth(source.features),
                     column: 0,
                     delta: delta_window,
@@ -113,15 +111,9 @@ impl Back<'_, '_> {
         chunk: Chunk,
     ) -> Result<()> {
         let batch = self.low.shape.batch;
-        let window = |back: &Self, sequence: Sequence| {
-            let row = back.low.row_of(sequence, chunk, 0);
-            let (window, base) = back.low.rows(sequence, row, chunk.len);
-            (window, (row - base) * batch)
-        };
-        let (source, first_source) = window(self, source);
-        let (delta, first_delta) = window(self, delta);
-        let (result, first_target) = window(self, target);
-        let other = match other.map(|other| window(self, other)) {
+        let [(source, first_source), (delta, first_delta), (result, first_target)] =
+            [source, delta, target].map(|rows| self.low.rows_of_chunk(rows, chunk));
+        let other = match other.map(|other| self.low.rows_of_chunk(other, chunk)) {
             Some((_, first)) if first != first_source => {
                 return Err(Error::internal("the larger of two values: expected their rows side by side"));
             }
@@ -250,7 +242,7 @@ impl Back<'_, '_> {
         let time = stage.time(self.low.shape);
         let batch = self.low.shape.batch;
         let all = time * batch;
-        let most = (self.low.limits.loop_iterations as usize).saturating_sub(16).max(1);
+        let most = self.low.most_iterations(16);
         let mut first = first;
         for chunk in self.chunks(time) {
             let at = self.low.row_of(delta, chunk, 0);

@@ -121,7 +121,7 @@ impl Back<'_, '_> {
     }
 
     /// Returns the size that windows of `slot` are cut by, if it cannot be bound whole.
-    fn cut_by(&self, slot: SlotId, bytes: u64) -> Option<u64> {
+    pub(super) fn cut_by(&self, slot: SlotId, bytes: u64) -> Option<u64> {
         (!self.low.fit_whole(&[slot])).then_some(bytes)
     }
 
@@ -152,7 +152,7 @@ impl Back<'_, '_> {
         };
         let loads = if outside.per_gate { Loads::Lane } else { self.low.tuning.loads(self.low.limits) };
         // The device's limit of loop iterations.
-        let most = (self.low.limits.loop_iterations as usize).saturating_sub(64).max(1);
+        let most = self.low.most_iterations(64);
         for (index, start) in (0..outside.rows).step_by(most).enumerate() {
             let outer = Outer {
                 gates: word(gates),
@@ -220,7 +220,7 @@ impl Back<'_, '_> {
     }
 
     /// Returns the error for a matrix that no binding holds, and that cannot be trained.
-    fn too_large(&self, buffer: usize) -> Error {
+    pub(super) fn too_large(&self, buffer: usize) -> Error {
         let (packed, most) = (&self.low.layout.buffers[buffer], self.low.limits.binding_bytes);
         let bytes = self.low.layout.bytes_of(packed);
         let text = format!(
@@ -266,10 +266,9 @@ impl Back<'_, '_> {
         rows: usize,
         (target, chunk, first): (Sequence, Chunk, bool),
     ) -> Result<()> {
-        let written = self.low.row_of(target, chunk, 0);
-        let (result, base) = self.low.rows(target, written, chunk.len);
-        let result = (result, [(written - base) * self.low.shape.batch; 2]);
-        let plain = InputGemm::plain(rows, (source, [first_source; 2]), result, depth(target.features));
+        let (result, first_target) = self.low.rows_of_chunk(target, chunk);
+        let (source, result) = ((source, [first_source; 2]), (result, [first_target; 2]));
+        let plain = InputGemm::plain(rows, source, result, depth(target.features));
         let product = InputGemm { add: !first, per_gate, ..plain };
         self.gemm_transposed((place, direction, 1), &product)
     }
