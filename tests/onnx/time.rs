@@ -222,3 +222,21 @@ fn both_with_lengths() -> Graph {
         &[text("direction", "bidirectional")],
     )
 }
+
+#[test]
+fn lengths_behind_a_convolution_of_what_layers_give_are_refused() {
+    // A convolution with a GRU behind it, whose lengths the graph takes.
+    let behind = |graph: Graph, x: &str, features: i64| {
+        let graph = graph.initializer(&reals("K", &[3, features, 3], 0.1));
+        let graph = graph.node("Transpose", &[x], &["N"], &[ints("perm", &[1, 2, 0])]);
+        let graph = graph.node("Conv", &["N", "K"], &["C"], &[ints("pads", &[1, 1])]);
+        gru_over(graph.node("Transpose", &["C"], &["S"], &[ints("perm", &[2, 0, 1])]), "S", "lens", "Z").output("Z")
+    };
+    let lens = || weights().input("lens", 6, &["batch"]);
+    assert_eq!(layers(&behind(lens(), "X", 3)).len(), 2, "an input holds zeros behind the end of a row");
+    let first = lens().initializer(&reals("M", &[3, 2], 0.5)).node("MatMul", &["X", "M"], &["F"], &[]);
+    let text =
+        "sequence_lens: expected none behind a convolution of what layers give, whose steps behind the end of a row";
+    let error = refused(&behind(first, "F", 2));
+    assert!(error.contains(text), "{error}");
+}

@@ -2,6 +2,8 @@
 //!
 //! The axes are batch, features and time. What is read here has time before the features.
 
+use std::collections::HashSet;
+
 use super::change::Change;
 use super::graph::Graph;
 use super::links::What;
@@ -12,7 +14,7 @@ use super::size::Size;
 use super::value::{At, Data, Role, Segment, Value};
 use super::weights::weight;
 use crate::error::Result;
-use crate::model::{Conv1d, ConvPadding, Dim};
+use crate::model::{Conv1d, ConvPadding, Dim, LayerKind};
 use crate::weights::dialect::{BIAS, WEIGHT};
 
 /// The most zeros on a side. No model needs more.
@@ -61,6 +63,39 @@ pub(super) fn conv(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     data.axes[2].size = Size::len(units);
     data.content.fill(vec![Segment { link, at: At::All, start: 0, len: units }]);
     Value::Data(data).permuted(&[0, 2, 1]).map(|value| vec![value])
+}
+
+/// Checks that no convolution before `link` reads what a layer gives behind the end of a row. A graph
+/// reads those numbers, and a convolution under lengths reads zeros. An input holds zeros there.
+///
+/// # Errors
+///
+/// Returns an error of kind `ErrorKind::Model` if there is one.
+pub(super) fn reads_no_padding(graph: &Graph, link: usize) -> Result<()> {
+    let (mut open, mut seen) = (vec![link], HashSet::new());
+    while let Some(link) = open.pop() {
+        if !seen.insert(link) {
+            continue;
+        }
+        let of = graph.links.link(link);
+        let spans = matches!(&of.what, What::Layer(LayerKind::Conv1d(conv)) if conv.as_linear().is_none());
+        let is_input = |&parent: &usize| {
+            matches!(graph.links.link(parent).what, What::Source(_) | What::Padded(..) | What::Scaled)
+                && graph
+                    .links
+                    .link(parent)
+                    .parents
+                    .iter()
+                    .all(|&of| matches!(graph.links.link(of).what, What::Source(_)))
+        };
+        if spans && !of.parents.iter().all(is_input) {
+            let text = "sequence_lens: expected none behind a convolution of what layers give, whose steps behind the end of \
+                        a row it reads";
+            return Err(misfit(format!("{text}; let the graph take rows of one length")));
+        }
+        open.extend(&of.parents);
+    }
+    Ok(())
 }
 
 /// Reads zeros before and after the steps of a sequence, which a convolution takes.

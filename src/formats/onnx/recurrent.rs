@@ -8,6 +8,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::across;
 use super::change::Change;
 use super::constant::{Constant, is_possible};
+use super::conv;
 use super::dense;
 use super::graph::{Draft, Graph, Of};
 use super::links::What;
@@ -110,6 +111,9 @@ pub(super) fn recurrent(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>
     }
     graph.links.without_lengths(parent)?;
     let lengths = lengths(graph, node, steps_of, &time, &batch)?;
+    if lengths.is_some() {
+        conv::reads_no_padding(graph, parent)?;
+    }
     if direction == Direction::Backwards && lengths.is_some() {
         return Err(misfit("sequence_lens: expected none of a sequence in reverse".into()));
     }
