@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::change::Change;
 use super::graph::Graph;
-use super::links::What;
+use super::links::{Link, What};
 use super::misfit;
 use super::node::Node;
 use super::norms::with_features;
@@ -79,14 +79,10 @@ pub(super) fn reads_no_padding(graph: &Graph, link: usize) -> Result<()> {
         }
         let of = graph.links.link(link);
         let spans = matches!(&of.what, What::Layer(LayerKind::Conv1d(conv)) if conv.as_linear().is_none());
-        let is_input = |&parent: &usize| {
-            matches!(graph.links.link(parent).what, What::Source(_) | What::Padded(..) | What::Scaled)
-                && graph
-                    .links
-                    .link(parent)
-                    .parents
-                    .iter()
-                    .all(|&of| matches!(graph.links.link(of).what, What::Source(_)))
+        let is_source = |&link: &usize| matches!(graph.links.link(link).what, What::Source(_));
+        let is_input = |&parent: &usize| match graph.links.link(parent) {
+            Link { what: What::Padded(..) | What::Scaled, parents, .. } => parents.iter().all(is_source),
+            _ => is_source(&parent),
         };
         if spans && !of.parents.iter().all(is_input) {
             let text = "sequence_lens: expected none behind a convolution of what layers give, whose steps behind the end of \

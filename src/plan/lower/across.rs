@@ -113,7 +113,7 @@ impl Lowering<'_> {
         let read = self.row_of(source, chunk, 0);
         let (source, base) = self.rows(source, read, chunk.len);
         let (result_window, counts) = (self.whole(result.slot), self.whole(counts));
-        let most = (self.limits.loop_iterations as usize).saturating_sub(16).max(1);
+        let most = self.most_iterations(16);
         for start in (0..chunk.len).step_by(most) {
             let (at, steps) = (chunk.start + start, most.min(chunk.len - start));
             let pool = Pool { op, mask, first: at == 0, last: at + steps == time };

@@ -42,8 +42,7 @@ impl Back<'_, '_> {
         let (slot, first) = self.gradient_of(buffer, matrix);
         let all = conv.params(batch);
         let cut = self.cut_by(slot, 4 * ((all.depth as usize + 1) * LANES) as u64);
-        // The device's limit of loop iterations.
-        let most = (self.low.limits.loop_iterations as usize).saturating_sub(64).max(1);
+        let most = self.low.most_iterations(64);
         let rows = chunk.len * batch;
         for start in (0..rows).step_by(most) {
             let program = Convolve::Outer { first: first && start == 0 };
