@@ -52,7 +52,7 @@ const SCANNED: usize = 16 << 10;
 const SCANNED_WIDE: [usize; 2] = [144 << 10, 288 << 10];
 
 /// The most units of a layer, and then of all rows, that a software GPU trains by scans: see [`Tuning::for_training`].
-const TRAINED_UNITS: usize = 64;
+const TRAINED_UNITS: usize = 128;
 const TRAINED_BATCH: usize = 512;
 
 /// The most weights that an invocation of a scan holds, in fours. On a GPU they are half of an invocation's
@@ -114,9 +114,10 @@ impl Tuning {
     /// of 32 MiB were a tenth faster than those of 4 MiB (LSTM of 512 units, batch 64).
     ///
     /// The backward pass of a scan reads as many weights, and has no room to hold them. On a software GPU, forward and
-    /// backward passes by scans took 0.24 to 0.97 of the time by steps, up to [`TRAINED_UNITS`] and [`TRAINED_BATCH`].
-    /// Beyond them they took 1.03 to 2.7 times as long. (This was lavapipe, RNN, LSTM and GRU of 16 to 128 units, batch
-    /// 1 to 32, T 100.)
+    /// backward passes by scans took 0.15 to 0.97 of the time by steps, up to 64 units and [`TRAINED_BATCH`]. With 128
+    /// units and one row they took 0.5 to 0.7 of it on one machine, and 1.03 to 1.55 on another, whose launches cost
+    /// less. Beyond [`TRAINED_UNITS`] and [`TRAINED_BATCH`] it was 0.7 to 2.7. (This was lavapipe, RNN, LSTM and GRU of
+    /// 16 to 256 units, batch 1 to 32, T 100.)
     #[must_use]
     pub fn for_training(self) -> Self {
         let host = (self.target == Target::Host).then_some(32 << 20);

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
 use crate::support::fixtures;
@@ -190,4 +190,46 @@ fn an_input_of_another_kind_than_its_name_says_is_told() {
     assert_eq!(error, format!("{path}: expected a .safetensors file, got {hint}"));
     let error = gatewave(["summary", &path]).refused();
     assert_eq!(error, format!("{path}: expected a .safetensors file, got {hint}"));
+}
+
+/// A run that waits for its input has opened its output already.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_ended_leaves_nothing_behind_and_blocks_nothing() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::time::{Duration, Instant};
+
+    let folder = Folder::new("ended");
+    let output = folder.path("y.safetensors");
+    let names = || -> Vec<_> {
+        let entries = fs::read_dir(Path::new(&output).parent().unwrap()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let kill = |signal: i32, child: &Child| {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
+        assert!(sent.unwrap().success());
+    };
+    let (hangup, interrupt, killed, term) = (1, 2, 9, 15);
+    for signal in [interrupt, term, hangup, killed] {
+        // As `nohup` does it.
+        let ignores = if signal == hangup { "trap '' HUP; " } else { "" };
+        let run = format!("{ignores}exec {} run {MODEL} --input - --output {output}", env!("CARGO_BIN_EXE_gatewave"));
+        let mut child = Command::new("sh").args(["-c", &run]).stdin(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while names().is_empty() && begun.elapsed() < Duration::from_secs(60) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        kill(signal, &child);
+        if signal == hangup {
+            thread::sleep(Duration::from_millis(100));
+            assert_eq!(child.try_wait().unwrap(), None, "a signal that is ignored");
+            kill(term, &child);
+        }
+        let wanted = if signal == hangup { term } else { signal };
+        assert_eq!(child.wait().unwrap().signal(), Some(wanted));
+        assert_eq!(names().len(), usize::from(signal == killed), "after signal {signal}: {:?}", names());
+    }
+    let passages = beside("passages.safetensors");
+    gatewave(["run", MODEL, "--input", &passages, "--output", &output, "--device", "cpu"]).done();
+    assert_eq!(names(), ["y.safetensors"]);
 }

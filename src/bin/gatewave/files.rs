@@ -28,8 +28,14 @@ static READ: Mutex<Vec<(PathBuf, Arc<[u8]>)>> = Mutex::new(Vec::new());
 /// The streams that were copied into a temporary file, and these files.
 static COPIED: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
 
-/// The folder of temporary files, if one was needed.
-static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+/// How the names of temporary folders begin.
+const FOLDER_PREFIX: &str = "gatewave-";
+
+/// The file in a temporary folder that a living process has locked.
+const LOCK: &str = "lock";
+
+/// The folder of temporary files, if one was needed, and its lock.
+static FOLDER: OnceLock<(PathBuf, File)> = OnceLock::new();
 
 fn is_one_of(path: &Path, names: [&str; 4]) -> bool {
     names.iter().any(|name| path == Path::new(name))
@@ -177,29 +183,62 @@ fn copied(path: PathBuf) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Returns a folder that nobody else reads, for files that [`clean`] removes.
+/// Returns a folder that nobody else reads, for files that [`clean`] removes. Removes those of dead processes.
 pub(crate) fn temporary_folder() -> Result<&'static Path> {
-    if let Some(folder) = FOLDER.get() {
+    if let Some((folder, _)) = FOLDER.get() {
         return Ok(folder);
     }
+    tidy(&env::temp_dir());
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     // Another process with this number may have left one.
     for number in 0_u32.. {
-        let folder = env::temp_dir().join(format!("gatewave-{}-{number}", process::id()));
-        match builder.create(&folder) {
-            Ok(()) => return Ok(FOLDER.get_or_init(|| folder)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        let folder = env::temp_dir().join(format!("{FOLDER_PREFIX}{}-{number}", process::id()));
+        match builder.create(&folder).and_then(|()| locked(&folder)) {
+            Ok(lock) => return Ok(&FOLDER.get_or_init(|| (folder, lock)).0),
+            // The second: another process took it for a dead one's before it was locked.
+            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
             Err(e) => return Err(unwritable(&folder, &e)),
         }
     }
     Err(Error::new(ErrorKind::Io, "expected a free name for a temporary folder, got none"))
 }
 
+/// Creates the lock of a temporary folder, and holds it.
+fn locked(folder: &Path) -> io::Result<File> {
+    let path = folder.join(LOCK);
+    let lock = File::create_new(&path)?;
+    let is_taken = matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)) || !path.exists();
+    if is_taken { Err(io::ErrorKind::NotFound.into()) } else { Ok(lock) }
+}
+
+/// Removes the temporary folders of dead processes from `all`: those whose lock is free.
+fn tidy(all: &Path) {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let numbers = name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX)?.split_once('-'));
+        let is_ours = numbers.is_some_and(|(process, number)| is_number(process) && is_number(number));
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let lock = entry.path().join(LOCK);
+        // A pipe of this name would be waited for.
+        let file = fs::symlink_metadata(&lock).is_ok_and(|lock| lock.is_file()).then(|| File::open(&lock));
+        // What cannot be removed is left to the system.
+        let _ = match file {
+            Some(Ok(file)) if file.try_lock().is_ok() => fs::remove_dir_all(entry.path()),
+            Some(_) => Ok(()),
+            // Only an empty one is removed, which its process had no time to lock.
+            None => fs::remove_dir(entry.path()),
+        };
+    }
+}
+
 /// Removes all temporary files.
 pub(crate) fn clean() {
-    if let Some(folder) = FOLDER.get() {
+    if let Some((folder, _)) = FOLDER.get() {
         // What cannot be removed is left to the system.
         let _ = fs::remove_dir_all(folder);
     }

@@ -1,7 +1,7 @@
 //! The command line: parses the arguments, calls the subcommand, and turns its result into an exit status.
 //!
 //! Results go to standard output, everything else to standard error. Exit status 0: done; 1: failed; 2: the
-//! arguments or files cannot be used; 130: a signal ended a training, which is saved. There is one file per
+//! arguments or files cannot be used; 130: a signal ended a training, which is saved; 141: nobody reads the results. There is one file per
 //! subcommand; what they share is in `args`, `files`, `losses`, `messages`, `shapes`, `tensors`, `text`.
 
 mod adapters;
@@ -22,6 +22,7 @@ mod plan;
 mod progress;
 mod run;
 mod shapes;
+mod signals;
 mod summary;
 mod tensors;
 mod text;
@@ -65,6 +66,9 @@ enum Command {
     Data(data::Args),
     Completions(completions::Args),
 }
+
+/// The exit status of shells for programs that nobody reads any more: what SIGPIPE does to other programs.
+const NOBODY_READS: u8 = 141;
 
 /// How a subcommand ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,12 +161,16 @@ fn main() -> ExitCode {
     });
     messages::init(cli.quiet);
     join_pool();
-    let outcome = execute(&cli.command, &mut io::stdout().lock());
+    let outcome = match signals::watch() {
+        Ok(()) => execute(&cli.command, &mut io::stdout().lock()),
+        Err(error) => Err(error.into()),
+    };
     files::clean();
     match outcome {
-        Ok(Verdict::Done) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
+        Ok(Verdict::Done) => ExitCode::SUCCESS,
+        Err(Stop::NobodyReads) => ExitCode::from(NOBODY_READS),
         Ok(Verdict::Different) => ExitCode::from(1),
-        Ok(Verdict::Interrupted) => ExitCode::from(train::STATUS),
+        Ok(Verdict::Interrupted) => ExitCode::from(signals::STATUS),
         Err(Stop::Failed(error)) => report(&error),
     }
 }

@@ -13,7 +13,6 @@ mod options;
 mod pixels;
 mod series;
 mod show;
-mod signals;
 mod text;
 
 use std::ffi::OsString;
@@ -31,6 +30,7 @@ use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, measuring, note_de
 use crate::files::{data_parser, no_stream, once, spare, unused};
 use crate::losses::LossArgs;
 use crate::messages::{is_watched, note, tell, written};
+use crate::signals;
 use crate::{Cli, Command, Outcome, Verdict};
 use corpus::CorpusArgs;
 use examples::Examples;
@@ -40,7 +40,6 @@ use kind::{Kind, WindowArgs};
 use options::UpdateArgs;
 use series::SeriesArgs;
 use show::Show;
-pub(crate) use signals::STATUS;
 use text::TextArgs;
 
 /// How far the loss of a model, read from its file, may be from the loss measured in training.
@@ -193,7 +192,7 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     if !fitting.epochs().is_empty() {
         note(format_args!("continues after epoch {}", fitting.epochs().len()));
     }
-    signals::watch()?;
+    signals::save_first();
     let window = args.window.window.filter(|_| kind == Kind::Corpus);
     let mut show = Show::new(args.json, fitting.settings().epochs, window);
     let end = loop {
