@@ -194,14 +194,21 @@ pub(super) fn as_steps(graph: &mut Graph, mut data: Data, axis: usize) -> Result
             let features = graph.links.link(row).features;
             graph.links.child(row, What::Layer(Repeat::new(count).into()), features)
         }
-        Role::One if data.content.ndim() == 0 && is_row(graph, &data) => {
-            let row = graph.links.exact(&data.flat())?;
-            graph.links.child(row, What::Layer(Repeat::new(1).into()), graph.links.link(row).features)
-        }
+        Role::One if data.content.ndim() == 0 && is_row(graph, &data) => return one_step(graph, data, axis),
         _ => return Ok(data),
     };
     data.content = ndarray::arr0(graph.links.whole(link)).into_dyn();
     data.axes[axis] = Axis::new(Role::Time, Size::len(count));
+    Ok(data)
+}
+
+/// Makes a sequence of one step of `data`, a row, along axis `axis`.
+pub(super) fn one_step(graph: &mut Graph, mut data: Data, axis: usize) -> Result<Data> {
+    let row = graph.links.exact(&data.flat())?;
+    let row = graph.links.row(row)?;
+    let link = graph.links.child(row, What::Layer(Repeat::new(1).into()), graph.links.link(row).features);
+    data.content = ndarray::arr0(graph.links.whole(link)).into_dyn();
+    data.axes[axis] = Axis::new(Role::Time, Size::of(1));
     Ok(data)
 }
 

@@ -13,7 +13,7 @@ use super::misfit;
 use super::node::Node;
 use super::norms::with_features;
 use super::size::Size;
-use super::value::{At, Data, Segment, Value};
+use super::value::{At, Data, Role, Segment, Value};
 use super::weights::weight;
 use crate::error::Result;
 use crate::model::{Conv1d, ConvPadding, Dim, LayerKind};
@@ -116,8 +116,9 @@ fn over_time(graph: &mut Graph, data: Data) -> Result<Data> {
     let Value::Data(mut data) = Value::Data(data).permuted(&[0, 2, 1])? else {
         return Err(misfit("expected a sequence".into()));
     };
-    // A row is one step.
-    data = across::as_steps(graph, data, 1)?;
+    if data.axes[1].role == Role::One {
+        data = across::one_step(graph, data, 1)?;
+    }
     data.axes[1] = graph.settle(&data.axes[1], Dim::Time)?;
     data.axes[0] = graph.settle(&data.axes[0], Dim::Batch)?;
     if data.segments().any(|segment| segment.at != At::All) {

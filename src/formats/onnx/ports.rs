@@ -229,6 +229,10 @@ fn path(graph: &Graph, last: usize) -> Option<Vec<usize>> {
             // Links that become no layer give an error with the name of their node.
             | What::Scaled | What::Reversed(_)
     );
+    // By itself, the scaled input is a layer of a graph.
+    if graph.links.link(last).what == What::Scaled {
+        return None;
+    }
     let fits = path.iter().all(|&link| {
         let link = graph.links.link(link);
         link.initial == [None; 2] && !matches!(link.what, What::FinalCell | What::Row | What::Largest)
