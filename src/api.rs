@@ -10,8 +10,8 @@ pub mod layer {
     pub use crate::model::{
         Attention, BatchNorm, Bias, Conv1d, ConvPadding, Direction, Dropout, DropoutUnit, Embedding, Features, Flatten,
         Flow, GlobalPool, Gru, Initial, Join, L2Norm, Layer, LayerKind, LayerNorm, Linear, Lstm, Masking, Merge,
-        OneHot, PRelu, Padding, Permute, PoolPadding, Recurrent, Reduce, Repeat, Reshape, RmsNorm, Rnn, Role, Scores,
-        Select, Slice, SliceSteps, StateLifetime, WindowPool,
+        OneHot, PRelu, PadMode, PadSteps, Padding, Permute, PoolPadding, Recurrent, Reduce, Repeat, Reshape, RmsNorm,
+        Rnn, Role, Scores, Select, Slice, SliceSteps, StateLifetime, WindowPool,
     };
     pub use crate::summary::Summary;
 }

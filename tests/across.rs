@@ -23,7 +23,7 @@ use support::executor::engine as engine_of;
 use support::fixtures::{named, read_io};
 
 /// The number of model files.
-const COUNT: usize = 45;
+const COUNT: usize = 49;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/across");
@@ -65,7 +65,7 @@ fn every_file_gives_what_its_framework_gives() {
 
 /// Returns the cases of the table that have such a layer.
 fn table() -> Vec<Case> {
-    let names = ["global_pool", "window_pool", "repeat", "flatten", "reshape", "permute", "conv1d"];
+    let names = ["global_pool", "window_pool", "pad_steps", "repeat", "flatten", "reshape", "permute", "conv1d"];
     let is_every = |kind: &LayerKind| matches!(kind, LayerKind::SliceSteps(slice) if slice.step > 1);
     let is_one = |kind: &LayerKind| names.contains(&kind.name()) || is_every(kind);
     let has = |case: &Case| case.model.layers.iter().any(|layer| is_one(&layer.kind));

@@ -114,6 +114,7 @@ fn is_summarized(name: &str, case: &Case) -> Result<(), String> {
         "maximum" => &["Maximum"],
         "global_pool" => &["GlobalMaxPooling1D", "GlobalAveragePooling1D", "Min", "Sum"],
         "window_pool" => &["MaxPooling1D", "AveragePooling1D", "Min", "Sum"],
+        "pad_steps" => &["Pad"],
         "repeat" => &["RepeatVector"],
         "flatten" => &["Flatten"],
         "reshape" => &["Reshape"],

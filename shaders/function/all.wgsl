@@ -29,6 +29,7 @@ const FUNCTION_SOFT_SHRINK: u32 = 23u;
 const FUNCTION_TANH_SHRINK: u32 = 24u;
 const FUNCTION_SPARSE_PLUS: u32 = 25u;
 const FUNCTION_SQUAREPLUS: u32 = 26u;
+const FUNCTION_SQRT: u32 = 27u;
 
 // exp(x) over all of f32: infinity above 88.7, 0 far below. There 2^n is out of range, but its two halves are not.
 fn exponential(x: vec4<f32>) -> vec4<f32> {
@@ -144,6 +145,7 @@ fn function_by_code(code: u32, alpha: f32, beta: f32, x: vec4<f32>) -> vec4<f32>
         case FUNCTION_TANH_SHRINK: { y = tanh_shrink(x); }
         case FUNCTION_SPARSE_PLUS: { y = sparse_plus(x); }
         case FUNCTION_SQUAREPLUS: { y = squareplus(x, alpha); }
+        case FUNCTION_SQRT: { y = sqrt(x); }
         default: { }
     }
     return keep_nan(x, y);

@@ -122,6 +122,7 @@ fn slope_by_code(code: u32, alpha: f32, beta: f32, x: vec4<f32>) -> vec4<f32> {
         case FUNCTION_TANH_SHRINK: { y = tanh_shrink_slope(x); }
         case FUNCTION_SPARSE_PLUS: { y = between(x, -1.0, 1.0, 0.5 * (x + 1.0), vec4(1.0)); }
         case FUNCTION_SQUAREPLUS: { y = squareplus_slope(x, alpha); }
+        case FUNCTION_SQRT: { y = 0.5 / sqrt(x); }
         default: { }
     }
     return keep_nan(x, y);

@@ -210,6 +210,10 @@ impl<'a> Call<'a> {
                     let text = format!("{}: expected at least {} steps with the padding", place(), conv.span());
                     return Err(shape(format!("{text}, which its kernel spans, got {known:?}")));
                 }
+                if let LayerKind::PadSteps(pad) = &self.model.layers[layer].kind {
+                    let text = format!("{}: expected at least {} steps", place(), pad.least());
+                    return Err(shape(format!("{text}, which go before and after them, got {known:?}")));
+                }
                 return Err(shape(format!("{}: expected a step to be left of {known:?}, got none", place())));
             }
             let output = self.clocks.of_value(Value::Layer(layer, Pin::Output));

@@ -113,6 +113,8 @@ pub enum Activation {
         /// Rounds the corner: usually 4.
         alpha: Constant,
     },
+    /// `√x`; NaN below 0.
+    Sqrt,
     /// `exp(x_i) / Σ exp(x_j)` over the features.
     Softmax,
     /// `log(softmax(x))` over the features.
@@ -155,7 +157,7 @@ impl fmt::Display for Constant {
 
 impl Activation {
     /// All functions with their usual constants, in a stable order. A function's index is its code in a kernel.
-    pub const ALL: [Self; 29] = {
+    pub const ALL: [Self; 30] = {
         let c = Constant::new;
         [
             Self::Linear,
@@ -185,6 +187,7 @@ impl Activation {
             Self::TanhShrink,
             Self::SparsePlus,
             Self::Squareplus { alpha: c(4.0) },
+            Self::Sqrt,
             Self::Softmax,
             Self::LogSoftmax,
         ]
@@ -220,6 +223,7 @@ impl Activation {
             Self::TanhShrink => "tanh_shrink",
             Self::SparsePlus => "sparse_plus",
             Self::Squareplus { .. } => "squareplus",
+            Self::Sqrt => "sqrt",
             Self::Softmax => "softmax",
             Self::LogSoftmax => "log_softmax",
         }
@@ -286,6 +290,11 @@ impl Activation {
     /// Whether each result depends on one number alone. The softmax family needs all features of a step.
     pub fn is_elementwise(self) -> bool {
         !matches!(self, Self::Softmax | Self::LogSoftmax)
+    }
+
+    /// Whether it has a value at every number. A root has none below 0.
+    pub fn is_total(self) -> bool {
+        self != Self::Sqrt
     }
 
     /// Returns the index of the function in [`ALL`](Self::ALL), whatever its constants.

@@ -96,6 +96,7 @@ fn activation<S: Simd>(simd: S, f: Activation, x: S::f32s) -> S::f32s {
         Activation::TanhShrink => simd.sub_f32s(x, tanh(simd, x)),
         Activation::SparsePlus => sparse_plus(simd, x),
         Activation::Squareplus { alpha } => squareplus(simd, x, alpha.get()),
+        Activation::Sqrt => simd.sqrt_f32s(x),
     }
 }
 

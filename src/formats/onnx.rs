@@ -3,10 +3,10 @@
 //! `skim` and `proto` read the file's messages, `constant` and `source` its tensors. `graph`
 //! evaluates the nodes symbolically, so that each value gets a meaning (`value`). A value is a
 //! weight, a number of a shape, or parts of what links give, with its axes in some order. `flow` does
-//! so for inputs (`uses` knows what they are for). `roles` and `times` unify the axes of inputs.
+//! so for inputs (`uses` knows what they are for, `delayed` waits for their features). `roles` and `times` unify the axes of inputs.
 //!
 //! The operators add `links` or change axes. `operators` lists them; they are in `recurrent`, `states`,
-//! `dense`, `quantized`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`, `conv`, `windows` and `branch`.
+//! `dense`, `quantized`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`, `conv`, `pad`, `windows` and `branch`.
 //! `weights` and `folded` are arithmetic with weights alone. `rewrite` recognizes several links as one layer. `assemble`
 //! makes layers of the links that the outputs need, and `ports` names their inputs and outputs. Anything unsupported is
 //! an error that names the node. Knows no engine.
@@ -20,6 +20,7 @@ mod constant;
 mod conv;
 mod cut;
 mod data;
+mod delayed;
 mod dense;
 mod flow;
 mod folded;
@@ -34,6 +35,7 @@ mod norms;
 mod numbers;
 mod operators;
 mod order;
+mod pad;
 mod ports;
 mod powers;
 mod proto;

@@ -62,6 +62,7 @@ fn elementwise(f: Activation, x: f64) -> f64 {
         Activation::SparsePlus => (x + 1.0).powi(2) / 4.0,
         // Barron, 2021.
         Activation::Squareplus { alpha } => (x + (x * x + c(alpha)).sqrt()) / 2.0,
+        Activation::Sqrt => x.sqrt(),
         Activation::Softmax | Activation::LogSoftmax => unreachable!("a checked cell has functions of one number"),
     }
 }

@@ -22,7 +22,7 @@ use super::slope::activate_back;
 use super::stack::States;
 use super::stack_back::{GivenBack, StackBack, stack_back};
 use super::values::{Gradients, Values};
-use super::windows::{every_back, windowed_back};
+use super::windows::{every_back, padded_back, windowed_back};
 use crate::call::Call;
 use crate::cell::Activation;
 use crate::loss::Aim;
@@ -230,6 +230,9 @@ impl Walk<'_, '_> {
                 Values::Steps(pooled_back(pool.reduce, &x.steps(), counted(pool, live.as_ref()), &d_y))
             }
             (LayerKind::WindowPool(pool), _, Some(d_y)) => Values::Steps(windowed_back(pool, &x.steps(), &d_y.steps())),
+            (LayerKind::PadSteps(pad), _, Some(d_y)) => {
+                Values::Steps(padded_back(pad, &d_y.steps(), x.steps().len_of(Axis(0))))
+            }
             (LayerKind::Repeat(_), _, Some(d_y)) => Values::Rows(repeated_back(&d_y.steps())),
             (LayerKind::Flatten(_) | LayerKind::Reshape(_), _, Some(d_y)) => {
                 let (steps, _, features) = x.steps().dim();

@@ -15,7 +15,7 @@ use super::norm::normalized;
 use super::params::{LayerParams, Params};
 use super::stack::{Keep, Kept, States, stack};
 use super::values::Values;
-use super::windows::{every, windowed};
+use super::windows::{every, padded, windowed};
 use crate::call::Call;
 use crate::dropout::Dropping;
 use crate::error::{Error, ErrorKind, Result};
@@ -160,6 +160,7 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
                 Values::Rows(pooled(pool.reduce, x, counted(pool, live.as_ref())))
             }
             (LayerKind::WindowPool(pool), _, Values::Steps(x)) => Values::Steps(windowed(pool, x)),
+            (LayerKind::PadSteps(pad), _, Values::Steps(x)) => Values::Steps(padded(pad, x)),
             (LayerKind::Repeat(repeat), _, Values::Rows(row)) => Values::Steps(repeated(row, repeat.count)),
             (LayerKind::Flatten(_), _, Values::Steps(x)) => Values::Rows(flattened(x)),
             (LayerKind::Reshape(shape), _, x @ (Values::Steps(_) | Values::Rows(_))) => {

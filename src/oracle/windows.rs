@@ -1,10 +1,10 @@
-//! What the steps of windows come to, and every n-th step.
+//! What the steps of windows come to, every n-th step, and steps around a sequence.
 //!
 //! A backward pass takes the gradient of a layer's output, `δy`, and gives that of its input, `δx`.
 
 use ndarray::{Array3, Axis};
 
-use crate::model::{PoolPadding, Reduce, WindowPool};
+use crate::model::{PadMode, PadSteps, PoolPadding, Reduce, WindowPool};
 
 /// The windows along `time` steps, each with the steps that it takes and the number that a mean divides by.
 ///
@@ -96,6 +96,38 @@ pub(super) fn every_back(d_y: &Array3<f64>, first: usize, step: usize, time: usi
     let mut d_x = Array3::zeros((time, batch, features));
     for n in 0..count {
         d_x.index_axis_mut(Axis(0), first + n * step).assign(&d_y.index_axis(Axis(0), n));
+    }
+    d_x
+}
+
+/// The step of `time` that step `t` of a padded sequence is (`torch.nn.functional.pad`).
+fn padded_step(pad: &PadSteps, t: usize, time: usize) -> usize {
+    let place = |n: usize| i64::try_from(n).expect("few steps");
+    let (at, time) = (place(t) - place(pad.before), place(time));
+    let step = match pad.mode {
+        PadMode::Reflect if at < 0 => -at,
+        PadMode::Reflect if at >= time => 2 * (time - 1) - at,
+        PadMode::Reflect => at,
+        PadMode::Replicate => at.clamp(0, time - 1),
+        PadMode::Circular => at.rem_euclid(time),
+    };
+    usize::try_from(step).expect("a step of the sequence")
+}
+
+/// Returns `x` with steps of its own around it.
+pub(super) fn padded(pad: &PadSteps, x: &Array3<f64>) -> Array3<f64> {
+    let time = x.len_of(Axis(0));
+    let steps: Vec<usize> = (0..time + pad.before + pad.after).map(|t| padded_step(pad, t, time)).collect();
+    x.select(Axis(0), &steps)
+}
+
+/// The backward pass of [`padded`] of `time` steps: `δx` adds up all that a step became.
+pub(super) fn padded_back(pad: &PadSteps, d_y: &Array3<f64>, time: usize) -> Array3<f64> {
+    let (count, batch, features) = d_y.dim();
+    let mut d_x = Array3::zeros((time, batch, features));
+    for t in 0..count {
+        let mut step = d_x.index_axis_mut(Axis(0), padded_step(pad, t, time));
+        step += &d_y.index_axis(Axis(0), t);
     }
     d_x
 }

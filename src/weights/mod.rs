@@ -152,6 +152,7 @@ impl LayerWeights {
             | LayerKind::Join(_)
             | LayerKind::Slice(_)
             | LayerKind::SliceSteps(_)
+            | LayerKind::PadSteps(_)
             | LayerKind::GlobalPool(_)
             | LayerKind::WindowPool(_)
             | LayerKind::Repeat(_)

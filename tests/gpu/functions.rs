@@ -31,7 +31,7 @@ fn functions() -> Vec<Activation> {
     let other = known.clone().filter(|f| !f.constants().is_empty());
     let constants = [0.3, 0.7].map(Constant::new);
     let functions: Vec<_> = known.chain(other.map(|f| f.with_constants(&constants))).collect();
-    assert_eq!(functions.len(), 27 + 13);
+    assert_eq!(functions.len(), 28 + 13);
     functions
 }
 

@@ -64,7 +64,7 @@ fn check(what: &str, stack: Recurrent, without: Option<Recurrent>) {
 
 #[test]
 fn a_simple_rnn_of_every_function_gives_the_truth() {
-    for function in Activation::ALL.into_iter().filter(|function| function.is_elementwise()) {
+    for function in Activation::ALL.into_iter().filter(|function| function.is_elementwise() && function.is_total()) {
         check(&function.to_string(), Recurrent::new(Cell::Rnn, INPUT, UNITS).nonlinearity(function), None);
     }
 }

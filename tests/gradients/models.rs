@@ -73,14 +73,14 @@ pub(crate) fn draw(seed: u64) -> Option<Case> {
 fn activation(draw: &mut Draw) -> Activation {
     match draw.below(3) {
         0 => draw.one(&[Activation::Softmax, Activation::LogSoftmax, Activation::Sigmoid, Activation::Linear]),
-        _ => draw.one(&Activation::ALL),
+        _ => draw.one(&Activation::ALL.map(|f| if f.is_total() { f } else { Activation::Linear })),
     }
 }
 
 fn functions(draw: &mut Draw, own: Functions) -> Functions {
     let mut one = |own: Activation| {
         let other = draw.one(&Activation::ALL);
-        if draw.chance(4) && other.is_elementwise() { other } else { own }
+        if draw.chance(4) && other.is_elementwise() && other.is_total() { other } else { own }
     };
     Functions { f: one(own.f), g: one(own.g), h: one(own.h) }
 }

@@ -119,7 +119,7 @@ fn near_zero(f: Activation) -> Activation {
 #[test]
 fn slopes_of_every_function_in_every_place_are_those_of_the_gradients() {
     for cell in CELLS {
-        for f in Activation::ALL.into_iter().filter(|f| f.is_elementwise()) {
+        for f in Activation::ALL.into_iter().filter(|f| f.is_elementwise() && f.is_total()) {
             for functions in functions(cell, near_zero(f)) {
                 let stack = Recurrent::new(cell, INPUT, HIDDEN).functions(functions);
                 // Unbounded functions would let the states grow with each step.
@@ -209,7 +209,7 @@ fn layers() -> Vec<Model> {
 
 #[test]
 fn slopes_of_every_function_of_a_layer_are_those_of_the_gradients() {
-    for f in Activation::ALL {
+    for f in Activation::ALL.into_iter().filter(|f| f.is_total()) {
         let (plain, linear) = (Linear::new(INPUT, 3), Linear::new(INPUT, 3).activation(f));
         for model in [Model::new().layer(plain).layer(f), Model::new().layer(linear)] {
             // Some inputs are far from zero, where shrinking functions begin.

@@ -121,8 +121,8 @@ fn what_else_is_done_to_an_input_is_refused_at_its_node() {
     let supplied = scaled().input("W", 1, &["1", "6", "3"]).initializer(&reals("R", &[1, 6, 2], 0.1));
     let supplied = refused(&supplied.node("GRU", &["S", "W", "R"], &["Y"], &[]).output("Y"));
     assert!(supplied.contains("(GRU): X: the input times or plus a constant, with weights that a caller supplies"));
-    let alone = refused(&scaled().output("S"));
-    assert!(alone.contains("expected an RNN, LSTM or GRU on the way to the outputs"), "{alone}");
+    // By itself it is a layer.
+    assert_near(&run(&scaled().output("S"), features()), &by_hand(&features()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use gatewave::formats::onnx::read_bytes;
 
-use crate::build::{Graph, floats, gru, int, int8, sequence, shaped, uint8, wholes};
+use crate::build::{Graph, floats, gru, int, int8, ints, sequence, shaped, uint8, wholes};
 use crate::inputs::{assert_near, features, run};
 use crate::refused::refused;
 
@@ -243,4 +243,71 @@ fn what_no_layer_makes_of_quantized_numbers_is_refused() {
         let error = refused(&graph.output("Z"));
         assert!(error.contains(text), "{error}");
     }
+}
+
+/// A convolution of an input of batch, features and time, before the GRU of its steps. `by` makes C of X.
+fn convolved(by: impl FnOnce(Graph) -> Graph) -> Graph {
+    let graph = by(Graph::new().input("X", 1, &["batch", "2", "time"]).initializer(&floats(
+        "b",
+        &[1, 3, 1],
+        &[0.5, -0.25, 1.0],
+    )));
+    let graph = graph.node("Transpose", &["C"], &["T"], &[ints("perm", &[2, 0, 1])]);
+    crate::build::weighted(graph, 3, 1).node("GRU", &["T", "W", "R", "B"], &["Y"], &[]).output("Y")
+}
+
+#[test]
+fn convolutions_of_quantized_values_are_those_of_the_real_weights() {
+    let k = drawn(12);
+    let scales = |i: usize| ([0.02, 0.025, 0.01][i / 4], 0.0);
+    let plain = |bounds: Option<[f32; 2]>| {
+        convolved(|graph| {
+            let graph = graph.initializer(&floats("K", &[3, 2, 2], &real(&k, scales)));
+            let graph = match bounds {
+                None => graph.node("Identity", &["X"], &["x"], &[]),
+                Some([low, high]) => {
+                    let graph =
+                        graph.initializer(&floats("low", &[], &[low])).initializer(&floats("high", &[], &[high]));
+                    graph.node("Clip", &["X", "low", "high"], &["x"], &[])
+                }
+            };
+            graph.node("Conv", &["x", "K"], &["c"], &[ints("pads", &[1, 0])]).node("Add", &["c", "b"], &["C"], &[])
+        })
+    };
+    let whole = |graph: Graph| graph.initializer(&int8("K", &[3, 2, 2], &k)).initializer(&int8("kz", &[3], &[0; 3]));
+    let by_call = convolved(|graph| {
+        whole(graph)
+            .initializer(&floats("ks", &[1, 3, 1], &[0.02, 0.025, 0.01]))
+            .node("DynamicQuantizeLinear", &["X"], &["q", "qs", "qz"], &[])
+            .node("ConvInteger", &["q", "K", "qz", "kz"], &["i"], &[ints("pads", &[1, 0])])
+            .node("Cast", &["i"], &["f"], &[int("to", 1)])
+            .node("Mul", &["qs", "ks"], &["s"], &[])
+            .node("Mul", &["f", "s"], &["c"], &[])
+            .node("Add", &["c", "b"], &["C"], &[])
+    });
+    let x = ndarray::ArrayD::from_shape_fn(ndarray::IxDyn(&[2, 2, 5]), |i| {
+        0.9 * i[1] as f32 - 0.3 * i[2] as f32 + 0.1 * i[0] as f32
+    });
+    assert_eq!(layers(&by_call), ["conv1d(2→3, 2, causal)", "gru reset before(3→2)"]);
+    assert_near(&run(&by_call, x.clone()), &run(&plain(None), x.clone()));
+    // Numbers of eight bits by hundredths, from −0.5 on, meet their bounds.
+    let fixed = convolved(|graph| {
+        whole(graph)
+            .initializer(&floats("ks", &[3], &[0.02, 0.025, 0.01]))
+            .initializer(&floats("qs", &[], &[0.01]))
+            .initializer(&uint8("qz", &[], &[50]))
+            .initializer(&floats("ys", &[], &[0.5]))
+            .initializer(&int8("yz", &[], &[0]))
+            .initializer(&shaped("B", 6, &[3]).bytes(9, &[2500_i32, -1000, 10000].map(i32::to_le_bytes).concat()))
+            .node("QuantizeLinear", &["X", "qs", "qz"], &["q"], &[])
+            .node("QLinearConv", &["q", "qs", "qz", "K", "ks", "kz", "ys", "yz", "B"], &["p"], &[ints("pads", &[1, 0])])
+            .node("DequantizeLinear", &["p", "ys", "yz"], &["C"], &[])
+    });
+    assert_near(&run(&fixed, x.clone()), &run(&plain(Some([-0.5, 2.05])), x.clone()));
+    let wrong = convolved(|graph| whole(graph).node("ConvInteger", &["X", "K", "", "kz"], &["C"], &[]));
+    let wrong = refused(&wrong);
+    assert!(
+        wrong.contains("(ConvInteger): x: expected what a QuantizeLinear gives, got an input of the graph"),
+        "{wrong}"
+    );
 }

@@ -4,8 +4,9 @@ use gatewave::ErrorKind;
 use gatewave::formats::onnx::read_bytes;
 
 use crate::build::{
-    Graph, Message, both, float, gru, int, ints, reals, sequence, shaped, text, texts, weighted, wholes,
+    Graph, Message, both, float, floats, gru, int, ints, reals, sequence, shaped, text, texts, weighted, wholes,
 };
+use crate::inputs::{assert_near, features, run};
 
 /// Checks that `graph` is refused, and returns the error.
 pub(crate) fn refused(graph: &Graph) -> String {
@@ -124,9 +125,9 @@ fn lengths_of_one_layer_alone_are_an_error() {
 }
 
 #[test]
-fn graphs_without_a_recurrent_layer_are_refused() {
+fn graphs_without_a_recurrent_layer_are_read() {
     let none = sequence(Graph::new()).node("Tanh", &["X"], &["Z"], &[]).output("Z");
-    assert!(refused(&none).contains("expected an RNN, LSTM or GRU on the way to the outputs, got none"));
+    assert_near(&run(&none, features()), &features().mapv(f32::tanh));
 }
 
 #[test]
@@ -163,9 +164,15 @@ fn convolutions_that_no_layer_here_computes_are_refused() {
     let pads = wholes("pads", &[6], &[0, 0, 1, 0, 0, 0]);
     let padded = steps().initializer(&pads).node("Pad", &["T", "pads"], &["P"], &[]).output("P");
     assert!(refused(&padded).contains("zeros around steps, but for a Conv"), "{}", refused(&padded));
-    let edge = [text("mode", "edge")];
-    let edge = steps().initializer(&pads).node("Pad", &["T", "pads"], &["P"], &edge).output("P");
-    assert!(refused(&edge).contains("expected zeros before a convolution (mode constant), got 0 by mode edge"));
+    let pad = |mode: &str, inputs: &[&str]| {
+        let graph =
+            steps().initializer(&pads).initializer(&reals("one", &[2], 1.0)).initializer(&floats("fill", &[], &[1.0]));
+        refused(&graph.node("Pad", inputs, &["P"], &[text("mode", mode)]).output("P"))
+    };
+    let filled = pad("constant", &["T", "pads", "fill"]);
+    assert!(filled.contains("expected zeros before a convolution (mode constant), got 1"), "{filled}");
+    let other = pad("symmetric", &["T", "pads"]);
+    assert!(other.contains("mode: expected constant, reflect, edge or wrap, got \"symmetric\""), "{other}");
 }
 
 #[test]

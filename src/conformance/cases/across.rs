@@ -7,8 +7,8 @@ use super::graphs::graph;
 use crate::cell::Activation;
 use crate::conformance::{Case, InitialStates, MaskKind};
 use crate::model::{
-    Embedding, Flatten, GlobalPool, Gru, Join, Linear, Lstm, Padding, Permute, PoolPadding, Reduce, Repeat, Reshape,
-    Rnn, SliceSteps, WindowPool,
+    Embedding, Flatten, GlobalPool, Gru, Join, Linear, Lstm, PadMode, PadSteps, Padding, Permute, PoolPadding, Reduce,
+    Repeat, Reshape, Rnn, SliceSteps, WindowPool,
 };
 
 /// Every case of such a layer, in a stable order.
@@ -95,6 +95,15 @@ fn windows() -> Vec<Case> {
             let pool = WindowPool::new(Reduce::Max, 3).stride(1).padding(PoolPadding::SameStart);
             let pool = g.add("pool", pool, cut);
             g.add("product", Join::Multiply, [pool, cut]);
+        }),
+        graph("steps that are mirrored, repeated and taken from the other end, around a stack", |g| {
+            let x = g.sequence("x", 6);
+            let mirrored = g.add("mirrored", PadSteps::new(PadMode::Reflect, 2, 1), x);
+            let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), mirrored);
+            let held = g.add("held", PadSteps::new(PadMode::Replicate, 3, 2), lstm);
+            let turned = g.add("turned", PadSteps::new(PadMode::Circular, 3, 5), x);
+            g.output("held", held);
+            g.output("turned", turned);
         }),
         graph("every second step of a stack, and every third from the second on", |g| {
             let x = g.sequence("x", 6);

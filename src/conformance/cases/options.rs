@@ -66,7 +66,11 @@ fn functions() -> Vec<Case> {
         let layers = stacks.layer(inside).layer(Linear::new(34, 18).activation(inside));
         model(format!("{inside} in {cell}{bound} both ways, by itself, after a linear"), layers)
     };
-    Activation::ALL.into_iter().filter(|function| function.is_elementwise()).enumerate().map(case).collect()
+    let functions = Activation::ALL.into_iter().filter(|function| function.is_elementwise() && function.is_total());
+    // The root of a sum of squares, as in the spectrum of a sound.
+    let root = Model::new().layer(Gru::new(5, 17)).layer(Linear::new(17, 18).activation(Activation::Exponential));
+    let root = root.layer(Activation::Sqrt).layer(Linear::new(18, 3));
+    functions.enumerate().map(case).chain([model("the root of what an exponential gives", root)]).collect()
 }
 
 /// Clips that take effect: most sums of gates are larger.

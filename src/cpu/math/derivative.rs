@@ -103,6 +103,7 @@ fn slope<S: Simd>(simd: S, f: Activation, x: S::f32s) -> S::f32s {
             between(simd, x, -1.0, 1.0, [zero, rise, one])
         }
         Activation::Squareplus { alpha } => squareplus(simd, x, alpha.get()),
+        Activation::Sqrt => simd.div_f32s(simd.splat_f32s(0.5), simd.sqrt_f32s(x)),
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) fn slope(f: Activation, x: f64) -> f64 {
             let below = c(alpha) / 2.0 / (root + x.abs()) / root;
             if x < 0.0 { below } else { 1.0 - below }
         }
+        Activation::Sqrt => 0.5 / x.sqrt(),
         Activation::Softmax | Activation::LogSoftmax => unreachable!("not elementwise"),
     }
 }
@@ -135,6 +136,7 @@ fn claims() -> Vec<Claim> {
         claim(Activation::TanhShrink, [1.0, 1.0], 7.0),
         Claim { beside: |_| 0.5, ..claim(Activation::SparsePlus, [0.0, 1.0], 1.0) },
         claim(Activation::Squareplus { alpha: c(4.0) }, [0.0, 1.0], 5.0),
+        claim(Activation::Sqrt, [f32::NAN, 0.0], 1.0),
     ]
 }
 
@@ -165,7 +167,10 @@ fn the_formulas_are_the_slopes_of_the_functions() {
             }
             let rise = (activation(f, x + step) - activation(f, x - step)) / (2.0 * step);
             let want = slope(f, x);
-            assert!((rise - want).abs() <= 1e-6 * (1.0 + want.abs()), "{f}'({x}): {want}, by differences {rise}");
+            // Near its corner at 0 a root is no line.
+            let near = if f.is_total() { 1e-6 } else { 1e-5 };
+            let same = (rise - want).abs() <= near * (1.0 + want.abs()) || rise.is_nan() && want.is_nan();
+            assert!(same, "{f}'({x}): {want}, by differences {rise}");
             seen += 1;
         }
         assert!(seen > 1700, "{f}: only {seen} values");
@@ -201,7 +206,9 @@ fn derivatives_are_within_their_claimed_error_everywhere() {
 fn a_derivative_has_its_limits_and_nan_stays() {
     for Claim { f, limits, .. } in claims() {
         for y in results(f, &[f32::NEG_INFINITY, f32::INFINITY, f32::NAN, -f32::NAN].repeat(4)) {
-            assert_eq!(y[..2], limits, "{f}");
+            for (got, want) in y.iter().zip(limits) {
+                assert!(*got == want || got.is_nan() && want.is_nan(), "{f}: got {got}, expected {want}");
+            }
             assert!(y[2].is_nan() && y[3].is_nan(), "{f}' of NaN is {} and {}", y[2], y[3]);
         }
     }

@@ -126,7 +126,7 @@ fn project_adds_to_its_target() {
 #[test]
 fn project_does_what_the_catalog_says() {
     let cells = [None, Some(Cell::Lstm), Some(Cell::Gru(Reset::After)), Some(Cell::Rnn)];
-    let mut activations = Activation::ALL.into_iter().filter(|f| f.is_elementwise()).cycle();
+    let mut activations = Activation::ALL.into_iter().filter(|f| f.is_elementwise() && f.is_total()).cycle();
     for sizes in [[1, 16, 1], [1, 32, 11], [2, 48, 5], [3, 16, 9], [7, 32, 3], [100, 16, 2]] {
         for cell in cells {
             for storage in [Precision::F32, Precision::F16] {

@@ -4,7 +4,9 @@ use super::ordered::Json;
 use super::words::word;
 use crate::error::Result;
 use crate::formats::keys::{Keys, wrong};
-use crate::model::{Flatten, GlobalPool, LayerKind, Permute, PoolPadding, Reduce, Repeat, Reshape, WindowPool};
+use crate::model::{
+    Flatten, GlobalPool, LayerKind, PadMode, PadSteps, Permute, PoolPadding, Reduce, Repeat, Reshape, WindowPool,
+};
 
 /// Reads the layer `name`.
 pub(super) fn read(name: &str, mut keys: Keys) -> Result<LayerKind> {
@@ -15,6 +17,11 @@ pub(super) fn read(name: &str, mut keys: Keys) -> Result<LayerKind> {
             if keys.flag(all_steps)?.unwrap_or(false) { pool.all_steps() } else { pool }.into()
         }
         "window_pool" => window_pool(&mut keys)?.into(),
+        "pad_steps" => {
+            let [mode, before, after] = PadSteps::KEYS;
+            let mode = keys.needed_word(mode, &PadMode::WORDS)?;
+            PadSteps::new(mode, keys.size(before)?.unwrap_or(0), keys.size(after)?.unwrap_or(0)).into()
+        }
         "repeat" => Repeat::new(needed(&mut keys, Repeat::KEYS[0])?).into(),
         "flatten" => Flatten::new(needed(&mut keys, Flatten::KEYS[0])?).into(),
         "reshape" => {
@@ -82,6 +89,12 @@ pub(super) fn json(kind: &LayerKind) -> Vec<(&'static str, Json)> {
             }
             let flags = [(ceil, pool.ceil), (counts_padding, pool.counts_padding)];
             keys.extend(flags.into_iter().filter(|(_, flag)| *flag).map(|(key, flag)| (key, Json::from(flag))));
+            keys
+        }
+        LayerKind::PadSteps(pad) => {
+            let [mode, before, after] = PadSteps::KEYS;
+            let mut keys = vec![(mode, word(&PadMode::WORDS, &pad.mode))];
+            keys.extend(sizes(&[before, after], &[pad.before, pad.after]));
             keys
         }
         LayerKind::Repeat(repeat) => sizes(&Repeat::KEYS, &[repeat.count]),

@@ -43,7 +43,9 @@ pub(super) fn read(value: Value, tensors: &Tensors) -> Result<(LayerKind, String
         "slice" => slice(keys)?,
         "slice_steps" => slice_steps(keys)?,
         "batch_norm" | "layer_norm" | "rms_norm" | "l2_norm" | "prelu" => norms::read(name, keys, &under)?,
-        "global_pool" | "window_pool" | "repeat" | "flatten" | "reshape" | "permute" => across::read(name, keys)?,
+        "global_pool" | "window_pool" | "pad_steps" | "repeat" | "flatten" | "reshape" | "permute" => {
+            across::read(name, keys)?
+        }
         "attention" => super::attention::read(keys, &under)?,
         "conv1d" => super::conv::read(keys, &under)?,
         cell => match join {
@@ -171,6 +173,7 @@ pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2])
         LayerKind::Join(_) => {}
         LayerKind::GlobalPool(_)
         | LayerKind::WindowPool(_)
+        | LayerKind::PadSteps(_)
         | LayerKind::Repeat(_)
         | LayerKind::Flatten(_)
         | LayerKind::Reshape(_)

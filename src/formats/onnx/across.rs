@@ -171,7 +171,7 @@ fn of_parts(graph: &mut Graph, data: Data, axis: usize, reduce: Reduce) -> Resul
     Ok(Data { content, ..data })
 }
 
-/// Makes steps of axis `axis` of `data`, if it has parts of a row, or a row that stands there several times.
+/// Makes steps of axis `axis` of `data`, if it has parts of a row, or a row that stands there once or several times.
 pub(super) fn as_steps(graph: &mut Graph, mut data: Data, axis: usize) -> Result<Data> {
     let Some(Axis { role, size, .. }) = data.axes.get(axis) else { return Ok(data) };
     let count = size.value().and_then(|n| usize::try_from(n).ok());
@@ -194,11 +194,27 @@ pub(super) fn as_steps(graph: &mut Graph, mut data: Data, axis: usize) -> Result
             let features = graph.links.link(row).features;
             graph.links.child(row, What::Layer(Repeat::new(count).into()), features)
         }
+        Role::One if data.content.ndim() == 0 && is_row(graph, &data) => return one_step(graph, data, axis),
         _ => return Ok(data),
     };
     data.content = ndarray::arr0(graph.links.whole(link)).into_dyn();
     data.axes[axis] = Axis::new(Role::Time, Size::len(count));
     Ok(data)
+}
+
+/// Makes a sequence of one step of `data`, a row, along axis `axis`.
+pub(super) fn one_step(graph: &mut Graph, mut data: Data, axis: usize) -> Result<Data> {
+    let row = graph.links.exact(&data.flat())?;
+    let row = graph.links.row(row)?;
+    let link = graph.links.child(row, What::Layer(Repeat::new(1).into()), graph.links.link(row).features);
+    data.content = ndarray::arr0(graph.links.whole(link)).into_dyn();
+    data.axes[axis] = Axis::new(Role::Time, Size::of(1));
+    Ok(data)
+}
+
+/// Whether `data` has no steps, or only one moment of them.
+fn is_row(graph: &Graph, data: &Data) -> bool {
+    data.segments().all(|segment| segment.at != At::All || graph.links.link(segment.link).time.is_none())
 }
 
 /// Whether all of `data` is in one link.

@@ -58,7 +58,7 @@ pub(super) fn chain(graph: &Graph, links: &[usize]) -> Result<Assembled> {
     for &link in links {
         work.add(link, true)?;
     }
-    work.finish()
+    Ok(work.done)
 }
 
 /// Assembles a graph from `links`, each after its parents. `roots` are the links of its outputs.
@@ -72,7 +72,7 @@ pub(super) fn network(graph: &Graph, links: &[usize], roots: &[usize]) -> Result
     for &link in links {
         work.add(link, false)?;
     }
-    work.finish()
+    Ok(work.done)
 }
 
 /// Returns the input that `link` is, if it is one.
@@ -158,14 +158,6 @@ impl<'a> Work<'a> {
             inputs: Vec::new(),
         };
         Self { graph, takers, rows: HashSet::new(), stacks: 0, prefixes: HashMap::new(), done }
-    }
-
-    fn finish(self) -> Result<Assembled> {
-        if self.stacks == 0 {
-            let text = format!("expected an RNN, LSTM or GRU on the way to the outputs, got none; {ELSEWHERE}");
-            return Err(misfit(text));
-        }
-        Ok(self.done)
     }
 
     /// Finds the value of link `index`, and adds a layer for it if it

@@ -22,6 +22,7 @@ impl Value {
             Self::Filled(filled) => filled.shape.clone(),
             Self::Repeated(repeated) => repeated.shape.clone(),
             Self::Input(feed) => feed.axes.iter().map(|axis| axis.size.clone()).collect(),
+            Self::Delayed(delayed) => delayed.sizes()?,
             Self::Tokens(tokens) => tokens.feed.axes.iter().map(|axis| axis.size.clone()).collect(),
             Self::Sorted(sorted) => vec![sorted.rows.clone()],
             Self::Count(size) => vec![size.clone()],
@@ -55,6 +56,7 @@ impl Value {
             Self::Input(feed) | Self::Tokens(Tokens { feed, .. }) => {
                 feed.axes.iter_mut().for_each(|axis| renew(&mut axis.size, known));
             }
+            Self::Delayed(delayed) => delayed.feed.axes.iter_mut().for_each(|axis| renew(&mut axis.size, known)),
             Self::Sorted(sorted) => renew(&mut sorted.rows, known),
             Self::Count(size) => renew(size, known),
             Self::Equal(a, b) => [a, b].into_iter().for_each(|size| renew(size, known)),
@@ -102,6 +104,10 @@ impl Value {
             Self::Input(feed) => {
                 Self::Input(Feed { axes: permutation.iter().map(|&i| feed.axes[i].clone()).collect(), ..feed })
             }
+            Self::Delayed(mut delayed) => {
+                delayed.feed.axes = permutation.iter().map(|&i| delayed.feed.axes[i].clone()).collect();
+                Self::Delayed(delayed)
+            }
             Self::Data(data) => Self::Data(data.permuted(permutation)),
             Self::Scored(mut scored) => {
                 scored.axes = permutation.iter().map(|&i| scored.axes[i].clone()).collect();
@@ -137,6 +143,10 @@ impl Value {
             Self::Input(mut feed) => {
                 feed.axes.insert(at, FeedAxis::one());
                 Self::Input(feed)
+            }
+            Self::Delayed(mut delayed) => {
+                delayed.feed.axes.insert(at, FeedAxis::one());
+                Self::Delayed(delayed)
             }
             Self::Data(mut data) => {
                 data.axes.insert(at, Axis::one());
@@ -174,11 +184,15 @@ impl Value {
                 Self::Repeated(Repeated { constant: constant.changed(Change::Reshape(dims))?, shape })
             }
             Self::Input(mut feed) => {
-                if !feed.axes[axis].whole {
-                    return Err(misfit("a part of an input without its axis".into()));
+                let gone = feed.axes.remove(axis);
+                if let (Some(source), false) = (gone.source, gone.whole) {
+                    feed.fixed.push((source, gone.start));
                 }
-                feed.axes.remove(axis);
                 Self::Input(feed)
+            }
+            Self::Delayed(mut delayed) => {
+                delayed.feed.axes.remove(axis);
+                Self::Delayed(delayed)
             }
             Self::Data(data) => Self::Data(data.dropped(axis)),
             Self::Scored(mut scored) if scored.axes[axis].is_one() => {

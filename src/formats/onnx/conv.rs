@@ -1,10 +1,12 @@
-//! Convolutions over time, and the zeros that exporters put around steps before one.
+//! Convolutions over time.
 //!
 //! The axes are batch, features and time. What is read here has time before the features.
 
 use std::collections::HashSet;
 
+use super::across;
 use super::change::Change;
+use super::constant::Constant;
 use super::graph::Graph;
 use super::links::{Link, What};
 use super::misfit;
@@ -23,6 +25,19 @@ const MOST_ZEROS: usize = 1 << 24;
 /// Reads a convolution over one axis, which is time.
 pub(super) fn conv(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let w = weight(graph, graph.input(node, 1)?)?;
+    let bias = graph.optional(node, 2)?.map(|bias| weight(graph, bias)).transpose()?;
+    let x = graph.input(node, 0)?;
+    convolved(graph, node, x, w, bias).map(|data| vec![Value::Data(data)])
+}
+
+/// Returns `x` behind a convolution of weights `w` `[out, in / group, taps]`, with the attributes of `node`.
+pub(super) fn convolved(
+    graph: &mut Graph,
+    node: &Node<'_>,
+    x: Value,
+    w: Constant,
+    bias: Option<Constant>,
+) -> Result<Data> {
     let &[units, inputs, taps] = w.dims() else {
         let text = format!("W: expected three axes (a convolution over time), got {:?}", w.dims());
         return Err(misfit(text));
@@ -39,15 +54,14 @@ pub(super) fn conv(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let features = inputs.checked_mul(group).ok_or_else(|| misfit(format!("group: expected fewer, got {group}")))?;
     let mut conv = Conv1d::new(features, units, taps).groups(group);
     (conv.stride, conv.dilation) = (one("strides")?, one("dilations")?);
-    let data = with_features(graph, graph.input(node, 0)?, 1, features)?;
+    let data = with_features(graph, x, 1, features)?;
     let mut data = over_time(graph, data)?;
     let (parent, around) = unpadded(graph, &data)?;
     conv.padding = padding(node, &conv, around, &data.axes[1].size)?;
     let mut tensors = vec![(WEIGHT.to_owned(), w)];
-    match graph.optional(node, 2)? {
+    match bias {
         None => conv = conv.no_bias(),
         Some(bias) => {
-            let bias = weight(graph, bias)?;
             if bias.len() != units {
                 return Err(misfit(format!("B: expected {units} numbers, got {:?}", bias.dims())));
             }
@@ -62,7 +76,7 @@ pub(super) fn conv(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     data.axes[1].size = size;
     data.axes[2].size = Size::len(units);
     data.content.fill(vec![Segment { link, at: At::All, start: 0, len: units }]);
-    Value::Data(data).permuted(&[0, 2, 1]).map(|value| vec![value])
+    Ok(data.permuted(&[0, 2, 1]))
 }
 
 /// Checks that no convolution before `link` reads what a layer gives behind the end of a row. A graph
@@ -94,58 +108,6 @@ pub(super) fn reads_no_padding(graph: &Graph, link: usize) -> Result<()> {
     Ok(())
 }
 
-/// Reads zeros before and after the steps of a sequence, which a convolution takes.
-pub(super) fn pad(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
-    let mode = node.text("mode")?.unwrap_or_else(|| "constant".into());
-    let fill = match graph.optional(node, 2)? {
-        None => node.float("value")?.unwrap_or(0.0),
-        Some(value) => weight(graph, value)?.scalar()?.unwrap_or(f32::NAN),
-    };
-    if mode != "constant" || fill != 0.0 {
-        return Err(misfit(format!("expected zeros before a convolution (mode constant), got {fill} by mode {mode}")));
-    }
-    let value = graph.input(node, 0)?;
-    let rank = value.sizes()?.len();
-    let numbers: Vec<i64> = match (node.ints("pads")?, graph.whole_numbers(node, 1)?) {
-        (Some(pads), _) => pads.to_vec(),
-        (None, Some(pads)) => pads.iter().map(|n| n.value().unwrap_or(-1)).collect(),
-        (None, None) => return Err(misfit("pads: expected numbers, got none".into())),
-    };
-    let axes = match graph.whole_numbers(node, 3)? {
-        None => (0..rank).collect(),
-        Some(axes) => {
-            let axis = |axis: &Size| Value::axis(axis.value().unwrap_or(i64::MAX), rank);
-            axes.iter().map(axis).collect::<Result<Vec<_>>>()?
-        }
-    };
-    if numbers.len() != 2 * axes.len() {
-        return Err(misfit(format!("pads: expected two for each of {} axes, got {}", axes.len(), numbers.len())));
-    }
-    let sides = |i: usize| [numbers[i], numbers[i + axes.len()]];
-    let padded: Vec<usize> = (0..axes.len()).filter(|&i| sides(i) != [0, 0]).collect();
-    let &[only] = &padded[..] else {
-        return if padded.is_empty() { Ok(vec![value]) } else { Err(misfit("expected zeros along time alone".into())) };
-    };
-    let [before, after] = sides(only).map(|n| usize::try_from(n).ok().filter(|&n| n <= MOST_ZEROS));
-    let (Some(before), Some(after)) = (before, after) else {
-        return Err(misfit(format!("pads: expected from 0 to {MOST_ZEROS} of the file, got {:?}", sides(only))));
-    };
-    let mut data = graph.data(value, None)?;
-    let axis = axes[only];
-    data.axes[axis] = graph.settle(&data.axes[axis], Dim::Time)?;
-    let steps = padded_size(graph, &data.axes[axis].size, before.saturating_add(after));
-    let features = data.position(&Role::Features).map(|place| data.axes[place].size.clone());
-    let link = graph.links.exact(&data.flat())?;
-    let len = graph.links.link(link).features;
-    if data.content.ndim() > 0 || graph.links.link(link).time.is_none() || features != Some(Size::len(len)) {
-        return Err(misfit(format!("expected a sequence of features, got {}", data.axes_text())));
-    }
-    let link = graph.links.child(link, What::Padded(before, after), len);
-    data.axes[axis].size = steps;
-    data.content.fill(vec![Segment { link, at: At::All, start: 0, len }]);
-    Ok(vec![Value::Data(data)])
-}
-
 /// Returns `data`, of batch, features and time, with time before the features.
 fn over_time(graph: &mut Graph, data: Data) -> Result<Data> {
     if data.axes.len() != 3 || data.content.ndim() > 0 {
@@ -154,6 +116,9 @@ fn over_time(graph: &mut Graph, data: Data) -> Result<Data> {
     let Value::Data(mut data) = Value::Data(data).permuted(&[0, 2, 1])? else {
         return Err(misfit("expected a sequence".into()));
     };
+    if data.axes[1].role == Role::One {
+        data = across::one_step(graph, data, 1)?;
+    }
     data.axes[1] = graph.settle(&data.axes[1], Dim::Time)?;
     data.axes[0] = graph.settle(&data.axes[0], Dim::Batch)?;
     if data.segments().any(|segment| segment.at != At::All) {
@@ -227,10 +192,6 @@ fn steps_of(graph: &mut Graph, conv: &Conv1d, around: [usize; 2], time: &Size) -
         0 => Err(misfit(format!("expected at least {} steps, which the kernel spans, got {steps}", conv.span()))),
         steps => Ok(Size::len(steps)),
     }
-}
-
-fn padded_size(graph: &mut Graph, time: &Size, zeros: usize) -> Size {
-    time.plus(&Size::len(zeros)).unwrap_or_else(|| graph.unknown())
 }
 
 fn size_of(name: &str, n: i64) -> Result<usize> {

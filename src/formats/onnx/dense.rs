@@ -18,7 +18,7 @@ use super::value::{At, Axis, Data, Role, Segment, Value};
 use super::weights::{along, is_weight, scalar_or_weight, spread, times, vector, weight};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::Result;
-use crate::model::{Bias, Join, LayerKind, Linear, Merge};
+use crate::model::{Bias, Conv1d, Join, LayerKind, Linear, Merge};
 use crate::weights::dialect::{BIAS, WEIGHT};
 
 /// The most directions and layers of a value.
@@ -272,6 +272,12 @@ fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result
     if let Some(data) = integers::scaled(graph, op, &data, &weight)? {
         return Ok(data);
     }
+    // Exporters add 0 and multiply by 1 where that keeps an input.
+    let neutral = if matches!(op, "Add" | "Sub") { 0.0 } else { 1.0 };
+    let grows = weight.dims().len() > data.axes.len();
+    if !grows && weight.scalar()? == Some(neutral) {
+        return Ok(data);
+    }
     let last = data.axes.len().saturating_sub(1);
     if data.content.ndim() > 0
         && weight.len() > 1
@@ -280,7 +286,9 @@ fn weighted(graph: &mut Graph, op: &str, data: Data, weight: Constant) -> Result
     {
         return each_part(data, |part| weighted(graph, op, part, weight.clone()));
     }
-    if let Some(data) = scaled_input(graph, op, &data, &weight)? {
+    if data.content.ndim() == 0
+        && let Some(data) = scaled_input(graph, op, &data, &weight)?
+    {
         return Ok(data);
     }
     let rank_grows = weight.dims().len() > data.axes.len();
@@ -340,8 +348,12 @@ fn of_each(graph: &mut Graph, op: &str, mut data: Data, weight: Constant, axis: 
 /// Adds `vector` to `data`, if that is a product without a bias yet.
 fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Data>> {
     let (link, runs) = graph.links.resolve_data(data)?;
-    let linear = match &graph.links.link(link).what {
-        What::Layer(LayerKind::Linear(linear)) if graph.links.is_whole(link, &runs) => linear.clone(),
+    let kind: LayerKind = match &graph.links.link(link).what {
+        _ if !graph.links.is_whole(link, &runs) => return Ok(None),
+        What::Layer(LayerKind::Linear(linear)) => {
+            Linear { bias: Bias::One, activation: Activation::Linear, ..linear.clone() }.into()
+        }
+        What::Layer(LayerKind::Conv1d(conv)) => Conv1d { bias: Bias::One, ..conv.clone() }.into(),
         _ => return Ok(None),
     };
     let old = graph.links.link(link).clone();
@@ -355,8 +367,7 @@ fn biased(graph: &mut Graph, data: &Data, vector: Constant) -> Result<Option<Dat
         }
     };
     tensors.push((BIAS.to_owned(), bias));
-    let kind = Linear { bias: Bias::One, activation: Activation::Linear, ..linear };
-    let link = graph.links.layer(old.parents[0], kind.into(), old.features, tensors);
+    let link = graph.links.layer(old.parents[0], kind, old.features, tensors);
     let mut data = data.clone();
     data.relink(link);
     Ok(Some(data))

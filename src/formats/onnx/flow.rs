@@ -28,6 +28,7 @@ impl Graph {
         match value {
             Value::Data(data) => Ok(data),
             Value::Input(feed) => self.part_of_steps(&feed, features),
+            Value::Delayed(delayed) => self.undelayed(*delayed, features),
             other => Err(misfit(format!("expected a sequence, got {}", other.kind()))),
         }
     }
@@ -35,7 +36,7 @@ impl Graph {
     /// Whether `value` flows, or is an input that can.
     pub(super) fn flows(&self, value: &Value) -> bool {
         match value {
-            Value::Data(_) => true,
+            Value::Data(_) | Value::Delayed(_) => true,
             Value::Input(feed) => super::constant::is_real(self.inputs[feed.input].data_type),
             _ => false,
         }
@@ -115,8 +116,8 @@ impl Graph {
             return Err(misfit(format!("the input {name:?}: expected real numbers, or tokens that Gather looks up")));
         }
         let last = feed.axes.len().saturating_sub(1);
-        let axis = feed.axes.last().and_then(|axis| axis.source.map(|source| (source, axis)));
-        let (source, axis) = axis.ok_or_else(|| misfit(format!("the input {name:?} without an axis of features")))?;
+        let axis = feed.axes.last().filter(|axis| axis.source.is_some() || last > 0);
+        let axis = axis.ok_or_else(|| misfit(format!("the input {name:?} without an axis of features")))?;
         let number = |size: &Size| size.value().and_then(|n| usize::try_from(n).ok());
         let told = number(&axis.size);
         let len = wanted.or(told);
@@ -124,14 +125,18 @@ impl Graph {
         if told.is_some_and(|told| told != len) {
             return Err(misfit(format!("expected an input of {len} features, got {}", axis.size)));
         }
-        let all = if axis.whole { Some(len) } else { number(&self.inputs[feed.input].sizes[source]) };
+        let all = match axis.source {
+            Some(source) if !axis.whole => number(&self.inputs[feed.input].sizes[source]),
+            _ => Some(len),
+        };
         let all =
             all.ok_or_else(|| misfit(format!("a part of the input {name:?} of an unknown number of features")))?;
-        let start = axis.start;
+        let (start, source) = (axis.start, axis.source);
         let (mut axes, layers) = self.claim(feed)?;
         axes[last] = Axis::new(Role::Features, Size::len(len));
-        let place = self.inputs[feed.input].first_axis + source;
-        if self.roles.tell(place, Dim::Features)? != Dim::Features {
+        if let Some(source) = source
+            && self.roles.tell(self.inputs[feed.input].first_axis + source, Dim::Features)? != Dim::Features
+        {
             return Err(misfit(format!("axis {source} of the input as its features, which it was not before")));
         }
         let link = self.source(feed.input, all.saturating_mul(layers.all));
@@ -229,6 +234,16 @@ impl Graph {
             } else {
                 axes.push(Axis { role: Role::Open(first_axis + source), size: size.clone(), sorted: *sorted });
             }
+        }
+        for &(source, at) in &feed.fixed {
+            let all = sizes[source].value().and_then(|n| usize::try_from(n).ok());
+            let (Some(all), None) = (all, &layers.part) else {
+                return Err(misfit(format!("a part of the input {name:?} along several axes")));
+            };
+            if self.roles.tell(first_axis + source, Dim::Layers)? != Dim::Layers {
+                return Err(misfit(format!("one of the steps or rows of the input {name:?}")));
+            }
+            layers = Layers { all, part: Some(at..at + 1) };
         }
         Ok((axes, layers))
     }

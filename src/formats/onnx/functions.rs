@@ -1,5 +1,6 @@
 //! Elementwise functions, and the softmax family over the features.
 
+use super::delayed::Late;
 use super::folded;
 use super::graph::Graph;
 use super::join;
@@ -12,6 +13,28 @@ use super::value::{Axis, Role, Value};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::{Error, Result};
 use crate::model::Join;
+
+/// The operators that are a function of single numbers.
+pub(super) const FUNCTIONS: [&str; 18] = [
+    "Sigmoid",
+    "Tanh",
+    "Relu",
+    "LeakyRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "HardSigmoid",
+    "HardSwish",
+    "Softplus",
+    "Softsign",
+    "ThresholdedRelu",
+    "Gelu",
+    "Mish",
+    "Exp",
+    "Shrink",
+    "Swish",
+    "Neg",
+];
 
 /// Returns the function of `node`, with its constants.
 fn activation(node: &Node<'_>) -> Result<Activation> {
@@ -59,6 +82,9 @@ pub(super) fn function(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>>
         return Ok(vec![value]);
     }
     let activation = activation(node)?;
+    if let Some(delayed) = graph.delayed(&x, &Late::Through(What::activation(activation))) {
+        return Ok(vec![delayed]);
+    }
     let data = graph.data(x, None)?;
     graph.links.activate(data, activation).map(|data| vec![Value::Data(data)])
 }
@@ -110,6 +136,10 @@ pub(super) fn clip(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         Ok::<_, Error>(given.unwrap_or(default))
     };
     let (least, most) = (bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?);
+    let clamp = Activation::Clamp { alpha: Number::new(least), beta: Number::new(most) };
+    if let Some(delayed) = graph.delayed(&x, &Late::Through(What::activation(clamp))) {
+        return Ok(vec![delayed]);
+    }
     let data = graph.data(x, None)?;
     statistics::clamped(graph, data, least, most).map(|data| vec![Value::Data(data)])
 }

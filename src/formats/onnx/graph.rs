@@ -202,7 +202,8 @@ impl Graph {
                     sorted: None,
                 };
                 let index = self.inputs.len();
-                let feed = Feed { input: index, axes: sizes.iter().enumerate().map(axis).collect() };
+                let axes = sizes.iter().enumerate().map(axis).collect();
+                let feed = Feed { input: index, axes, fixed: Vec::new() };
                 let first_axis = self.roles.add(index, sizes.len());
                 let (name, data_type) = (input.name.clone(), tensor.elem_type);
                 self.inputs.push(GraphInput { name, data_type, sizes, first_axis, link: None });
@@ -297,6 +298,7 @@ impl Graph {
         let read = Node::new(node, self.opset).map_err(elsewhere)?;
         let operator = (self.operator)(read.op).expect("a test holds both tables of operators equal");
         self.links.node = read.called().into();
+        self.settle_features(&read).map_err(|e| elsewhere(read.error(e)))?;
         let values = operator(self, &read).map_err(|e| elsewhere(read.error(e)))?;
         for (name, value) in node.output.iter().zip(values) {
             if !name.is_empty() {
@@ -304,6 +306,11 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// Gives the value with the name `name` another meaning.
+    pub(super) fn set(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
     }
 
     /// Returns the value with the name `name`.

@@ -31,7 +31,11 @@ pub(super) fn scaled(graph: &mut Graph, op: &str, data: &Data, weight: &Constant
             return Ok(None);
         };
         // One for each row of a product's weights, and for each column of a table.
-        let across = if matches!(kind, LayerKind::Embedding(_)) { vec![1, len] } else { vec![len, 1] };
+        let across = match kind {
+            LayerKind::Embedding(_) => vec![1, len],
+            LayerKind::Conv1d(_) => vec![len, 1, 1],
+            _ => vec![len, 1],
+        };
         let (shape, scale) = (w.dims().to_vec(), weight.clone().changed(Change::Reshape(across))?);
         let w = Constant::computed(vec![w, scale], shape, graph.limit, |of| &of[0] * &of[1])?;
         segment.link = graph.links.layer(old.parents[0], kind, old.features, vec![(WEIGHT.to_owned(), w)]);

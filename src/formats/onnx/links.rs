@@ -263,11 +263,6 @@ impl Links {
         }
     }
 
-    /// Whether no link is a recurrent layer.
-    pub(super) fn have_no_stack(&self) -> bool {
-        (0..self.links.len()).all(|link| self.stack(link).is_none())
-    }
-
     /// Returns the link that gives `segments`, and which of its features they are. Segments
     /// of one moment get a select layer; segments of several links or moments get a join.
     pub(super) fn resolve(&mut self, segments: &[Segment]) -> Result<(usize, Runs)> {

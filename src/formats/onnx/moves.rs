@@ -16,6 +16,9 @@ use super::size::{Size, shape_text};
 use super::value::{Fill, Filled, Repeated, Value};
 use crate::error::Result;
 
+/// ONNX's number of the type of truth values.
+const BOOL: i64 = 9;
+
 /// Reads Identity, and operators that are the identity at inference.
 pub(super) fn identity(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     if node.op == "Dropout"
@@ -47,6 +50,11 @@ fn cast(graph: &Graph, node: &Node<'_>) -> Result<Value> {
         }
         Value::Data(data) if !real => Err(misfit(format!("{} to whole numbers", data.axes_text()))),
         Value::Numbers(numbers) if real => Constant::of_numbers(&numbers).map(Value::Constant),
+        // Whatever is not 0 is true. A size of a call stays, and a condition names it.
+        Value::Numbers(numbers) if to == BOOL => Ok(Value::Numbers(numbers.mapv(|n| match n.value() {
+            Some(known) => Size::of(i64::from(known != 0)),
+            None => n,
+        }))),
         Value::Whole(numbers) if real => Ok(Value::Constant(numbers)),
         other => Ok(other),
     }

@@ -109,7 +109,7 @@ pub(super) fn with_features(graph: &mut Graph, value: Value, axis: usize, n: usi
     let rank = value.sizes()?.len();
     let data = match value {
         // The last axis of an input is its features.
-        value @ Value::Input(_) if axis < rank && axis + 1 < rank => {
+        value @ (Value::Input(_) | Value::Delayed(_)) if axis < rank && axis + 1 < rank => {
             let mut there: Vec<usize> = (0..rank).filter(|&other| other != axis).collect();
             there.push(axis);
             let data = graph.data(value.permuted(&there)?, Some(n))?;

@@ -4,7 +4,7 @@
 
 use super::graph::Operator;
 use super::{across, branch, conv, dense, functions, moves, norms, numbers, order};
-use super::{powers, quantized, recurrent, tokens, windows};
+use super::{pad, powers, quantized, recurrent, tokens, windows};
 
 /// All supported operators.
 const OPERATORS: &[(&[&str], Operator)] = &[
@@ -52,7 +52,9 @@ const OPERATORS: &[(&[&str], Operator)] = &[
     (&["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"], across::reduce),
     (&["GlobalMaxPool", "GlobalAveragePool"], across::global_pool),
     (&["Conv"], conv::conv),
-    (&["Pad"], conv::pad),
+    (&["ConvInteger"], quantized::integer_conv),
+    (&["QLinearConv"], quantized::quantized_conv),
+    (&["Pad"], pad::pad),
     (&["MaxPool", "AveragePool"], windows::pool),
     (&["BatchNormalization"], norms::batch),
     (&["LayerNormalization", "RMSNormalization"], norms::layer),
@@ -66,29 +68,7 @@ const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Erf"], functions::erf),
     (&["Log"], functions::log),
     (&["Abs", "Ceil", "Cos", "Floor", "Round", "Sign", "Sin"], functions::of_constants),
-    (
-        &[
-            "Sigmoid",
-            "Tanh",
-            "Relu",
-            "LeakyRelu",
-            "Elu",
-            "Selu",
-            "Celu",
-            "HardSigmoid",
-            "HardSwish",
-            "Softplus",
-            "Softsign",
-            "ThresholdedRelu",
-            "Gelu",
-            "Mish",
-            "Exp",
-            "Shrink",
-            "Swish",
-            "Neg",
-        ],
-        functions::function,
-    ),
+    (&functions::FUNCTIONS, functions::function),
 ];
 
 /// Returns the function that reads operator `name`, if it is supported.

@@ -35,15 +35,8 @@ struct Output {
 
 /// Makes a model of `graph`, and returns it with its tensors.
 pub(super) fn finish(mut graph: Graph, names: &[String]) -> Result<(Model, Tensors)> {
-    let missing = if names.is_empty() {
-        Some("an output, got none")
-    } else if graph.links.have_no_stack() {
-        Some("an RNN, LSTM or GRU on the way to the outputs, got none")
-    } else {
-        None
-    };
-    if let Some(missing) = missing {
-        return Err(misfit(format!("expected {missing}; {ELSEWHERE}")));
+    if names.is_empty() {
+        return Err(misfit(format!("expected an output, got none; {ELSEWHERE}")));
     }
     let mut outputs = Vec::with_capacity(names.len());
     for name in names {
@@ -86,7 +79,7 @@ fn axes(ports: &Ports) -> Axes {
 /// Finds what the output `name` is, and its axes.
 fn output(graph: &mut Graph, name: &str) -> Result<Output> {
     let data = match graph.value(name)? {
-        Value::Data(data) => data,
+        value @ (Value::Data(_) | Value::Delayed(_)) => graph.data(value, None)?,
         other => return Err(misfit(format!("expected what layers give, got {}", other.kind()))),
     };
     if data.axes.iter().any(|axis| axis.sorted.is_some()) {
@@ -236,6 +229,10 @@ fn path(graph: &Graph, last: usize) -> Option<Vec<usize>> {
             // Links that become no layer give an error with the name of their node.
             | What::Scaled | What::Reversed(_)
     );
+    // By itself, the scaled input is a layer of a graph.
+    if graph.links.link(last).what == What::Scaled {
+        return None;
+    }
     let fits = path.iter().all(|&link| {
         let link = graph.links.link(link);
         link.initial == [None; 2] && !matches!(link.what, What::FinalCell | What::Row | What::Largest)

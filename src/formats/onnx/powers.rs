@@ -1,4 +1,4 @@
-//! ReduceL2, Pow, Sqrt and Reciprocal: the squares, roots and lengths of which layers that normalise are made.
+//! ReduceL2, Pow, Sqrt and Reciprocal: squares and roots, also those of which layers that normalise are made.
 
 use super::constant::Constant;
 use super::dense::both;
@@ -10,6 +10,7 @@ use super::size::Size;
 use super::statistics::{raised, reduced};
 use super::value::Value;
 use super::weights::{is_weight, weight};
+use crate::cell::Activation;
 use crate::error::Result;
 
 /// Reads ReduceL2 over the features.
@@ -27,18 +28,21 @@ pub(super) fn length(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         .ok_or_else(|| misfit(format!("expected constants, or what the features are divided by, got {}", value.kind())))
 }
 
-/// Reads Sqrt and Reciprocal, of what normalises.
+/// Reads a Sqrt, and the Reciprocal of what normalises.
 pub(super) fn root(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
     if let Some(value) = folded::unary(graph, node.op, &x)? {
         return Ok(vec![value]);
     }
     let data = graph.data(x, None)?;
+    if node.op == "Sqrt" && graph.statistic(&data).is_none() {
+        return graph.links.activate(data, Activation::Sqrt).map(|data| vec![Value::Data(data)]);
+    }
     let power = if node.op == "Sqrt" { 0.5 } else { -1.0 };
     raised(graph, data, power).map(|data| vec![Value::Data(data)])
 }
 
-/// Reads a power whose exponent is a number of the file: the square of any value, or a root of what normalises.
+/// Reads a power whose exponent is a number of the file: the square or the root of any value, or a power of what normalises.
 pub(super) fn power(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (x, exponent) = (graph.input(node, 0)?, graph.input(node, 1)?);
     if is_weight(&x) {
@@ -63,6 +67,9 @@ pub(super) fn power(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let data = graph.data(x, None)?;
     if exponent == 2.0 {
         return both(graph, "Mul", data.clone(), data).map(|data| vec![Value::Data(data)]);
+    }
+    if exponent == 0.5 && graph.statistic(&data).is_none() {
+        return graph.links.activate(data, Activation::Sqrt).map(|data| vec![Value::Data(data)]);
     }
     raised(graph, data, exponent).map(|data| vec![Value::Data(data)])
 }

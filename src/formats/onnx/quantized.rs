@@ -3,13 +3,17 @@
 //! Weights are dequantized as they are read. What flows is not rounded: behind `QuantizeLinear` it is still its real
 //! value, until `DequantizeLinear` or a product takes it. There it is bounded as the whole numbers' type bounds it.
 
+mod convs;
 mod products;
 
+pub(super) use self::convs::{integer_conv, quantized_conv};
+use self::products::{check_grid, grid_of_output};
 pub(super) use self::products::{
     integer_product, product_to_reals, quantized_function, quantized_gemm, quantized_product,
 };
 use super::change::Change;
 use super::constant::Constant;
+use super::delayed::Late;
 use super::graph::Graph;
 use super::links::What;
 use super::misfit;
@@ -146,10 +150,33 @@ fn real(graph: &Graph, mut data: Data) -> Result<(Data, Option<Grid>)> {
 /// Bounds `data` as the type that it was rounded to does.
 fn bounded(graph: &mut Graph, data: Data, grid: Option<Grid>) -> Result<Data> {
     graph.rounds = true;
-    let Some(Grid { scale, zero, low, high }) = grid else { return Ok(data) };
+    grid.map_or(Ok(data.clone()), |grid| graph.links.activate(data, bounds_of(grid)))
+}
+
+/// Returns the function that bounds as a type of whole numbers does.
+fn bounds_of(Grid { scale, zero, low, high }: Grid) -> Activation {
     #[expect(clippy::cast_precision_loss, reason = "numbers of 16 bits")]
     let at = |q: i32| Number::new((q - zero) as f32 * scale.get());
-    graph.links.activate(data, Activation::Clamp { alpha: at(low), beta: at(high) })
+    Activation::Clamp { alpha: at(low), beta: at(high) }
+}
+
+/// Returns the real value that quantized `value` stands for, bounded as its type does, and how it is rounded.
+fn real_value(graph: &mut Graph, value: Value) -> Result<(Value, Option<Grid>)> {
+    match value {
+        Value::Data(data) => {
+            let (data, grid) = real(graph, data)?;
+            Ok((Value::Data(bounded(graph, data, grid)?), grid))
+        }
+        Value::Delayed(mut delayed) => match delayed.changes.pop() {
+            Some(Late::Through(What::Quantized(grid))) => {
+                graph.rounds = true;
+                delayed.changes.extend(grid.map(|grid| Late::Through(What::activation(bounds_of(grid)))));
+                Ok((Value::Delayed(delayed), grid))
+            }
+            _ => Err(misfit("expected what a QuantizeLinear gives, got a function of an input of the graph".into())),
+        },
+        other => Err(misfit(format!("expected what a QuantizeLinear gives, got {}", other.kind()))),
+    }
 }
 
 /// Reads real numbers that are rounded to whole ones.
@@ -164,9 +191,12 @@ pub(super) fn quantize(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>>
     })?;
     let x = graph.input(node, 0)?;
     if graph.flows(&x) {
-        let data = graph.data(x, None)?;
         let zero = zero_point(graph, node, 2, "y_zero_point")?;
         let grid = Grid { scale: Number::new(scale(graph, node, 1, "y_scale")?), zero, low, high };
+        if let Some(delayed) = graph.delayed(&x, &Late::Through(What::Quantized(Some(grid)))) {
+            return Ok(vec![delayed]);
+        }
+        let data = graph.data(x, None)?;
         return graph.links.through(data, What::Quantized(Some(grid)), true).map(|data| vec![Value::Data(data)]);
     }
     let x = weight(graph, x)?;
@@ -203,8 +233,8 @@ fn spreads(graph: &Graph, node: &Node<'_>, dims: &[usize], of: &str) -> Result<(
 /// Reads whole numbers as the real ones that they stand for.
 pub(super) fn dequantize(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     node.int("output_dtype")?;
-    let data = match graph.input(node, 0)? {
-        Value::Data(data) => data,
+    let value = match graph.input(node, 0)? {
+        value @ (Value::Data(_) | Value::Delayed(_)) => value,
         Value::Input(feed) => {
             let name = &graph.inputs[feed.input].name;
             let text = format!("x: the input {name:?} holds quantized numbers; export the model with real inputs");
@@ -216,17 +246,23 @@ pub(super) fn dequantize(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value
             return Ok(vec![Value::Constant(dequantized(x, scale, zero, graph.limit)?)]);
         }
     };
-    if let Some(data) = looked_up(graph, node, &data)? {
+    if let Value::Data(data) = &value
+        && let Some(data) = looked_up(graph, node, data)?
+    {
         return Ok(vec![Value::Data(data)]);
     }
-    let (data, grid) = real(graph, data)?;
+    let (value, grid) = real_value(graph, value)?;
     let (scale, zero) = (scale(graph, node, 1, "x_scale")?, zero_point(graph, node, 2, "x_zero_point")?);
-    let data = bounded(graph, data, grid)?;
     // q is x / scale + zero of the one; the other takes it by its own. The numbers of a call are 1 and 0 here.
     let (own, from) = grid.map_or((1.0, 0), |grid| (grid.scale.get(), grid.zero));
     #[expect(clippy::cast_precision_loss, reason = "numbers of 16 bits")]
     let shift = (from - zero) as f32 * scale;
-    graph.links.scaled(data, if scale == own { 1.0 } else { scale / own }, shift).map(|data| vec![Value::Data(data)])
+    let factor = if scale == own { 1.0 } else { scale / own };
+    if matches!(value, Value::Delayed(_)) && (factor, shift) == (1.0, 0.0) {
+        return Ok(vec![value]);
+    }
+    let data = graph.data(value, None)?;
+    graph.links.scaled(data, factor, shift).map(|data| vec![Value::Data(data)])
 }
 
 /// Returns rows of a quantized table that tokens looked up, as rows of the real one. Returns `None` for other data.
@@ -255,10 +291,15 @@ fn looked_up(graph: &mut Graph, node: &Node<'_>, data: &Data) -> Result<Option<D
 /// Reads real numbers that are rounded to whole ones by a scale which each call finds: here, 1 from 0 on.
 pub(super) fn quantize_by_call(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let x = graph.input(node, 0)?;
-    let data = graph.data(x, None)?;
-    let data = graph.links.through(data, What::Quantized(None), true)?;
+    let rounded = match graph.delayed(&x, &Late::Through(What::Quantized(None))) {
+        Some(delayed) => delayed,
+        None => {
+            let data = graph.data(x, None)?;
+            Value::Data(graph.links.through(data, What::Quantized(None), true)?)
+        }
+    };
     let (scale, zero) = (Tensor::new([], vec![1.0]), ndarray::arr0(super::size::Size::of(0)).into_dyn());
-    Ok(vec![Value::Data(data), Value::Constant(Constant::new(scale)), Value::Numbers(zero)])
+    Ok(vec![rounded, Value::Constant(Constant::new(scale)), Value::Numbers(zero)])
 }
 
 /// Returns the weights of a `DynamicQuantizeLSTM` at input `index`, `[directions, in, rows]`, as those of an LSTM:

@@ -18,7 +18,7 @@ use super::order;
 use super::quantized;
 use super::size::Size;
 use super::states::{Layout, begin};
-use super::value::{At, Axis, Data, Fill, Order, Role, Segment, Sorted, Value};
+use super::value::{At, Axis, Data, FeedAxis, Fill, Order, Role, Segment, Sorted, Value};
 use super::weights::spread;
 use crate::cell::{Activation, Cell, Constant as Number, Coupling, Functions, Peepholes, Reset};
 use crate::error::Result;
@@ -230,7 +230,8 @@ fn weight(graph: &Graph, node: &Node<'_>, index: usize) -> Result<Option<Weight>
         Some(Value::Constant(constant)) => Ok(Some(Weight::Given(constant))),
         Some(Value::Filled(filled)) => super::axes::constant_of(&filled, graph.limit).map(|c| Some(Weight::Given(c))),
         Some(Value::Input(feed)) => {
-            if feed.axes.iter().enumerate().any(|(i, axis)| axis.source != Some(i) || !axis.whole) {
+            let is_whole = |(i, axis): (usize, &FeedAxis)| axis.source == Some(i) && axis.whole;
+            if !feed.fixed.is_empty() || !feed.axes.iter().enumerate().all(is_whole) {
                 return Err(unfit("expected weights as they come in, got a part of an input".into()));
             }
             let dims = feed.axes.iter().map(|axis| axis.size.value().and_then(|n| usize::try_from(n).ok()));

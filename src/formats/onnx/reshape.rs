@@ -149,15 +149,16 @@ impl Feed {
             return Err(misfit("axes of an input joined or split before a layer takes it".into()));
         }
         let places = ones(old, new, &groups, |i| self.axes[i].source.is_some());
-        if self.axes.iter().enumerate().any(|(i, axis)| axis.size.is(1) && !axis.whole && !places.contains(&Some(i))) {
-            return Err(misfit("a part of an input without its axis".into()));
-        }
+        let is_gone = |i: usize, axis: &FeedAxis| axis.size.is(1) && !axis.whole && !places.contains(&Some(i));
+        let gone = self.axes.iter().enumerate().filter(|&(i, axis)| is_gone(i, axis));
+        let fixed = gone.filter_map(|(_, axis)| Some((axis.source?, axis.start)));
+        let fixed = self.fixed.iter().copied().chain(fixed).collect();
         let (mut places, mut groups) = (places.into_iter(), groups.iter());
         let axes = new.iter().map(|size| match size.is(1) {
             true => places.next().flatten().map_or_else(FeedAxis::one, |i| self.axes[i].clone()),
             false => self.axes[groups.next().expect("a group for each axis").old[0]].clone(),
         });
-        Ok(Self { axes: axes.collect(), ..self })
+        Ok(Self { axes: axes.collect(), fixed, ..self })
     }
 }
 

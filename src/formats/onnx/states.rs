@@ -7,7 +7,7 @@ use super::graph::{Draft, Graph, Of};
 use super::misfit;
 use super::node::Node;
 use super::size::{Size, shape_text};
-use super::value::{Axis, Feed, Fill, Filled, Repeated, Role, Value};
+use super::value::{Axis, Feed, FeedAxis, Fill, Filled, Repeated, Role, Value};
 use crate::error::Result;
 use crate::model::{Dim, INITIAL_CELL, INITIAL_HIDDEN, Initial, InputValue, Recurrent, State};
 
@@ -177,6 +177,7 @@ fn state_port(
         Layout::TimeMajor => [Dim::Layers, Dim::Batch, Dim::Features],
         Layout::BatchMajor => [Dim::Batch, Dim::Layers, Dim::Features],
     };
+    let layers = usize::from(layout == Layout::BatchMajor);
     if feed.axes.len() != 3 {
         return Err(misfit(format!("expected an input of three axes, got {}", feed.axes.len())));
     }
@@ -209,6 +210,10 @@ fn state_port(
             _ if axis.whole => {}
             _ => return Err(misfit(format!("a part of an input along {dim:?}"))),
         }
+    }
+    // The state may be one of several along an axis that the node does not see.
+    if let ([(source, at)], Some(FeedAxis { source: None, .. })) = (&feed.fixed[..], feed.axes.get(layers)) {
+        (axes[*source], first) = (Dim::Layers, *at);
     }
     if let Some((_, size)) = axes.iter().zip(&sizes).find(|(dim, size)| **dim == Dim::One && !size.is(1)) {
         return Err(misfit(format!("an input with an axis of {size} that the node does not see")));

@@ -197,7 +197,7 @@ pub(super) fn unit_vectors(graph: &mut Graph, a: &Value, b: &Value) -> Result<Op
     if !counted || classes.is_empty() || is_real(graph.inputs[feed.input].data_type) {
         return Ok(None);
     }
-    let feed = Feed { axes: tokens.to_vec(), ..*feed };
+    let feed = Feed { axes: tokens.to_vec(), ..feed.clone() };
     let classes = classes.len();
     looked_up(graph, &feed, OneHot::new(classes).into(), classes, Vec::new()).map(Some)
 }

@@ -5,6 +5,7 @@
 use ndarray::ArrayD;
 
 use super::constant::{Constant, Decoded};
+use super::delayed::Delayed;
 use super::size::{Size, shape_text};
 
 /// The meaning of a value.
@@ -22,6 +23,8 @@ pub(super) enum Value {
     Repeated(Repeated),
     /// An input of the graph.
     Input(Feed),
+    /// An input of the graph behind functions and padding, whose features are not told yet.
+    Delayed(Box<Delayed>),
     /// A function of tokens.
     Tokens(Tokens),
     /// A result of sorting the rows of the batch by their lengths.
@@ -49,6 +52,7 @@ impl Value {
             Self::Filled(filled) => format!("a tensor filled with {}", filled.fill),
             Self::Repeated(repeated) => format!("constants repeated to {}", shape_text(&repeated.shape)),
             Self::Input(_) => "an input of the graph".into(),
+            Self::Delayed(_) => "a function of an input of the graph".into(),
             Self::Tokens(_) => "numbers that come of tokens".into(),
             Self::Sorted(_) => "the order of the rows by length".into(),
             Self::Count(size) => format!("the numbers below {size}"),
@@ -119,6 +123,8 @@ pub(super) struct Feed {
     /// The index of the input.
     pub(super) input: usize,
     pub(super) axes: Vec<FeedAxis>,
+    /// The axes of the input of which only one element is taken, and that element.
+    pub(super) fixed: Vec<(usize, usize)>,
 }
 
 /// An axis of (a part of) an input.

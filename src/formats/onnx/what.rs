@@ -3,7 +3,9 @@
 //! Knows layers; knows no other link.
 
 use crate::cell::{Activation, Constant as Number};
-use crate::model::{GlobalPool, Join, LayerKind, Repeat, Reshape, Scores, Select, Slice, SliceSteps, WindowPool};
+use crate::model::{
+    GlobalPool, Join, LayerKind, PadSteps, Repeat, Reshape, Scores, Select, Slice, SliceSteps, WindowPool,
+};
 
 /// The kind of a link.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +95,7 @@ pub(super) enum Made {
     Join(Join),
     GlobalPool(GlobalPool),
     WindowPool(WindowPool),
+    PadSteps(PadSteps),
     Repeat(Repeat),
     Reshape(Reshape),
     FinalCell,
@@ -116,6 +119,7 @@ impl What {
             Self::Layer(LayerKind::Join(join)) => Made::Join(*join),
             Self::Layer(LayerKind::GlobalPool(pool)) => Made::GlobalPool(*pool),
             Self::Layer(LayerKind::WindowPool(pool)) => Made::WindowPool(*pool),
+            Self::Layer(LayerKind::PadSteps(pad)) => Made::PadSteps(*pad),
             Self::Layer(LayerKind::Repeat(repeat)) => Made::Repeat(*repeat),
             Self::Layer(LayerKind::Reshape(shape)) => Made::Reshape(*shape),
             Self::FinalCell => Made::FinalCell,

@@ -5,7 +5,7 @@ use super::links::What;
 use super::misfit;
 use super::node::Node;
 use super::size::Size;
-use super::value::{At, Axis, Role, Value};
+use super::value::{At, Role, Value};
 use crate::error::Result;
 use crate::model::{Dim, PoolPadding, Reduce, WindowPool};
 
@@ -26,13 +26,7 @@ pub(super) fn pool(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     }
     let len = count(&pool, &data.axes[1].size)?;
     let mut data = graph.links.through(data, What::Layer(pool.into()), true)?;
-    match len.unwrap_or_else(|| graph.unknown()) {
-        one if one.is(1) => {
-            data = data.at(|at| if at == At::All { At::Last } else { at });
-            data.axes[1] = Axis::one();
-        }
-        len => data.axes[1].size = len,
-    }
+    data.axes[1].size = len.unwrap_or_else(|| graph.unknown());
     let pooled = Value::Data(data).permuted(&[0, 2, 1])?;
     Ok(vec![pooled, Value::Unread("the places of the largest steps".into())])
 }

@@ -18,6 +18,7 @@ mod linear;
 mod masking;
 mod norm;
 mod one_hot;
+mod pad_steps;
 mod param;
 mod permute;
 mod prelu;
@@ -52,6 +53,7 @@ pub use linear::Linear;
 pub use masking::Masking;
 pub(crate) use norm::{MEAN, Norm, NormOf, VARIANCE};
 pub use one_hot::OneHot;
+pub use pad_steps::{PadMode, PadSteps};
 pub use param::Role;
 pub(crate) use param::{BIAS, Init, Law, Param, WEIGHT};
 pub use permute::Permute;
@@ -197,6 +199,8 @@ layer_kinds! {
     Slice: "slice",
     /// Some of the steps.
     SliceSteps: "slice_steps",
+    /// All steps, with some of them before and after.
+    PadSteps: "pad_steps",
     /// Each feature by a mean and a variance that are kept.
     BatchNorm: "batch_norm",
     /// The features of a step by their mean and variance.
@@ -267,6 +271,7 @@ impl LayerKind {
             Self::WindowPool(pool) => {
                 Some(times.iter().map(|time| (0, pool.windows(time.unwrap_or(1)).count)).collect())
             }
+            Self::PadSteps(pad) => Some(times.iter().map(|time| (0, pad.out_steps(time.unwrap_or(0)))).collect()),
             _ => self.own_steps().map(|count| vec![(0, count)]),
         }
     }
@@ -290,7 +295,7 @@ impl LayerKind {
     pub(crate) fn gives_live_steps(&self) -> bool {
         match self {
             Self::Conv1d(conv) => conv.all_steps,
-            Self::WindowPool(_) => true,
+            Self::WindowPool(_) | Self::PadSteps(_) => true,
             _ => self.own_steps().is_some(),
         }
     }
@@ -312,7 +317,7 @@ impl LayerKind {
         match self {
             Self::GlobalPool(pool) => pool.all_steps,
             Self::Conv1d(conv) => conv.all_steps || conv.depends_on_length(),
-            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) | Self::WindowPool(_) => true,
+            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) | Self::WindowPool(_) | Self::PadSteps(_) => true,
             _ => false,
         }
     }
@@ -327,6 +332,7 @@ impl LayerKind {
         match self {
             Self::WindowPool(pool) => Some(format!("what windows of {} steps come to", pool.size)),
             Self::SliceSteps(_) | Self::Join(Join::ConcatSteps) => Some("steps that are sliced or joined".into()),
+            Self::PadSteps(_) => Some("steps around a sequence".into()),
             Self::Conv1d(conv) if conv.as_linear().is_none() => Some("a convolution over several steps".into()),
             Self::Attention(_) => Some("sums over all steps".into()),
             _ => self.is_of_all_steps().then(|| "what is made of all steps at once".into()),

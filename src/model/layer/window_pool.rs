@@ -123,9 +123,11 @@ impl WindowPool {
         let (extent, stride) = (extent(self.size, self.dilation), self.stride.max(1));
         let (count, before, after) = match self.padding {
             PoolPadding::Around { before, after } => {
-                let left = time.saturating_add(before).saturating_add(after).checked_sub(extent);
-                let whole = left.map_or(0, |left| left / stride + 1);
-                let partial = self.ceil && left.is_some_and(|left| left % stride > 0);
+                let all = time.saturating_add(before).saturating_add(after);
+                let whole = all.checked_sub(extent).map_or(0, |left| left / stride + 1);
+                // The next window begins where the last whole one would: it may lack fewer steps than a stride.
+                let ends = whole.saturating_mul(stride).saturating_add(extent);
+                let partial = self.ceil && ends > all && ends - all < stride;
                 // A window that would begin behind the sequence has no step.
                 let begins = whole.saturating_mul(stride) < time.saturating_add(before);
                 (whole + usize::from(partial && begins), before, after)

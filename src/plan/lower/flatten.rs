@@ -129,6 +129,12 @@ impl Flattening<'_> {
                 let time = times.first().copied().flatten().unwrap_or(1);
                 vec![window_pool::of_layer(&of.kind, time, pieces)]
             }
+            LayerKind::PadSteps(pad) => {
+                let runs = pad.runs(self.shape.steps(self.clock(of.from[0])?).time);
+                self.check_steps(layer, axis, runs.iter().map(|(_, count)| *count))?;
+                from = vec![from[0]; runs.len()];
+                vec![OpKind::Pieces(runs)]
+            }
             // The backward pass takes two values at a time.
             LayerKind::Join(Join::Maximum) if layout.trains && from.len() > 2 => {
                 let last = from.pop().into_iter();

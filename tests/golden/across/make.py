@@ -207,3 +207,39 @@ def means(net, y):
 of_torch("o_windows", Net(gru(), windows, head=nn.Linear(5, 3)), normal(3, 8, 4), axes=steps)
 of_torch("o_means", Net(both(), means, head=nn.Linear(10, 3)), normal(3, 8, 4))
 of_torch("o_every", Net(gru(), lambda net, y: y[0][:, 1::2], lambda x: x[:, :-1:2], nn.Linear(5, 3)), normal(3, 9, 4), axes=steps)
+
+
+class Around(nn.Module):
+    """Convolutions that take steps of the sequence itself around it."""
+
+    def __init__(self):
+        super().__init__()
+        modes = ["reflect", "circular", "replicate"]
+        self.convs = nn.ModuleList(nn.Conv1d(4, 4, 3, padding=2, padding_mode=mode) for mode in modes)
+        self.stack = nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, x):
+        x = x.transpose(1, 2)
+        for conv in self.convs:
+            x = torch.tanh(conv(x))
+        return self.stack(x.transpose(1, 2))[0]
+
+
+class First(nn.Module):
+    """An input of batch, features and time behind padding and a function, and pools that leave one step for a stack."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.stack = nn.Conv1d(3, 4, 3), nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, x):
+        x = self.conv(torch.relu(nn.functional.pad(x, (2, 1), mode="reflect")))
+        x = nn.functional.max_pool1d(x, 3, stride=2)
+        x = nn.functional.max_pool1d(x, 6, stride=6, ceil_mode=True)
+        return self.stack(x.transpose(1, 2))[0]
+
+
+for dynamo in (False, True):
+    d = "_d" if dynamo else ""
+    of_torch(f"o_around{d}", Around(), normal(3, 6, 4), dynamo, steps)
+    of_torch(f"o_first{d}", First(), normal(2, 3, 9), dynamo)

@@ -52,7 +52,7 @@ fn quantized_input(graph: &Graph, node: &Node<'_>, index: usize, name: &str) -> 
 }
 
 /// Checks that a product takes `data` by the scale and zero point that it was rounded with.
-fn check_grid(grid: Option<Grid>, scale: Option<f32>, zero: i32) -> Result<()> {
+pub(super) fn check_grid(grid: Option<Grid>, scale: Option<f32>, zero: i32) -> Result<()> {
     let (own, from) = grid.map_or((1.0, 0), |grid| (grid.scale.get(), grid.zero));
     match scale.is_none_or(|scale| scale == own) && zero == from {
         true => Ok(()),
@@ -86,7 +86,7 @@ pub(in crate::formats::onnx) fn quantized_product(graph: &mut Graph, node: &Node
 }
 
 /// Returns the numbers that the output at `index` of a node is rounded to: its scale, and its zero point behind it.
-fn grid_of_output(graph: &Graph, node: &Node<'_>, index: usize) -> Result<Grid> {
+pub(super) fn grid_of_output(graph: &Graph, node: &Node<'_>, index: usize) -> Result<Grid> {
     let bounds = node.input(index + 1).map_or(Some((0, 255)), |name| graph.type_of(name).and_then(bounds));
     let (low, high) = bounds.ok_or_else(|| {
         misfit("the zero point of the output: expected a tensor of the file of int8 or uint8, got another".into())
