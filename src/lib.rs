@@ -197,6 +197,7 @@
 //! - [`formats`] and [`weights`]: model files, and the tensors in them.
 //! - [`device`]: adapters, and what an engine says about its device.
 //! - [`stream`]: sequences that arrive frame by frame.
+//! - [`parts`]: ONNX graphs around a recurrent core.
 //!
 //! # How results are checked
 //!
@@ -213,6 +214,7 @@
 //! | `onnx` | yes | reads `.onnx` files |
 //! | `torch` | yes | reads files written by `torch.save` and weights in `.npz` archives |
 //! | `csv` | yes | reads labelled text and time series in `.csv` files |
+//! | `foreign` | no | runs those parts of ONNX graphs that are no layers here, through rten, on the host |
 //! | `cli` | no | builds the binary `gatewave`; a library does not need it |
 //! | `testing` | no | the modules `inspect`, `oracle` and `conformance`, which may change with any version |
 //!
@@ -232,7 +234,7 @@
 //!
 //! # WebAssembly
 //!
-//! The library type-checks for `wasm32-unknown-unknown` with any feature but `cli`; it does not run in a browser yet.
+//! The library type-checks for `wasm32-unknown-unknown` with any feature but `cli` and `foreign`; it does not run in a browser yet.
 //! Blocking methods are left out there: call the `async` counterpart of each. [`formats::read_bytes`] reads a model
 //! without a file system.
 
@@ -300,6 +302,10 @@ mod gpu;
 // The façade: an engine and its calls.
 mod engine;
 mod feed;
+
+// Graphs of which only parts are models.
+#[cfg(all(feature = "onnx", not(target_arch = "wasm32")))]
+pub mod parts;
 
 // Training.
 mod trainer;

@@ -64,7 +64,7 @@ pub(crate) async fn each_of<'a, T, R, F: Future<Output = Result<R>>>(
 
 /// Returns the result of `work`, or `None` if it panics. A browser's build
 /// cannot catch a panic: there it ends the module.
-#[cfg(any(test, feature = "gpu"))]
+#[cfg(any(test, feature = "gpu", feature = "foreign"))]
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }

@@ -50,6 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "plan", "feed", "cpu", "gpu", "loss", "dropout", "rule",
         ],
     ),
+    ("parts", &["engine", "formats", "named", "table"]),
     ("data", &["model", "call", "named", "loss", "cell", "formats", "recipe", "table"]),
     (
         "trainer",
@@ -70,6 +71,9 @@ const EVERYONES: &[&str] = &["error", "platform", "precision"];
 /// The only module that may mention wgpu.
 const KNOWS_WGPU: &str = "gpu";
 
+/// The only file that may mention the other runtime.
+const KNOWS_RTEN: &str = "parts/foreign.rs";
+
 /// The only module that may ask the system for a clock or for threads, or may wait: a browser has other ones.
 const KNOWS_THE_SYSTEM: &str = "platform";
 
@@ -84,6 +88,9 @@ fn violations(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     if module != KNOWS_WGPU && mentions_wgpu(&code) {
         found.push(format!("{path}: mentions wgpu or naga; only {KNOWS_WGPU} may"));
+    }
+    if path != KNOWS_RTEN && (code.contains("rten::") || code.contains("rten_")) {
+        found.push(format!("{path}: mentions rten; only {KNOWS_RTEN} may"));
     }
     // The crate's root, its public modules and the binary are above all modules; tests may use anything.
     if ["lib", "api", "bin"].contains(&module) || path.ends_with("/tests.rs") || path.contains("/tests/") {
@@ -224,6 +231,7 @@ fn a_planted_violation_is_found() {
     assert_eq!(found("error.rs", "use crate::cell::Cell;\n"), 1);
     assert_eq!(found("platform.rs", "use crate::plan::Plan;\n"), 1);
     assert_eq!(found("feed.rs", "use rayon::prelude::*;\n"), 1);
+    assert_eq!(found("parts.rs", "use rten::Model;\n"), 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! [`describe()`] drafts a description of them. Knows models, cells and weights; knows no layout and no device.
 
 pub mod content;
+mod cut;
 mod describe;
 pub mod description;
 #[cfg(feature = "torch")]
@@ -37,6 +38,9 @@ use std::sync::Arc;
 use std::{fmt, fs};
 
 pub use content::Content;
+#[cfg(feature = "onnx")]
+pub(crate) use cut::{Axis, Element, Entry, Foreign, PartKind};
+pub use cut::{Cut, Part};
 pub use describe::{Draft, Unplaced, describe, places};
 pub use reader::Reader;
 pub use safetensors::Metadata;
@@ -125,7 +129,7 @@ fn read_at(path: &Path, description: Option<&Path>, reader: &Reader) -> Result<(
     let read = match format {
         Format::Safetensors | Format::Torch | Format::Npz => tensors::read(path, format, description),
         #[cfg(feature = "onnx")]
-        Format::Onnx => onnx::read_set(path, reader.numbers()),
+        Format::Onnx => onnx::read_asked(path, &reader.asked()),
         #[cfg(not(feature = "onnx"))]
         Format::Onnx => Err(not_built("onnx").at(path.display())),
         #[cfg(feature = "keras")]
@@ -201,7 +205,7 @@ fn read_in_memory(
             tensors::described(tensors::contents_shared(Arc::clone(&bytes), format)?, format, description)
         }
         #[cfg(feature = "onnx")]
-        Format::Onnx => onnx::read_shared_set(Arc::clone(&bytes), reader.numbers()),
+        Format::Onnx => onnx::read_shared_asked(Arc::clone(&bytes), &reader.asked()),
         #[cfg(not(feature = "onnx"))]
         Format::Onnx => Err(not_built("onnx")),
         #[cfg(feature = "keras")]

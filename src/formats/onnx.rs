@@ -10,6 +10,9 @@
 //! `weights` and `folded` are arithmetic with weights alone. `rewrite` recognizes several links as one layer. `assemble`
 //! makes layers of the links that the outputs need, and `ports` names their inputs and outputs. Anything unsupported is
 //! an error that names the node. Knows no engine.
+//!
+//! `part` leaves a part of a graph, by the names of its tensors. `parts` cuts a graph that is not read whole: `net` and
+//! `shapes` know its tensors, and `regions` finds what is read.
 
 mod across;
 mod assemble;
@@ -30,21 +33,26 @@ mod integers;
 mod join;
 mod links;
 mod moves;
+mod net;
 mod node;
 mod norms;
 mod numbers;
 mod operators;
 mod order;
 mod pad;
+mod part;
+mod parts;
 mod ports;
 mod powers;
 mod proto;
 mod quantized;
 mod recurrent;
+mod regions;
 mod reshape;
 mod rewrite;
 mod roles;
 mod scores;
+mod shapes;
 mod size;
 mod skim;
 mod source;
@@ -70,9 +78,20 @@ use prost::Message;
 use self::graph::Graph;
 use self::source::{Source, Sources};
 pub use self::table::ATTRIBUTES;
+use super::cut::Cut;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
 use crate::weights::Tensors;
+
+/// What a reader is asked for, besides a file.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    /// Numbers of inputs that take one each.
+    pub(crate) set: Option<&'a BTreeMap<String, f64>>,
+    /// The tensors between which a part of the graph is meant.
+    pub(crate) from: &'a [String],
+    pub(crate) to: &'a [String],
+}
 
 /// Reads a file. Its larger tensors, and those in files of external data, are read when they are asked for.
 ///
@@ -85,20 +104,32 @@ use crate::weights::Tensors;
 ///   what its graph does; the error names the first such node,
 /// - [`ErrorKind::Weights`] if a tensor is damaged.
 pub fn read(path: impl AsRef<Path>) -> Result<(Model, Tensors)> {
-    read_set(path.as_ref(), &BTreeMap::new())
+    let (file, sources) = opened(path.as_ref(), &Asked::default())?;
+    read_from(file, sources).map_err(|e| e.at(path.as_ref().display()))
 }
 
-/// Reads a file like [`read`], with numbers for inputs that take one each.
-pub(crate) fn read_set(path: &Path, set: &BTreeMap<String, f64>) -> Result<(Model, Tensors)> {
+/// Reads a file like [`read`], as it is `asked` for. An error says if the graph can be run in parts.
+pub(crate) fn read_asked(path: &Path, asked: &Asked<'_>) -> Result<(Model, Tensors)> {
+    let (file, sources) = opened(path, asked)?;
+    read_or_lead(file, sources).map_err(|e| e.at(path.display()))
+}
+
+/// Cuts the graph of a file into parts.
+pub(crate) fn cut_asked(path: &Path, asked: &Asked<'_>) -> Result<Cut> {
+    let (file, sources) = opened(path, asked)?;
+    parts::cut(&file, &sources).map_err(|e| e.at(path.display()))
+}
+
+fn opened(path: &Path, asked: &Asked<'_>) -> Result<(proto::Model, Sources)> {
     let unreadable = |e: io::Error| Error::new(ErrorKind::Io, format!("{e}")).because(e);
-    let read = || {
+    let open = || {
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-        let sources = Sources::new(Source::open(path)?, folder.map(Path::to_owned));
-        read_from(BufReader::new(file), length, sources, set)
+        let mut sources = Sources::new(Source::open(path)?, folder.map(Path::to_owned));
+        Ok((message(BufReader::new(file), length, &mut sources, asked)?, sources))
     };
-    read().map_err(|e| e.at(path.display()))
+    open().map_err(|e: Error| e.at(path.display()))
 }
 
 /// Reads a file in memory, and keeps a copy of it. [`read_shared`] does so without a copy.
@@ -117,37 +148,70 @@ pub fn read_bytes(bytes: &[u8]) -> Result<(Model, Tensors)> {
 ///
 /// As [`read`].
 pub fn read_shared(bytes: Arc<[u8]>) -> Result<(Model, Tensors)> {
-    read_shared_set(bytes, &BTreeMap::new())
+    let (file, sources) = shared(bytes, &Asked::default())?;
+    read_from(file, sources)
 }
 
-/// Reads a file in memory like [`read_shared`], with numbers for inputs that take one each.
-pub(crate) fn read_shared_set(bytes: Arc<[u8]>, set: &BTreeMap<String, f64>) -> Result<(Model, Tensors)> {
+/// Reads a file in memory like [`read_shared`], as it is `asked` for. An error says if the graph can be run in parts.
+pub(crate) fn read_shared_asked(bytes: Arc<[u8]>, asked: &Asked<'_>) -> Result<(Model, Tensors)> {
+    let (file, sources) = shared(bytes, asked)?;
+    read_or_lead(file, sources)
+}
+
+/// Cuts the graph of a file in memory into parts.
+pub(crate) fn cut_shared_asked(bytes: Arc<[u8]>, asked: &Asked<'_>) -> Result<Cut> {
+    let (file, sources) = shared(bytes, asked)?;
+    parts::cut(&file, &sources)
+}
+
+fn shared(bytes: Arc<[u8]>, asked: &Asked<'_>) -> Result<(proto::Model, Sources)> {
     let length = bytes.len() as u64;
-    read_from(Cursor::new(bytes.clone()), length, Sources::new(Source::Bytes(bytes), None), set)
+    let mut sources = Sources::new(Source::Bytes(bytes.clone()), None);
+    Ok((message(Cursor::new(bytes), length, &mut sources, asked)?, sources))
 }
 
-fn read_from(
-    source: impl BufRead + Seek,
-    length: u64,
-    sources: Sources,
-    set: &BTreeMap<String, f64>,
-) -> Result<(Model, Tensors)> {
+/// Returns the messages of a file, or those of a part of its graph.
+fn message(source: impl BufRead + Seek, length: u64, sources: &mut Sources, asked: &Asked<'_>) -> Result<proto::Model> {
     let bytes = skim::skim(source, length)?;
-    let message = proto::Model::decode(bytes.as_slice()).map_err(|e| {
+    let mut message = proto::Model::decode(bytes.as_slice()).map_err(|e| {
         let text = format!("expected an ONNX model, got {e}; is this an ONNX file?");
         Error::new(ErrorKind::Model, text).because(e)
     })?;
-    drop(bytes);
-    let (graph, outputs) = Graph::evaluate(message, sources, operators::operator, set)?;
+    if let Some(graph) = &mut message.graph {
+        if let Some(set) = asked.set {
+            part::settle(graph, set)?;
+        }
+        part::between(graph, asked.from, asked.to, sources)?;
+    }
+    Ok(message)
+}
+
+fn read_from(message: proto::Model, sources: Sources) -> Result<(Model, Tensors)> {
+    let (graph, outputs) = Graph::evaluate(message, sources, operators::operator)?;
     let rounds = graph.rounds;
     let read = ports::finish(graph, &outputs)?;
     if rounds {
-        log::warn!(
-            "the model is quantized: its weights are read as 32-bit floats, and what flows between its layers is not \
-             rounded to 8 bits; results differ by that rounding from those of ONNX Runtime"
-        );
+        warn_of_rounding();
     }
     Ok(read)
+}
+
+fn warn_of_rounding() {
+    log::warn!(
+        "the model is quantized: its weights are read as 32-bit floats, and what flows between its layers is not rounded \
+         to 8 bits; results differ by that rounding from those of ONNX Runtime"
+    );
+}
+
+fn read_or_lead(message: proto::Model, sources: Sources) -> Result<(Model, Tensors)> {
+    let kept = message.clone();
+    read_from(message, sources.clone()).map_err(|e| {
+        let may_lead = e.kind() == ErrorKind::Model && e.input().is_none();
+        match may_lead.then(|| parts::lead(&kept, &sources)).flatten() {
+            Some(lead) => e.hint(lead),
+            None => e,
+        }
+    })
 }
 
 /// Returns the error of a graph that does something unsupported.

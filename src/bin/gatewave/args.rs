@@ -4,12 +4,12 @@
 
 use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use gatewave::formats::{self, Content, Format, Metadata, Reader, safetensors};
+use gatewave::formats::{self, Content, Format, Metadata, safetensors};
 use gatewave::interface::InputValue;
+use gatewave::parts::Cut;
 use gatewave::train::{Convention, Dataset, Objective, Sgd, Update};
 use gatewave::weights::{self, Tensors};
 use gatewave::{
@@ -17,6 +17,7 @@ use gatewave::{
     Trainer, Weights,
 };
 
+use crate::chosen::Chosen;
 use crate::files;
 use crate::messages::note;
 use crate::progress;
@@ -34,10 +35,8 @@ pub(crate) struct ModelArgs {
     /// The model's description, if MODEL holds tensors alone: .safetensors, .pt, .npz, .weights.h5
     #[arg(long = "model", value_name = "model.json")]
     description: Option<PathBuf>,
-    /// A number for an input of an .onnx MODEL that takes one and decides what it computes, such as a sampling rate or
-    /// a flag (0 or 1). `gatewave run` takes it from IN otherwise
-    #[arg(long, value_name = "INPUT=NUMBER", value_parser = setting)]
-    set: Vec<(String, f64)>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 /// A model that may be given.
@@ -49,9 +48,8 @@ pub(crate) struct MaybeModelArgs {
     /// The model's description, if MODEL holds tensors alone: .safetensors, .pt, .npz, .weights.h5
     #[arg(long = "model", value_name = "model.json", requires = "path")]
     description: Option<PathBuf>,
-    /// A number for an input of an .onnx MODEL that takes one, such as a sampling rate or a flag (0 or 1)
-    #[arg(long, value_name = "INPUT=NUMBER", value_parser = setting, requires = "path")]
-    set: Vec<(String, f64)>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 impl ModelArgs {
@@ -72,17 +70,27 @@ impl ModelArgs {
 
     /// Reads the model; its tensors stay in the file.
     pub(crate) fn read(&self) -> Result<(Model, Tensors)> {
-        read_set(&self.path, self.description.as_deref(), &self.set)
+        read_chosen(&self.path, self.description.as_deref(), &self.chosen)
     }
 
     /// Returns the numbers that are set for inputs.
     pub(crate) fn set(&self) -> &[(String, f64)] {
-        &self.set
+        &self.chosen.set
+    }
+
+    /// Returns what of an ONNX file is meant.
+    pub(crate) fn chosen(&self) -> &Chosen {
+        &self.chosen
     }
 
     /// Reads the model for `numbers` of its inputs, instead of those that are set.
     pub(crate) fn read_for(&self, numbers: &[(String, f64)]) -> Result<(Model, Tensors)> {
-        read_set(&self.path, self.description.as_deref(), numbers)
+        read_chosen(&self.path, self.description.as_deref(), &self.chosen.with(numbers))
+    }
+
+    /// Cuts the model's graph into parts, where the reader refuses it whole with `error`.
+    pub(crate) fn cut_instead(&self, error: Error) -> Result<Cut> {
+        self.chosen.cut_instead(&self.path, error)
     }
 
     /// Returns the metadata of the model's file.
@@ -107,7 +115,7 @@ impl ModelArgs {
 
     /// Reads the model without its weights, also from a description alone. Warns of layers that no output needs.
     pub(crate) fn described(&self) -> Result<Model> {
-        let model = described(&self.path, self.description.as_deref(), &self.set)?;
+        let model = described(&self.path, self.description.as_deref(), &self.chosen)?;
         model.warn_of_unused();
         Ok(model)
     }
@@ -130,17 +138,25 @@ impl ModelArgs {
 impl MaybeModelArgs {
     /// Returns the numbers that are set for inputs.
     pub(crate) fn set(&self) -> &[(String, f64)] {
-        &self.set
+        &self.chosen.set
     }
 
     /// Reads the model, if there is one; its tensors stay in the file.
     pub(crate) fn read(&self) -> Result<Option<(Model, Tensors)>> {
-        self.path.as_deref().map(|path| read_set(path, self.description.as_deref(), &self.set)).transpose()
+        self.path.as_deref().map(|path| read_chosen(path, self.description.as_deref(), &self.chosen)).transpose()
     }
 
     /// Reads the model without its weights, if there is one, also from a description alone.
     pub(crate) fn described(&self) -> Result<Option<Model>> {
-        self.path.as_deref().map(|path| described(path, self.description.as_deref(), &self.set)).transpose()
+        self.path.as_deref().map(|path| described(path, self.description.as_deref(), &self.chosen)).transpose()
+    }
+
+    /// Cuts the model's graph into parts, where the reader refuses it whole with `error`.
+    pub(crate) fn cut_instead(&self, error: Error) -> Result<Cut> {
+        match &self.path {
+            Some(path) => self.chosen.cut_instead(path, error),
+            None => Err(error),
+        }
     }
 
     /// Reads the model with its weights, if there is one. Weights that a call would bring are drawn.
@@ -168,7 +184,7 @@ impl MaybeModelArgs {
 pub(crate) fn begin(
     path: &Path,
     description: Option<&Path>,
-    set: &[(String, f64)],
+    chosen: &Chosen,
     like: Convention,
     seed: u64,
 ) -> Result<(Model, Weights)> {
@@ -180,23 +196,23 @@ pub(crate) fn begin(
         false => Ok(()),
     };
     if is_description(path)? {
-        let model = described(path, description, set)?;
+        let model = described(path, description, chosen)?;
         let weights = owns_weights(&model).and_then(|()| Weights::initial(&model, like, seed));
         let weights = weights.map_err(|e| e.at(files::name(path)))?;
         return Ok((model, weights));
     }
-    let (model, tensors) = read_set(path, description, set)?;
+    let (model, tensors) = read_chosen(path, description, chosen)?;
     let weights = owns_weights(&model).and_then(|()| Weights::from_tensors(&model, tensors));
     Ok((model, weights.map_err(|e| e.at(files::name(path)))?))
 }
 
 /// Reads a model without its weights, from its file or from a description alone (`.json`), which has every size.
-fn described(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> Result<Model> {
+fn described(path: &Path, description: Option<&Path>, chosen: &Chosen) -> Result<Model> {
     if !is_description(path)? {
-        return read_set(path, description, set).map(|(model, _)| model);
+        return read_chosen(path, description, chosen).map(|(model, _)| model);
     }
-    if let Some((name, _)) = set.first() {
-        let text = format!("--set: expected an .onnx file to set its input {name:?}, got a description");
+    if let Some((flag, name)) = chosen.given() {
+        let text = format!("{flag}: expected an .onnx file with {name:?} in its graph, got a description");
         return Err(Error::new(ErrorKind::Model, text).at(files::name(path)));
     }
     if let Some(other) = description {
@@ -209,13 +225,13 @@ fn described(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> 
 
 /// Reads a model; its tensors stay in the file, or in memory if they came as a stream.
 pub(crate) fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
-    read_set(path, description, &[])
+    read_chosen(path, description, &Chosen::default())
 }
 
-/// Reads a model like [`read`], with numbers for inputs of an ONNX graph.
-fn read_set(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> Result<(Model, Tensors)> {
-    if !set.is_empty() {
-        return read_for(path, description, set);
+/// Reads a model like [`read`], or what is chosen of an ONNX graph.
+fn read_chosen(path: &Path, description: Option<&Path>, chosen: &Chosen) -> Result<(Model, Tensors)> {
+    if chosen.given().is_some() {
+        return chosen.read(path, description);
     }
     let bytes = match (files::streamed(path)?, description) {
         (Some(bytes), _) => bytes,
@@ -233,35 +249,6 @@ fn read_set(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> R
     let format = if files::is_stream(path) { Format::of_bytes(&bytes) } else { Format::of(path) };
     let read = format.and_then(|format| formats::read_bytes(bytes, format, json.as_deref()));
     read.map_err(|e| e.at(files::name(path)))
-}
-
-/// Reads an ONNX model with numbers for some of its inputs.
-fn read_for(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> Result<(Model, Tensors)> {
-    let mut reader = Reader::new();
-    for (at, (name, number)) in set.iter().enumerate() {
-        if set[..at].iter().any(|(other, _)| other == name) {
-            return Err(Error::new(ErrorKind::Model, format!("--set: {name} is given twice")));
-        }
-        reader = reader.set(name, *number);
-    }
-    if let Some(description) = description {
-        let text = format!("--set: expected an .onnx file, which has no description, got {}", description.display());
-        return Err(Error::new(ErrorKind::Model, text));
-    }
-    match files::streamed(path)? {
-        Some(bytes) => {
-            let read = || reader.read_bytes(Arc::clone(&bytes), Format::of_bytes(&bytes)?);
-            read().map_err(|e: Error| e.at(files::name(path)))
-        }
-        None => reader.read(path),
-    }
-}
-
-/// Parses an input of a graph and its number.
-fn setting(text: &str) -> std::result::Result<(String, f64), String> {
-    let (name, number) = text.rsplit_once('=').ok_or("expected INPUT=NUMBER, such as sr=16000")?;
-    let number: f64 = number.parse().map_err(|_| format!("expected a number after {name}=, got {number:?}"))?;
-    Ok((name.to_owned(), number))
 }
 
 /// Reads the metadata of a model's file, which may have come as a stream.

@@ -157,7 +157,7 @@ impl Args {
     /// Reads the model, with its weights if they are drawn, else with its tensors.
     fn read(&self) -> Result<(Model, Option<Weights>, Tensors)> {
         if is_description(self.model.file())? {
-            let (model, weights) = begin(self.model.file(), None, self.model.set(), Convention::Torch, self.seed)?;
+            let (model, weights) = begin(self.model.file(), None, self.model.chosen(), Convention::Torch, self.seed)?;
             return Ok((model, Some(weights), Tensors::new()));
         }
         let (model, tensors) = self.model.read()?;

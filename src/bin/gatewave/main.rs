@@ -7,6 +7,7 @@
 mod adapters;
 mod args;
 mod bench;
+mod chosen;
 mod completions;
 mod convert;
 mod data;

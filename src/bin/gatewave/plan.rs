@@ -7,7 +7,7 @@ use gatewave::inspect::Planner;
 use gatewave::inspect::kernel::link;
 use gatewave::inspect::plan::{Goal, Plan, SlotKind};
 use gatewave::train::Objective;
-use gatewave::{Engine, Error, ErrorKind, Precision, Result};
+use gatewave::{Device, Engine, Error, ErrorKind, Model, Precision, Result};
 
 use crate::args::{DeviceArgs, MaybeModelArgs, StrategyArg, note_device, precision};
 use crate::losses::{self, Said};
@@ -59,12 +59,32 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
-    let model = match (args.model.described()?, args.stack.work(args.steps(), args.batch())) {
+    let described = match args.model.described() {
+        Ok(described) => described,
+        Err(error) if args.train => return Err(error.into()),
+        Err(error) => {
+            let cut = args.model.cut_instead(error)?;
+            writeln!(out, "{cut}")?;
+            for (index, part) in cut.parts().iter().enumerate() {
+                let Some(model) = part.model() else { continue };
+                writeln!(out, "\npart {index}")?;
+                of_model(args, model.clone(), device.clone(), out)?;
+            }
+            return Ok(Verdict::Done);
+        }
+    };
+    let model = match (described, args.stack.work(args.steps(), args.batch())) {
         (Some(model), None) => model,
         (None, Some(work)) => work.model()?,
         (Some(_), Some(_)) => return Err(one_of("got both").into()),
         (None, None) => return Err(one_of("got neither").into()),
     };
+    of_model(args, model, device, out)?;
+    Ok(Verdict::Done)
+}
+
+/// Prints the plan of `model`.
+fn of_model(args: &Args, model: Model, device: Device, out: &mut impl Write) -> Outcome<()> {
     model.warn_of_unused();
     // Without weights: a plan may be needed before there is memory for them.
     let options = Engine::builder().device(device).precision(args.precision).strategy(args.strategy);
@@ -83,7 +103,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         Some(index) => print_program(&plan, index, out)?,
         None => print(&plan, args, out)?,
     }
-    Ok(Verdict::Done)
+    Ok(())
 }
 
 impl Args {

@@ -1,11 +1,12 @@
 //! `gatewave run`: runs a model on the tensors of a file, and writes its outputs into another file.
 //!
 //! It also runs texts, whose labels it prints (`text`), and series, whose next steps
-//! it prints (`series`). Outputs may be compared with reference outputs (`compare`).
+//! it prints (`series`). A graph that is no model as a whole runs in parts (`parts`). Outputs may be compared with reference outputs (`compare`).
 //! The library decides which tensor is which, and how its axes are ordered.
 
 mod compare;
 mod models;
+mod parts;
 mod series;
 mod text;
 
@@ -22,7 +23,7 @@ use crate::files::{self, once, spare, unused};
 use crate::messages::tell;
 use crate::tensors::{Destination, Format};
 use crate::{Outcome, Verdict};
-use compare::{Reference, take_reference};
+use compare::{Reference, names, take_reference};
 use models::{Models, Read};
 use series::SeriesArgs;
 use text::TextArgs;
@@ -34,6 +35,8 @@ use text::TextArgs;
 /// on. A model that names its inputs and outputs uses those names, and takes `NAME_lengths` or `NAME_mask` for its
 /// sequence NAME. An ONNX model has the names and axes of its graph. A Keras model gives `y` besides output. If it
 /// has several inputs, they have the names of their layers.
+///
+/// An ONNX graph of which only a recurrent part is a model runs too: rten runs the rest of it on the host.
 ///
 /// A model that `gatewave train` made from labelled text takes `--text` or `--text-file`
 /// instead, and prints the label of each text with its probability. A model that was made
@@ -85,7 +88,11 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     // Before a device is opened, since errors of an input need none.
     let (compares, mut models) = (args.compare.is_some(), Models::new(&args.model));
-    let calls = args.input.iter().map(|path| Call::read(path, &mut models, compares)).collect::<Result<Vec<_>>>()?;
+    let calls = args.input.iter().map(|path| Call::read(path, &mut models, compares)).collect::<Result<Vec<_>>>();
+    let calls = match calls {
+        Ok(calls) => calls,
+        Err(error) => return parts::run(args, args.model.cut_instead(error)?, device, destinations, out),
+    };
     let mut verdict = Verdict::Done;
     let mut destinations = destinations.into_iter();
     let mut engines: Vec<Option<(Engine, &Tensors)>> = models.all.iter().map(|_| None).collect();
@@ -101,31 +108,40 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         };
         let results = engine.run(&call.input).and_then(|output| model.named_output(&output));
         let results = results.map_err(|e| e.at(files::name(path)))?;
-        match destinations.next() {
-            Some(destination) => {
-                let left_out = if destination.takes_one() { left_out(model, &results) } else { None };
-                if let Some(left_out) = left_out {
-                    log::warn!(
-                        "{}: holds {} alone; .npz holds {left_out} too",
-                        destination.path().display(),
-                        results[0].0
-                    );
-                }
-                destination.write(&results, out)?;
-            }
-            None if !compares => preview(&results, out)?,
-            None => {}
-        }
-        if let Some(tolerance) = args.compare {
-            let compared = call.reference.compare(&results, tolerance).map_err(|e| e.at(files::name(path)))?;
-            let is_alike = compared.is_alike;
-            tell(compared.text, args.output.iter().any(|path| files::is_standard_output(path)), out)?;
-            if !is_alike {
-                verdict = Verdict::Different;
-            }
+        let left_out = left_out(model, &results);
+        let is_alike = give(args, (path, &results), left_out, &call.reference, destinations.next(), out)?;
+        if !is_alike {
+            verdict = Verdict::Different;
         }
     }
     Ok(verdict)
+}
+
+/// Writes or prints the results of the call in the file at `path`, and returns whether they are the expected ones.
+/// `left_out` are those that a file of one array does not hold.
+fn give(
+    args: &Args,
+    (path, results): (&Path, &[(String, Values)]),
+    left_out: Option<String>,
+    reference: &Reference,
+    destination: Option<Destination>,
+    out: &mut impl Write,
+) -> Outcome<bool> {
+    match destination {
+        Some(destination) => {
+            if let Some(left_out) = left_out.filter(|_| destination.takes_one()) {
+                let name = &results[0].0;
+                log::warn!("{}: holds {name} alone; .npz holds {left_out} too", destination.path().display());
+            }
+            destination.write(results, out)?;
+        }
+        None if args.compare.is_none() => preview(results, out)?,
+        None => {}
+    }
+    let Some(tolerance) = args.compare else { return Ok(true) };
+    let compared = reference.compare(results, tolerance).map_err(|e| e.at(files::name(path)))?;
+    tell(compared.text, args.output.iter().any(|path| files::is_standard_output(path)), out)?;
+    Ok(compared.is_alike)
 }
 
 /// What a file of tensors asks for.
@@ -144,7 +160,7 @@ impl Call {
     pub(crate) fn beside_outputs(path: &Path, model: &Model, set: &[(String, f64)]) -> Result<Self> {
         let mut tensors = tensors_for(model, path)?;
         set.iter().for_each(|(name, _)| drop(tensors.remove(name)));
-        let reference = Reference::take(model, &mut tensors);
+        let reference = Reference::take(&names(model), &mut tensors);
         Self::of(path, (0, model), &tensors, reference)
     }
 
@@ -153,14 +169,12 @@ impl Call {
         let (read, model) = (&models.all[index], &models.all[index].model);
         let mut tensors = tensors_for(model, path)?;
         read.take_numbers(&mut tensors).map_err(|e| e.at(files::name(path)))?;
-        let reference = take_reference(model, &mut tensors, compares).map_err(|e| e.at(files::name(path)))?;
+        let reference = take_reference(&names(model), &mut tensors, compares).map_err(|e| e.at(files::name(path)))?;
         Self::of(path, (index, model), &tensors, reference)
     }
 
     fn of(path: &Path, (index, model): (usize, &Model), tensors: &NamedTensors, reference: Reference) -> Result<Self> {
-        for warning in tensors.iter().filter_map(|(name, values)| not_finite(name, values)) {
-            log::warn!("{}: {warning}", files::name(path));
-        }
+        warn_of_not_finite(path, tensors);
         let call = || {
             Ok(Self {
                 model: index,
@@ -173,19 +187,30 @@ impl Call {
     }
 }
 
+/// Warns of tensors of the file at `path` that hold a NaN or an infinity.
+fn warn_of_not_finite(path: &Path, tensors: &NamedTensors) {
+    for warning in tensors.iter().filter_map(|(name, values)| not_finite(name, values)) {
+        log::warn!("{}: {warning}", files::name(path));
+    }
+}
+
 /// Returns the warning of a tensor that holds a NaN or an infinity.
 fn not_finite(name: &str, values: &Values) -> Option<String> {
     let Values::F32(array) = values else { return None };
     non_finite_warning(name, array.iter().filter(|number| !number.is_finite()).count(), array.len())
 }
 
-/// Returns the outputs that `model` names itself and that a file of one
-/// array leaves out. A second name for the same numbers is no other output.
+/// Returns the outputs that `model` names itself and that a file of one array leaves out.
 fn left_out(model: &Model, results: &[(String, Values)]) -> Option<String> {
     let usual = model.outputs.is_empty() && model.ports.outputs.is_empty();
+    if usual { None } else { all_but_one(results) }
+}
+
+/// Returns the names behind the first. A second name for the same numbers is no other output.
+fn all_but_one(results: &[(String, Values)]) -> Option<String> {
     let [(_, first), others @ ..] = results else { return None };
     let others: Vec<_> = others.iter().filter(|(_, other)| other != first).map(|(name, _)| name.as_str()).collect();
-    (!usual && !others.is_empty()).then(|| others.join(", "))
+    (!others.is_empty()).then(|| others.join(", "))
 }
 
 /// Opens every output before any work, so that none is wasted.

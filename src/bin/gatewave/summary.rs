@@ -2,12 +2,15 @@
 
 use std::io::Write;
 
+use gatewave::Model;
+
 use crate::args::{ModelArgs, positive};
 use crate::{Outcome, Verdict};
 
 /// Prints a model's layers, output shapes and parameter counts
 ///
-/// MODEL may be a description alone (.json), which has every size.
+/// MODEL may be a description alone (.json), which has every size. Of an ONNX graph that is no model as a whole, the
+/// parts are shown, and which of them another runtime runs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -21,7 +24,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
-    let mut model = args.model.described()?;
+    match args.model.described() {
+        Ok(model) => write(args, model, out)?,
+        Err(error) => {
+            let cut = args.model.cut_instead(error)?;
+            writeln!(out, "{cut}")?;
+            for (index, part) in cut.parts().iter().enumerate() {
+                let Some(model) = part.model() else { continue };
+                writeln!(out, "\npart {index}")?;
+                write(args, model.clone(), out)?;
+            }
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+fn write(args: &Args, mut model: Model, out: &mut impl Write) -> Outcome<()> {
     if let Some(rows) = args.batch {
         model = model.batch_size(rows);
     }
@@ -29,5 +47,5 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         model = model.steps(steps);
     }
     writeln!(out, "{}", model.summary().to_string().trim_end())?;
-    Ok(Verdict::Done)
+    Ok(())
 }

@@ -27,6 +27,7 @@ use gatewave::train::{Dataset, Epoch, Fit, FitEnd, FitEvent, Fitting};
 use gatewave::{Engine, EngineBuilder, Error, ErrorKind, Precision, Result, Trainer};
 
 use crate::args::{DeviceArgs, KeepArgs, begin, has_extension, measuring, note_device};
+use crate::chosen::Chosen;
 use crate::files::{data_parser, no_stream, once, spare, unused};
 use crate::losses::LossArgs;
 use crate::messages::{is_watched, note, tell, written};
@@ -166,7 +167,8 @@ fn train(args: &Args, resumed: Option<&Path>, out: &mut impl Write) -> Outcome {
     }
     let proofs = args.writable()?;
     let device = args.device.device()?;
-    let (model, weights) = begin(args.path(), args.description.as_deref(), &[], args.update.like(), args.fit.seed)?;
+    let (model, weights) =
+        begin(args.path(), args.description.as_deref(), &Chosen::default(), args.update.like(), args.fit.seed)?;
     let Examples { objective, training, validation, metadata, series } = Examples::read(args, kind, &model)?;
     let schedule = args.fit.schedule(training.rows(), args.update.like())?;
     let options = Engine::builder().device(device).keep_bytes(args.keep.keep_bytes).tile_rows(args.fit.tile_rows());

@@ -327,6 +327,32 @@ pub(super) fn decode(mut tensor: proto::Tensor, sources: &mut Sources) -> Result
     Ok(Decoded::Numbers(ArrayD::from_shape_vec(IxDyn(&dims), numbers).expect("as many as the shape says")))
 }
 
+/// Brings the elements of `tensor` into it, wherever they are.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub(super) fn fill(tensor: &mut proto::Tensor, sources: &mut Sources) -> Result<()> {
+    if tensor.left.is_empty() && tensor.external_data.is_empty() {
+        return Ok(());
+    }
+    let wrong = |text: String| Error::new(ErrorKind::Weights, text);
+    let bytes = Element::of(tensor.data_type)
+        .map(Element::bytes)
+        .and_then(|each| tensor.dims.iter().try_fold(each, |n, &d| n.checked_mul(usize::try_from(d).ok()?)));
+    let bytes = bytes.ok_or_else(|| wrong(format!("expected what can be read, got a tensor of {:?}", tensor.dims)))?;
+    if let Some(raw) = raw(tensor, bytes, sources)? {
+        if raw.length() != bytes as u64 {
+            return Err(wrong(format!("expected {bytes} bytes for {:?}, got {}", tensor.dims, raw.length())));
+        }
+        tensor.raw_data = Some(raw.read(0..bytes)?);
+    }
+    tensor.left.clear();
+    tensor.external_data.clear();
+    tensor.data_location = 0;
+    Ok(())
+}
+
 /// Returns the place of the raw bytes, if there are any. Elements may also be in typed fields.
 fn raw(tensor: &mut proto::Tensor, bytes: usize, sources: &mut Sources) -> Result<Option<Raw>> {
     let wrong = |text: &str| Err(Error::new(ErrorKind::Weights, text));

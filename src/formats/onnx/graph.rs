@@ -3,10 +3,10 @@
 //! Holds what operators share: values, inputs and links. In the end, `ports`
 //! makes a model of it. Knows no operator: `operators` has the table of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::constant::{Constant, MAX_RANK, Origin, decode, is_real};
+use super::constant::{MAX_RANK, Origin, decode};
 use super::links::Links;
 use super::misfit;
 use super::node::Node;
@@ -20,14 +20,13 @@ use super::value::{Feed, FeedAxis, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::support::Treatment;
 use crate::model::{Dim, InputValue};
-use crate::weights::Tensor;
 
 /// The most nodes of a graph. No recurrent model has more.
-const MAX_NODES: usize = 16_384;
+pub(super) const MAX_NODES: usize = 16_384;
 /// The oldest supported version of ONNX's operators.
 const OLDEST: i64 = 7;
 /// The newest version of ONNX's operators when this was written.
-const NEWEST: i64 = 28;
+pub(super) const NEWEST: i64 = 28;
 /// The hint for a graph that is not supported.
 pub(super) const ELSEWHERE: &str = "a general runtime such as ONNX Runtime may run this graph";
 
@@ -105,7 +104,6 @@ impl Graph {
         model: proto::Model,
         sources: Sources,
         operator: fn(&str) -> Option<Operator>,
-        set: &BTreeMap<String, f64>,
     ) -> Result<(Self, Vec<String>)> {
         let opset = opset(&model)?;
         let graph = model.graph.ok_or_else(|| misfit("expected a graph, got none; is this an ONNX file?".into()))?;
@@ -129,16 +127,7 @@ impl Graph {
             sources,
         };
         this.initializers(&graph.initializer)?;
-        let names: Vec<String> = graph.input.iter().map(|input| input.name.clone()).collect();
-        if let Some(unknown) = set.keys().find(|name| !names.contains(name)) {
-            return Err(misfit(format!("a number for the input {unknown:?}: expected one of {names:?}")));
-        }
-        for input in graph.input {
-            match set.get(&input.name) {
-                Some(&number) => this.set_input(input, number)?,
-                None => this.add_input(input),
-            }
-        }
+        graph.input.into_iter().for_each(|input| this.add_input(input));
         this.limit = usize::try_from(this.sources.total_bytes()).unwrap_or(usize::MAX).max(1 << 16);
         let outputs: Vec<String> = graph.output.into_iter().map(|output| output.name).collect();
         let inputs: Vec<String> = this.inputs.iter().map(|input| input.name.clone()).collect();
@@ -211,31 +200,6 @@ impl Graph {
             }
         };
         self.values.insert(input.name, value);
-    }
-
-    /// Gives an input of one number that number.
-    fn set_input(&mut self, input: proto::ValueInfo, number: f64) -> Result<()> {
-        let proto::TensorType { elem_type, shape } = input.of.and_then(|of| of.tensor).unwrap_or_default();
-        let dims = shape.map_or(Vec::new(), |shape| shape.dim);
-        if dims.len() > MAX_RANK || dims.iter().any(|dim| dim.value.is_some_and(|n| n > 1)) {
-            let text =
-                format!("a number for the input {:?}: expected an input of one number, got a longer one", input.name);
-            return Err(misfit(text));
-        }
-        let shape = vec![1; dims.len()];
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "checked to be whole and small, or rounded as all reals are"
-        )]
-        let value = if is_real(elem_type) {
-            Value::Constant(Constant::new(Tensor::new(shape, vec![number as f32])))
-        } else if number.fract() == 0.0 && number.abs() < 1e15 {
-            Value::Numbers(ndarray::ArrayD::from_elem(ndarray::IxDyn(&shape), Size::of(number as i64)))
-        } else {
-            return Err(misfit(format!("a number for the input {:?}: expected a whole one, got {number}", input.name)));
-        };
-        self.values.insert(input.name, value);
-        Ok(())
     }
 
     /// Returns the name of the input that `value` is, if it has one number.
@@ -444,7 +408,7 @@ fn needed<'a>(nodes: &'a [proto::Node], outputs: &[String]) -> Result<Vec<&'a pr
 }
 
 /// Returns the names that `node` takes, and those that its inner graphs may take from outside.
-fn names(node: &proto::Node) -> Vec<&str> {
+pub(super) fn names(node: &proto::Node) -> Vec<&str> {
     let (mut names, mut nodes) = (Vec::new(), vec![node]);
     while let Some(node) = nodes.pop() {
         names.extend(node.input.iter().map(String::as_str));

@@ -46,7 +46,7 @@ impl Kind {
     fn fate(self, number: u64) -> Fate {
         match (self, number) {
             (Self::Model, 7) => Fate::Into(Self::Graph),
-            (Self::Model, 8) | (Self::Graph, 11 | 12) => Fate::Into(Self::Plain),
+            (Self::Model, 8) | (Self::Graph, 11..=13) => Fate::Into(Self::Plain),
             (Self::Graph, 1) => Fate::Into(Self::Node),
             (Self::Graph, 5) | (Self::Attribute, 5) => Fate::Into(Self::Tensor),
             (Self::Attribute, 6) => Fate::Into(Self::Graph),

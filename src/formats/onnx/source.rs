@@ -59,6 +59,7 @@ impl Source {
 }
 
 /// The model's own bytes, and the files of external data opened so far.
+#[derive(Clone)]
 pub(super) struct Sources {
     pub(super) own: Source,
     /// The folder of the model. `None` for a model in memory, which may name no files.

@@ -23,7 +23,7 @@ const MOVES: [&str; 12] = [
 ];
 /// Operators that look only at the axes of a value.
 const MEASURES: [&str; 2] = ["Shape", "Size"];
-const RECURRENT: [&str; 4] = ["DynamicQuantizeLSTM", "GRU", "LSTM", "RNN"];
+pub(super) const RECURRENT: [&str; 4] = ["DynamicQuantizeLSTM", "GRU", "LSTM", "RNN"];
 /// The inputs of a recurrent operator that are initial states.
 const STATES: std::ops::Range<usize> = 5..7;
 

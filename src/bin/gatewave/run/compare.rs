@@ -22,14 +22,14 @@ pub(super) fn tolerance(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Takes those of `tensors` that are outputs of `model`, and no inputs.
+/// Takes those of `tensors` that have these `names` of outputs.
 ///
 /// # Errors
 ///
 /// Returns an error of kind [`ErrorKind::Shape`] if there are some and
 /// `compares` does not ask for them, or if there are none and it does.
-pub(super) fn take_reference(model: &Model, tensors: &mut NamedTensors, compares: bool) -> Result<Reference> {
-    let (reference, names) = (Reference::take(model, tensors), names(model));
+pub(super) fn take_reference(names: &[String], tensors: &mut NamedTensors, compares: bool) -> Result<Reference> {
+    let reference = Reference::take(names, tensors);
     match (names.iter().find(|name| reference.0.contains_key(*name)), compares) {
         (Some(name), false) => {
             let text = format!(
@@ -47,16 +47,16 @@ pub(super) fn take_reference(model: &Model, tensors: &mut NamedTensors, compares
 }
 
 /// Returns the names of the outputs that no input has.
-fn names(model: &Model) -> Vec<String> {
+pub(super) fn names(model: &Model) -> Vec<String> {
     let ports = model.all_ports();
     let is_input = |name: &String| ports.inputs.iter().any(|port| port.name == *name);
     ports.outputs.iter().map(|port| &port.name).filter(|name| !is_input(name)).cloned().collect()
 }
 
 impl Reference {
-    /// Takes those of `tensors` that are outputs of `model`, and no inputs.
-    pub(super) fn take(model: &Model, tensors: &mut NamedTensors) -> Self {
-        Self(names(model).iter().filter_map(|name| tensors.remove_entry(name)).collect())
+    /// Takes those of `tensors` that have these `names` of outputs.
+    pub(super) fn take(names: &[String], tensors: &mut NamedTensors) -> Self {
+        Self(names.iter().filter_map(|name| tensors.remove_entry(name)).collect())
     }
 
     /// Compares each reference with the output of its name, which may be off by `tolerance` times 1 + its size.
