@@ -14,6 +14,7 @@ mod flow;
 mod graph;
 mod layer;
 mod ports;
+mod steps;
 
 use std::collections::{HashMap, HashSet};
 
@@ -29,6 +30,9 @@ pub(crate) use graph::Begun;
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use layer::*;
 pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};
+pub(crate) use steps::Misfit;
+#[cfg(feature = "testing")]
+pub use steps::{check_steps, steps_near};
 
 /// A recurrent model: layers one after the other.
 ///
@@ -213,7 +217,7 @@ impl Model {
             Error::new(
                 ErrorKind::Model,
                 format!(
-                    "layer 0 {}: expected a layer that takes a sequence (embedding, one_hot, rnn, lstm, gru, linear) first",
+                    "layer 0 {}: expected a layer that takes a sequence (embedding, one_hot, rnn, lstm, gru, linear, conv1d) first",
                     first.kind.name()
                 ),
             )

@@ -229,7 +229,10 @@ impl Walk<'_, '_> {
                 let live = live(self.call, from);
                 Values::Steps(pooled_back(pool.reduce, &x.steps(), counted(pool, live.as_ref()), &d_y))
             }
-            (LayerKind::WindowPool(pool), _, Some(d_y)) => Values::Steps(windowed_back(pool, &x.steps(), &d_y.steps())),
+            (LayerKind::WindowPool(pool), _, Some(d_y)) => {
+                let live = live(self.call, from);
+                Values::Steps(windowed_back(pool, &x.steps(), live.as_ref(), &d_y.steps()))
+            }
             (LayerKind::Repeat(_), _, Some(d_y)) => Values::Rows(repeated_back(&d_y.steps())),
             (LayerKind::Flatten(_) | LayerKind::Reshape(_), _, Some(d_y)) => {
                 let (steps, _, features) = x.steps().dim();

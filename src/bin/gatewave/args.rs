@@ -213,7 +213,7 @@ pub(crate) fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Te
 }
 
 /// Reads a model like [`read`], with numbers for inputs of an ONNX graph.
-fn read_set(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> Result<(Model, Tensors)> {
+pub(crate) fn read_set(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> Result<(Model, Tensors)> {
     if !set.is_empty() {
         return read_for(path, description, set);
     }
@@ -245,8 +245,12 @@ fn read_for(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> R
         reader = reader.set(name, *number);
     }
     if let Some(description) = description {
-        let text = format!("--set: expected an .onnx file, which has no description, got {}", description.display());
-        return Err(Error::new(ErrorKind::Model, text));
+        let is_graph = Format::of(path).is_ok_and(|format| format == Format::Onnx);
+        let text = match is_graph {
+            true => format!("--model: expected none beside an .onnx file, got {}", description.display()),
+            false => "--set: expected an .onnx file to set an input of, got another".to_owned(),
+        };
+        return Err(Error::new(ErrorKind::Model, text).at(files::name(path)));
     }
     match files::streamed(path)? {
         Some(bytes) => {
@@ -258,7 +262,7 @@ fn read_for(path: &Path, description: Option<&Path>, set: &[(String, f64)]) -> R
 }
 
 /// Parses an input of a graph and its number.
-fn setting(text: &str) -> std::result::Result<(String, f64), String> {
+pub(crate) fn setting(text: &str) -> std::result::Result<(String, f64), String> {
     let (name, number) = text.rsplit_once('=').ok_or("expected INPUT=NUMBER, such as sr=16000")?;
     let number: f64 = number.parse().map_err(|_| format!("expected a number after {name}=, got {number:?}"))?;
     Ok((name.to_owned(), number))

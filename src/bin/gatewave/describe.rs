@@ -29,6 +29,12 @@ pub(crate) struct Args {
     /// The file: .safetensors, .pt, .pth, .ckpt, .npz, .keras, .h5 or .onnx, or `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// A description of the model, if FILE holds tensors alone: the places of the tensors are then those in it
+    #[arg(long = "model", value_name = "model.json")]
+    description: Option<PathBuf>,
+    /// A number for an input of an .onnx FILE that takes one, such as a sampling rate or a flag (0 or 1)
+    #[arg(long, value_name = "INPUT=NUMBER", value_parser = args::setting)]
+    set: Vec<(String, f64)>,
     /// Write the description to this file; `-` prints it alone, with the tensors on standard error
     #[arg(short, long, value_name = "model.json")]
     output: Option<PathBuf>,
@@ -57,7 +63,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         spare("--output", iter::once(args.file.as_path()), slice::from_ref(output))?;
         unused(output, args.force)?;
     }
-    let (rows, described) = read(&args.file)?;
+    let (rows, described) = read(args)?;
     // The tensors can be listed, whether or not they make a model.
     let places = described.as_ref().map(|described| described.places.clone()).unwrap_or_default();
     tell(table(&rows, &places), args.output.as_deref().is_some_and(is_standard_output), out)?;
@@ -75,7 +81,18 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 }
 
 /// Returns the tensors of the file, and its description or why there can be none.
-fn read(path: &Path) -> Result<(Vec<Row>, Result<Described>)> {
+fn read(args: &Args) -> Result<(Vec<Row>, Result<Described>)> {
+    let Args { file, description, set, .. } = args;
+    let path: &Path = file;
+    if description.is_some() || !set.is_empty() {
+        let (model, tensors) = args::read_set(path, description.as_deref(), set)?;
+        let row = |name: &str| row_of(&tensors, name, "F32");
+        let mut described = of_itself(&model, &tensors);
+        if description.is_some() {
+            described.notes.clear();
+        }
+        return Ok((tensors.names().map(row).collect(), Ok(described)));
+    }
     let bytes = streamed(path)?;
     let is_array = match &bytes {
         Some(bytes) => Content::of(bytes) == Some(Content::Npy),

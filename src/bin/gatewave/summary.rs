@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use gatewave::inspect::check_steps;
+
 use crate::args::{ModelArgs, positive};
 use crate::{Outcome, Verdict};
 
@@ -26,6 +28,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         model = model.batch_size(rows);
     }
     if let Some(steps) = args.steps {
+        check_steps(&model, steps).map_err(|e| e.at("--steps"))?;
         model = model.steps(steps);
     }
     writeln!(out, "{}", model.summary().to_string().trim_end())?;

@@ -25,6 +25,7 @@ mod recurrent;
 mod repeat;
 mod reshape;
 mod rms_norm;
+mod row;
 mod select;
 mod slice;
 mod slice_steps;
@@ -290,7 +291,8 @@ impl LayerKind {
     pub(crate) fn gives_live_steps(&self) -> bool {
         match self {
             Self::Conv1d(conv) => conv.all_steps,
-            Self::WindowPool(_) => true,
+            Self::WindowPool(pool) => pool.all_steps,
+            Self::SliceSteps(slice) => slice.all_steps,
             _ => self.own_steps().is_some(),
         }
     }
@@ -311,9 +313,9 @@ impl LayerKind {
     pub(crate) fn counts_padding(&self) -> bool {
         match self {
             Self::GlobalPool(pool) => pool.all_steps,
-            Self::Conv1d(conv) => conv.all_steps || conv.depends_on_length(),
-            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) | Self::WindowPool(_) => true,
-            _ => false,
+            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) => true,
+            Self::Conv1d(_) | Self::WindowPool(_) | Self::SliceSteps(_) if self.gives_live_steps() => true,
+            _ => self.depends_on_length(),
         }
     }
 
