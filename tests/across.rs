@@ -24,7 +24,7 @@ use support::executor::engine as engine_of;
 use support::fixtures::{named, read_io};
 
 /// The number of model files.
-const COUNT: usize = 45;
+const COUNT: usize = 46;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/across");

@@ -320,6 +320,16 @@ impl Model {
         self.own_parameters().into_iter().fold(0, usize::saturating_add)
     }
 
+    /// Returns, for each of [`layers`](Self::layers), the number of means and variances that no earlier layer has.
+    pub(crate) fn own_statistics(&self) -> Vec<usize> {
+        let mut earlier = HashSet::new();
+        let mut own = |layer: &Layer| {
+            let statistics = layer.kind.statistics();
+            if statistics > 0 && earlier.insert(layer.prefix.clone()) { statistics } else { 0 }
+        };
+        self.layers.iter().map(&mut own).collect()
+    }
+
     /// Returns, for each of [`layers`](Self::layers), the number of parameters that no earlier layer has.
     pub(crate) fn own_parameters(&self) -> Vec<usize> {
         // A description may claim more tensors than memory could list.

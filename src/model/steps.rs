@@ -38,7 +38,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Says whether the first layer that they do not fit takes more steps or fewer, with its error.
+    /// Returns whether the first layer that they do not fit takes more steps or fewer, with its error.
     pub(crate) fn check_steps(&self, time: impl Fn(usize) -> usize) -> std::result::Result<(), Misfit> {
         let taken = self.taken().map_err(Misfit::Wrong)?;
         let mut times: Vec<Option<usize>> = Vec::with_capacity(self.layers.len());

@@ -235,6 +235,14 @@ impl LayerKind {
         self.kind().parameters()
     }
 
+    /// Returns the number of means and variances that it keeps, which no training changes.
+    pub(crate) fn statistics(&self) -> usize {
+        match self {
+            Self::BatchNorm(_) => count(self.tensors().filter(|param| param.role == Role::Statistic)),
+            _ => 0,
+        }
+    }
+
     /// Returns the table of its parameters, in the order of the weights.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = Param> {
         self.kind().tensors()

@@ -42,7 +42,7 @@ impl LayerKind {
     ///
     /// # Errors
     ///
-    /// Says why, if the row would have other windows alone.
+    /// Returns why, if the row would have other windows alone.
     pub(crate) fn windows_of(&self, row: Range<usize>, time: usize, all: Places) -> Result<Range<usize>, Unlike> {
         if row.is_empty() {
             return Ok(0..0);
