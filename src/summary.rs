@@ -14,7 +14,10 @@ use crate::table::{KERAS, Table};
 pub struct Summary {
     name: String,
     rows: Vec<Row>,
+    /// Those that are trained.
     parameters: usize,
+    /// Means and variances, which are not.
+    statistics: usize,
     /// Whether the model is a chain: then the table has no column for the values that a layer takes.
     is_chain: bool,
 }
@@ -63,6 +66,7 @@ impl Model {
             name: self.name.clone().unwrap_or_else(|| usual.into()),
             rows: rows::of(self),
             parameters: self.parameters(),
+            statistics: self.own_statistics().into_iter().fold(0, usize::saturating_add),
             is_chain,
         }
     }
@@ -78,12 +82,12 @@ impl fmt::Display for Summary {
         let columns = if self.is_chain { 3 } else { 4 };
         let rows = self.rows.iter().map(cells).collect();
         let table = Table { style: &KERAS, header: &HEADER[..columns], rows, right: 2..3 };
-        let total = format!("{} ({})", thousands(self.parameters), size_text(self.parameters));
+        let total = |count: usize| format!("{} ({})", thousands(count), size_text(count));
         writeln!(f, "Model: \"{}\"", self.name)?;
         writeln!(f, "{table}")?;
-        writeln!(f, " Total params: {total}")?;
-        writeln!(f, " Trainable params: {total}")?;
-        write!(f, " Non-trainable params: 0 (0.00 B)")
+        writeln!(f, " Total params: {}", total(self.parameters.saturating_add(self.statistics)))?;
+        writeln!(f, " Trainable params: {}", total(self.parameters))?;
+        write!(f, " Non-trainable params: {}", total(self.statistics))
     }
 }
 
@@ -113,8 +117,8 @@ mod tests {
     use super::*;
     use crate::cell::{Activation, Cell, Functions, Reset};
     use crate::model::{
-        Bias, Direction, Dropout, DropoutUnit, Embedding, Gru, Linear, Lstm, Masking, Merge, OneHot, Padding,
-        Recurrent, Rnn, Select, SliceSteps,
+        BatchNorm, Bias, Direction, Dropout, DropoutUnit, Embedding, Gru, Linear, Lstm, Masking, Merge, OneHot,
+        Padding, Recurrent, Rnn, Select, SliceSteps,
     };
 
     #[test]
@@ -199,6 +203,16 @@ Model: \"sequential\"
                 "Dropout",
             ]
         );
+    }
+
+    #[test]
+    fn means_and_variances_count_as_parameters_that_are_not_trained() {
+        let model = Model::new().layer(Linear::new(4, 3)).layer(BatchNorm::new(3)).layer(Rnn::new(3, 2));
+        let text = model.summary().to_string();
+        assert!(text.contains("│      12 │"), "{text}");
+        let totals =
+            " Total params: 41 (164.00 B)\n Trainable params: 35 (140.00 B)\n Non-trainable params: 6 (24.00 B)";
+        assert!(text.ends_with(totals), "{text}");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use gatewave::conformance::{self, Case, Tolerance, TrainingCase, compare};
 use gatewave::formats::{keras, onnx};
 use gatewave::layer::{
-    Flatten, GlobalPool, LayerKind, Permute, PoolPadding, Reduce, Repeat, Reshape, SliceSteps, WindowPool,
+    Conv1d, ConvPadding, Flatten, GlobalPool, LayerKind, Permute, PoolPadding, Reduce, Repeat, Reshape, SliceSteps,
+    WindowPool,
 };
 use gatewave::oracle::{Along, differences, gradients};
 use gatewave::train::{Loss, Objective, Targets};
@@ -23,7 +24,7 @@ use support::executor::engine as engine_of;
 use support::fixtures::{named, read_io};
 
 /// The number of model files.
-const COUNT: usize = 49;
+const COUNT: usize = 50;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/across");
@@ -70,7 +71,7 @@ fn table() -> Vec<Case> {
     let is_one = |kind: &LayerKind| names.contains(&kind.name()) || is_every(kind);
     let has = |case: &Case| case.model.layers.iter().any(|layer| is_one(&layer.kind));
     let cases: Vec<_> = conformance::cases().into_iter().filter(has).collect();
-    assert!(cases.len() >= 39, "only {} cases", cases.len());
+    assert!(cases.len() >= 42, "only {} cases", cases.len());
     cases
 }
 
@@ -188,6 +189,61 @@ fn a_long_sequence_is_pooled_window_by_window() {
     }
 }
 
+/// Returns `x` with the steps `rows` of each row live, told by a mask.
+fn masked<'a>(x: &'a Array3<f32>, rows: &[std::ops::Range<usize>]) -> Input<'a> {
+    let (batch, time, _) = x.dim();
+    Input::features(x).mask(Array2::from_shape_fn((batch, time), |(b, t)| rows[b].contains(&t)))
+}
+
+/// What PyTorch users expect of lengths: a row of a batch gives what it gives alone.
+#[test]
+fn a_row_gives_what_it_gives_alone_through_windows() {
+    let around = |before, after| PoolPadding::Around { before, after };
+    let pool = WindowPool::new;
+    let layers: [(LayerKind, bool); 10] = [
+        (pool(Reduce::Max, 2).into(), false),
+        (pool(Reduce::Max, 3).stride(1).padding(PoolPadding::Same).into(), true),
+        (pool(Reduce::Mean, 4).stride(2).padding(PoolPadding::Same).into(), false),
+        (pool(Reduce::Mean, 3).stride(2).padding(around(1, 1)).ceil().into(), false),
+        (pool(Reduce::Mean, 3).stride(1).padding(around(1, 1)).counts_padding().into(), true),
+        (pool(Reduce::Min, 2).stride(1).dilation(2).into(), true),
+        (pool(Reduce::Sum, 2).into(), false),
+        (Conv1d::new(3, 3, 3).into(), true),
+        (Conv1d::new(3, 3, 2).stride(2).padding(ConvPadding::Same).into(), false),
+        (SliceSteps::from(0).every(2).into(), false),
+    ];
+    let x = Array3::from_shape_fn((4, 9, 2), |(b, t, n)| ((b + 3 * t + n) % 7) as f32 * 0.3 - 1.0);
+    let at_end = [0..9, 0..4, 0..5, 0..0];
+    let at_start = [0..9, 4..9, 3..8, 0..0];
+    for (layer, slides) in layers {
+        let mut g = Model::graph();
+        let of = g.sequence("x", 2);
+        let gru = g.add("gru", Gru::new(2, 3), of);
+        let windows = g.add("windows", layer.clone(), gru);
+        let upper = g.add("upper", Gru::new(3, 2), windows);
+        g.output("y", upper.final_hidden());
+        let model = g.finish().expect("a model");
+        let (engine, weights) = engine(&model);
+        let alone = |rows: &std::ops::Range<usize>, b: usize| {
+            let own = x.slice(s![b..=b, rows.clone(), ..]);
+            engine.run(&Input::features(own)).expect("a result").output.index_axis_move(Axis(0), 0)
+        };
+        for rows in [&at_end].into_iter().chain(slides.then_some(&at_start)) {
+            let input = masked(&x, rows);
+            let got = engine.run(&input).expect("a result").output;
+            let truth = oracle::run(&model, &weights, &input).expect("the oracle").output;
+            for (b, row) in rows.iter().enumerate() {
+                let of_row = got.index_axis(Axis(0), b);
+                let wanted = if row.is_empty() { of_row.mapv(|_| 0.0) } else { alone(row, b) };
+                let near = |a: &f32, b: f64| (f64::from(*a) - b).abs() < 1e-6;
+                assert!(of_row.iter().zip(&wanted).all(|(a, b)| near(a, f64::from(*b))), "{layer:?}, row {b}");
+                let of_truth = truth.index_axis(Axis(0), b);
+                assert!(of_row.iter().zip(&of_truth).all(|(a, b)| near(a, *b)), "{layer:?}, row {b} of the oracle");
+            }
+        }
+    }
+}
+
 /// PyTorch's numbers: the first of equal ones takes the gradient, and a step between the windows takes none.
 #[test]
 fn a_pool_gives_and_passes_back_what_pytorch_does() {
@@ -266,7 +322,10 @@ fn a_call_of_other_sizes_is_refused_by_the_layer() {
     let shaped = behind_a_gru(2, Reshape::new(4, 6));
     assert_eq!(refused(&shaped, x()), "layer 1 y (reshape): expected 8 steps, got 5");
     let pooled = behind_a_gru(2, WindowPool::new(Reduce::Max, 6));
-    assert_eq!(refused(&pooled, x()), "layer 1 y (window_pool): expected a step to be left of [5], got none");
+    assert_eq!(
+        refused(&pooled, x()),
+        "layer 1 y (window_pool): expected at least 6 steps with the padding, which its window spans, got [5]"
+    );
     let mut g = Model::graph();
     let row = g.row("row", 6);
     let steps = g.add("steps", Reshape::new(3, 2), row);

@@ -52,6 +52,11 @@ fn draws_of_graphs_are_the_likeliest_of_whole_calls() {
 }
 
 #[test]
+fn infinities_end_in_the_limits_of_the_gates() {
+    executor::infinities(&Device::Cpu);
+}
+
+#[test]
 fn a_draw_from_nothing_is_an_error() {
     drawing::a_draw_from_nothing_is_an_error(&Device::Cpu);
 }

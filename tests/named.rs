@@ -320,7 +320,7 @@ fn the_standard_names_are_refused_in_the_same_words() {
     let none = refusal(&model, vec![("y", noise(&[1], 1).into())]);
     assert_eq!(none, "x: expected the input under this name (or ids), got y");
     let unknown = refusal(&model, vec![x(), ("hx", noise(&[1], 1).into())]);
-    assert_eq!(unknown, "hx: unknown tensor; this model takes x, ids, lengths, mask, h_0, c_0, h_0.1");
+    assert_eq!(unknown, "hx: unknown tensor; this model takes x, lengths, mask, h_0, c_0, h_0.1");
     let cell = refusal(&model, vec![x(), ("c_0", noise(&[1, 2, 4], 1).into())]);
     assert_eq!(cell, "c_0: expected h_0 beside it, got none");
     let lengths = refusal(&model, vec![x(), ("lengths", array![[1_i64, 2]].into())]);

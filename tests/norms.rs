@@ -134,7 +134,7 @@ fn a_batch_norm_that_would_learn_its_statistics_is_not_trained() {
     let model = Model::new().layer(Lstm::new(6, 4)).layer(BatchNorm::new(4)).layer(Linear::new(4, 3));
     let weights = Weights::random(&model, 1).expect("weights");
     let error = trained(&model, &weights).expect_err("it is refused");
-    assert_eq!(error.kind(), ErrorKind::Model);
+    assert_eq!(error.kind(), ErrorKind::Training);
     assert_eq!(
         error.to_string(),
         "layer 1 batch_norm: expected a batch_norm that is frozen to train, got one that would learn its mean and \

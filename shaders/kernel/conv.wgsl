@@ -39,7 +39,8 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
         let row = params.target_0 + p.row + i;
         let at = row * (params.units / 4u) + (params.panel + p.panel) * ROW_FOURS + p.quad;
         for (var g = 0u; g < PRODUCT_GATES; g++) {
-            result[at + g * 4u] = activate_chosen(r[g]);
+            let real = are_units(params.panel + p.panel + g, p.quad);
+            result[at + g * 4u] = select(vec4(0.0), activate_chosen(r[g]), real);
         }
     }
 }

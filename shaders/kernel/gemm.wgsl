@@ -32,7 +32,9 @@ fn finish(p: Place, i: u32, r: array<vec4<f32>, PRODUCT_GATES>) {
         let row = of_direction(p.z, params.target_0, params.target_1) + p.row + i;
         let at = row * (params.units / 4u) + (params.panel + p.panel) * ROW_FOURS + p.quad;
         for (var g = 0u; g < PRODUCT_GATES; g++) {
-            let product = activate_chosen(r[g]);
+            // Gates are those of one panel, and a wide tile has a panel for each.
+            let real = are_units(params.panel + p.panel + min(g, WIDE - 1u), p.quad);
+            let product = select(vec4(0.0), activate_chosen(r[g]), real);
             if ADD {
                 result[at + g * 4u] += product;
             } else {

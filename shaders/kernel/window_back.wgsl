@@ -6,11 +6,25 @@ const POOL_MAX: u32 = 0u;
 const POOL_MEAN: u32 = 1u;
 const POOL_MIN: u32 = 2u;
 override POOL: u32 = POOL_MAX;
+override MASKED: bool = false;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][B][D · units]
 @group(0) @binding(2) var<storage, read> other: array<vec4<f32>>; // [..][B][D · units]
-@group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>; // [..][B][D · units]
-@group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>; // [..][D · units]
+@group(0) @binding(4) var<storage, read> delta: array<vec4<f32>>; // [..][B][D · units]
+@group(0) @binding(5) var<storage, read_write> result: array<vec4<f32>>; // [..][D · units]
+
+// Returns the number that a mean over the window that starts at `start` is divided by.
+fn divisor(start: i32, b: u32) -> f32 {
+    if !MASKED {
+        return f32(max(counted(start), 1u));
+    }
+    var taken = 0u;
+    let end = places_before(start, i32(params.kept_1));
+    for (var j = places_before(start, i32(params.kept_0)); j < end; j++) {
+        taken += u32(has_step(start + i32(j * params.time_step_1), b));
+    }
+    return f32(max(taken, 1u));
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn window_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -20,12 +34,12 @@ fn window_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     let b = row % params.batch;
     let step = i32(row / params.batch);
 
-    // The windows that begin at this step or before it, and do not end before it.
+    // The windows that begin at this step or before it, and do not end before it. None takes a dead step.
     let ahead = step - i32(params.before_0);
     let reach = i32((params.steps - 1u) * params.time_step_1);
     let stride = params.time_step_0;
     let first = u32(max(ahead - reach + i32(stride) - 1, 0)) / stride;
-    let end = select(0u, min(u32(max(ahead, 0)) / stride + 1u, params.count), ahead >= 0);
+    let end = select(0u, min(u32(max(ahead, 0)) / stride + 1u, params.count), ahead >= 0 && has_step(step, b));
 
     if c < width {
         var share = vec4(0.0);
@@ -39,12 +53,14 @@ fn window_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
                     let y = other[at];
                     var takes = source[row_of_step(step, b) * width + c] == y;
                     for (var j = places_before(start, 0); j < distance / params.time_step_1; j++) {
-                        let x = source[row_of_step(start + i32(j * params.time_step_1), b) * width + c];
-                        takes = takes & (x != y);
+                        let earlier = start + i32(j * params.time_step_1);
+                        if has_step(earlier, b) {
+                            takes = takes & (source[row_of_step(earlier, b) * width + c] != y);
+                        }
                     }
                     share += select(vec4(0.0), d, takes);
                 } else if POOL == POOL_MEAN {
-                    share += d / counted(start);
+                    share += d / divisor(start, b);
                 } else {
                     share += d;
                 }

@@ -6,6 +6,7 @@ const POOL_MAX: u32 = 0u;
 const POOL_MEAN: u32 = 1u;
 const POOL_MIN: u32 = 2u;
 override POOL: u32 = POOL_MAX;
+override MASKED: bool = false;
 
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>; // [..][B][D · units]
 @group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>; // [..][D · units]
@@ -25,16 +26,21 @@ fn window_pool(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     let end = places_before(start, i32(params.count));
     if c < width {
         var value = vec4(0.0);
+        var taken = 0u;
         for (var j = first; j < end; j++) {
-            let x = source[row_of_step(start + i32(j * params.time_step_1), row % params.batch) * width + c];
-            if POOL == POOL_MAX || POOL == POOL_MIN {
-                value = select(extreme(value, x), x, j == first);
-            } else {
-                value += x;
+            let step = start + i32(j * params.time_step_1);
+            if has_step(step, row % params.batch) {
+                let x = source[row_of_step(step, row % params.batch) * width + c];
+                if POOL == POOL_MAX || POOL == POOL_MIN {
+                    value = select(extreme(value, x), x, taken == 0u);
+                } else {
+                    value += x;
+                }
+                taken += 1u;
             }
         }
         if POOL == POOL_MEAN {
-            value = value / counted(start);
+            value = value / f32(max(select(counted(start), taken, MASKED), 1u));
         }
         result[(params.target_0 + group.y) * width + c] = value;
     }

@@ -44,6 +44,12 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 
+// Which of four units of a panel there are. The weights of the others are 0, and their product with an infinity is NaN.
+fn are_units(panel: u32, quad: u32) -> vec4<bool> {
+    let units = vec4(panel * 16u + quad * 4u) + vec4(0u, 1u, 2u, 3u);
+    return vec4(params.count == 0u) | (units < vec4(params.count));
+}
+
 // Returns the member of a pair that belongs to direction z of the dispatch.
 fn of_direction(z: u32, first: u32, second: u32) -> u32 {
     return select(second, first, z == 0u);

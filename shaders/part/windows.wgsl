@@ -11,10 +11,14 @@ fn places_before(start: i32, bound: i32) -> u32 {
     return min(u32(reach) / params.time_step_1, params.steps);
 }
 
-// Returns the number that a mean over a window is divided by.
-fn counted(start: i32) -> f32 {
-    let before = places_before(start, i32(params.kept_0));
-    return f32(max(places_before(start, i32(params.kept_1)) - before, 1u));
+// Returns the places of a window that starts at `start` that a mean counts.
+fn counted(start: i32) -> u32 {
+    return places_before(start, i32(params.kept_1)) - places_before(start, i32(params.kept_0));
+}
+
+// Whether row `b` of the batch has step `step`.
+fn has_step(step: i32, b: u32) -> bool {
+    return is_live(params.live_0 + u32(step) * params.batch + b);
 }
 
 // Returns the row of the source that has step `step` of row `b` of the batch.

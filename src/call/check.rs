@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView3};
 
@@ -30,8 +31,8 @@ pub(crate) struct Call<'a> {
     pub(super) rest: Vec<Steps<'a>>,
     /// The pieces of the layers that slice or join steps.
     pub(super) pieces: BTreeMap<usize, Vec<Piece>>,
-    /// How many live steps each row has after a convolution with a time axis of its own, if any of them is dead.
-    pub(super) ends: BTreeMap<usize, Vec<usize>>,
+    /// The live steps of each row after a layer of windows, if any of them is dead.
+    pub(super) ends: BTreeMap<usize, Vec<Range<usize>>>,
     initial: Initial<'a>,
 }
 

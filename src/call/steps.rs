@@ -3,6 +3,8 @@
 //! Views of what the user wrote. A call of one sequence allocates no memory for them.
 //! Knows clocks and inputs; knows no state.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView, ArrayView2, IxDyn, s};
 
 use super::form::{Batching, Form};
@@ -142,36 +144,36 @@ impl<'a> Call<'a> {
         Ok(self)
     }
 
-    /// Finds where each row ends after a convolution with a time axis of its own.
+    /// Finds the live steps of each row after a layer of windows, which are those that the row has alone.
     ///
     /// # Errors
     ///
-    /// Returns an error of kind `ErrorKind::Shape` if rows differ in their steps, and the padding depends on those.
+    /// Returns an error of kind `ErrorKind::Shape` if a row would have others.
     fn end_rows(&mut self) -> Result<()> {
         for (layer, of) in self.model.layers.iter().enumerate() {
-            let LayerKind::Conv1d(conv) = &of.kind else { continue };
-            if conv.keeps_time() || conv.all_steps {
-                continue;
-            }
             let Some(clock) = of.from.first().and_then(|&value| self.clocks.of_value(value)) else { continue };
+            let time = self.axis_time(self.clocks.all()[clock].axis);
+            let Some(places) = of.kind.places(time) else { continue };
             // Rows that no layer and no caller masks are as long as the axis.
             let is_whole = self.clocks.all()[clock].masking.iter().all(|before| self.is_unmasked_piece(*before))
                 && self.steps(clock).is_some_and(|steps| matches!(steps.given, StepSource::All));
-            let time = self.axis_time(self.clocks.all()[clock].axis);
-            let live = |b: usize| (0..time).rev().find(|&t| self.is_live(clock, t, b)).map_or(0, |last| last + 1);
-            let lives: Vec<usize> = if is_whole { Vec::new() } else { (0..self.form.batch).map(live).collect() };
-            if lives.iter().all(|&live| live == time) {
+            let row = |b: usize| {
+                let is_live = |t: &usize| self.is_live(clock, *t, b);
+                let first = (0..time).find(is_live).unwrap_or(time);
+                first..(first..time).rfind(is_live).map_or(first, |last| last + 1)
+            };
+            let rows: Vec<Range<usize>> = if is_whole { Vec::new() } else { (0..self.form.batch).map(row).collect() };
+            if rows.iter().all(|row| *row == (0..time)) {
                 continue;
             }
-            if conv.depends_on_length() {
-                let text =
-                    format!("layer {}: expected rows of equal length, got lengths or a mask", self.model.place(layer));
-                return Err(shape(text).hint(
-                    "with a stride, the zeros that padding \"same\" puts before a row depend on its length; \
-                     try \"valid\", \"causal\" or two numbers",
-                ));
-            }
-            let ends = lives.into_iter().map(|live| conv.live_steps(live, time)).collect();
+            let ends = rows.into_iter().enumerate().map(|(b, row)| {
+                let steps = row.len();
+                of.kind.windows_of(row, time, places).map_err(|unlike| {
+                    let text = format!("layer {}, row {b} of {steps} steps: {}", self.model.place(layer), unlike.text);
+                    shape(text).hint(unlike.hint)
+                })
+            });
+            let ends = ends.collect::<Result<Vec<_>>>()?;
             self.ends.insert(layer, ends);
         }
         Ok(())
@@ -180,10 +182,7 @@ impl<'a> Call<'a> {
     /// Whether layer `layer` slices, joins or makes steps, none of which is dead.
     fn is_unmasked_piece(&self, layer: usize) -> bool {
         let of = &self.model.layers[layer].kind;
-        match of {
-            LayerKind::Conv1d(_) => !self.ends.contains_key(&layer),
-            _ => of.gives_live_steps(),
-        }
+        of.gives_live_steps() || of.places(1).is_some() && !self.ends.contains_key(&layer)
     }
 
     /// Finds the pieces of the layers that slice or join steps.
@@ -206,9 +205,8 @@ impl<'a> Call<'a> {
             let (own, place) = (length(&pieces), || format!("layer {}", self.model.place(layer)));
             if own == 0 {
                 let known: Vec<_> = times.into_iter().flatten().collect();
-                if let LayerKind::Conv1d(conv) = &self.model.layers[layer].kind {
-                    let text = format!("{}: expected at least {} steps with the padding", place(), conv.span());
-                    return Err(shape(format!("{text}, which its kernel spans, got {known:?}")));
+                if let Some(wanted) = known.first().and_then(|&time| kind.wants_steps(time)) {
+                    return Err(shape(format!("{}: {wanted}, got {known:?}", place())));
                 }
                 if let LayerKind::PadSteps(pad) = &self.model.layers[layer].kind {
                     let text = format!("{}: expected at least {} steps", place(), pad.least());
@@ -318,8 +316,11 @@ impl<'a> Call<'a> {
 
     /// Whether layer `layer` keeps step t of row b live in its output.
     fn keeps(&self, layer: usize, t: usize, b: usize) -> bool {
-        if let LayerKind::Conv1d(_) = self.model.layers[layer].kind {
-            return self.ends.get(&layer).is_none_or(|ends| t < ends[b]);
+        if let Some(ends) = self.ends.get(&layer) {
+            return ends[b].contains(&t);
+        }
+        if let LayerKind::Conv1d(_) | LayerKind::WindowPool(_) = self.model.layers[layer].kind {
+            return true;
         }
         if let Some(pieces) = self.pieces.get(&layer) {
             let mut t = t;

@@ -16,7 +16,7 @@ const NEAR: usize = 1024;
 pub(super) fn ns(across: Across, p: &Params) -> usize {
     let steps = match across {
         Across::Pool(_) => p.steps as usize + 2,
-        Across::WindowPool(_) | Across::WindowBack(_) => return windows::ns(p),
+        Across::WindowPool(..) | Across::WindowBack(..) => return windows::ns(p),
         Across::PoolBack(..) | Across::Rearrange => 2,
     };
     threads::copy_ns(steps * p.rows as usize * (p.units * p.directions) as usize)
@@ -28,8 +28,8 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>, across: Across) {
         Across::Pool(pool) => self::pool(arch, bound, pool),
         Across::PoolBack(op, _) => pool_back(bound, op),
         Across::Rearrange => rearrange(bound),
-        Across::WindowPool(op) => windows::pool(bound, op),
-        Across::WindowBack(op) => windows::back(bound, op),
+        Across::WindowPool(op, _) => windows::pool(bound, op),
+        Across::WindowBack(op, _) => windows::back(bound, op),
     }
 }
 

@@ -74,6 +74,8 @@ struct Products<'a> {
     activation: Activation,
     /// Whether they are added to the target's old values.
     add: bool,
+    /// The units that there are.
+    units: usize,
 }
 
 impl Products<'_> {
@@ -107,7 +109,8 @@ impl Products<'_> {
                 };
                 let target = Target { data: &mut *target, stride: self.width, column: part.column };
                 let (activation, add, panels) = (self.activation, self.add, 0..part.weights.len() / size);
-                arch.dispatch(Share { product, activation, add, rows: 0..rows, panels, target });
+                let units = self.units.saturating_sub(part.column);
+                arch.dispatch(Share { product, activation, add, units, rows: 0..rows, panels, target });
             }
         };
         if threads == 1 {
@@ -137,7 +140,8 @@ fn forward(arch: Arch, bound: &mut Bound<'_>, activation: Activation) {
             column: (p.panel as usize + panels.start) * LANES,
             weights: &weights[panels.start * size..panels.end * size],
         });
-        let products = Products { parts: &parts.collect::<Vec<_>>(), width, activation, add: false };
+        let units = if p.count == 0 { usize::MAX } else { p.count as usize };
+        let products = Products { parts: &parts.collect::<Vec<_>>(), width, activation, add: false, units };
         let target = span_mut(result, p.target_0, p.rows as usize, width);
         products.run(arch, target, &mut scratch, |m, part, copy| {
             for (tap, copy) in copy.chunks_exact_mut(band.width).enumerate() {
@@ -210,7 +214,8 @@ fn back(arch: Arch, bound: &mut Bound<'_>, first: bool) {
         if first {
             target.fill(0.0);
         }
-        let products = Products { parts: &parts, width, activation: Activation::Linear, add: true };
+        let (activation, units) = (Activation::Linear, usize::MAX);
+        let products = Products { parts: &parts, width, activation, add: true, units };
         products.run(arch, target, &mut scratch, |m, part, copy| {
             let len = copy.len() / band.taps;
             for (tap, copy) in copy.chunks_exact_mut(len).enumerate() {

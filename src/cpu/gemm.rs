@@ -56,7 +56,8 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
                 stride: p.units as usize,
                 column: p.panel as usize * width,
             };
-            let whole = Share { product, activation, add, rows: 0..rows, panels: 0..panels, target };
+            let units = real_units(p);
+            let whole = Share { product, activation, add, units, rows: 0..rows, panels: 0..panels, target };
             if threads == 1 {
                 arch.dispatch(whole);
             } else if rows >= 2 * threads || panels < threads {
@@ -70,19 +71,19 @@ pub(super) fn run(arch: Arch, bound: &mut Bound<'_>) {
 }
 
 fn by_rows(arch: Arch, whole: Share<'_>, threads: usize) {
-    let Share { product, activation, add, rows, panels, target } = whole;
+    let Share { product, activation, add, units, rows, panels, target } = whole;
     let Target { data, stride, column } = target;
     // As few parts as fit a core's L2, since each walks over all weights, and equally many for each thread.
     let each = rows.len().div_ceil(rows.len().div_ceil(NEAR_ROWS).next_multiple_of(threads));
     data[..rows.len() * stride].par_chunks_mut(each * stride).enumerate().for_each(|(i, data)| {
         let rows = i * each..i * each + data.len() / stride;
         let target = Target { data, stride, column };
-        arch.dispatch(Share { product, activation, add, rows, panels: panels.clone(), target });
+        arch.dispatch(Share { product, activation, add, units, rows, panels: panels.clone(), target });
     });
 }
 
 fn by_panels(arch: Arch, whole: Share<'_>, threads: usize, mut scratch: &mut [f32]) {
-    let Share { product, activation, add, rows, panels, target } = whole;
+    let Share { product, activation, add, units, rows, panels, target } = whole;
     let width = product.gates * LANES;
     let mut parts = Vec::with_capacity(threads);
     for panels in even(panels.clone(), panels.len().div_ceil(threads)) {
@@ -92,7 +93,15 @@ fn by_panels(arch: Arch, whole: Share<'_>, threads: usize, mut scratch: &mut [f3
     }
     parts.par_iter_mut().with_max_len(1).for_each(|(panels, data)| {
         let target = Target { data, stride: panels.len() * width, column: 0 };
-        arch.dispatch(Share { product, activation, add: false, rows: rows.clone(), panels: panels.clone(), target });
+        arch.dispatch(Share {
+            product,
+            activation,
+            add: false,
+            units,
+            rows: rows.clone(),
+            panels: panels.clone(),
+            target,
+        });
     });
     for (panels, data) in parts {
         for (row, part) in data.chunks_exact(panels.len() * width).enumerate() {
@@ -105,6 +114,11 @@ fn by_panels(arch: Arch, whole: Share<'_>, threads: usize, mut scratch: &mut [f3
             }
         }
     }
+}
+
+/// Returns the units that there are, from the first panel of a dispatch on.
+fn real_units(p: &Params) -> usize {
+    if p.count == 0 { usize::MAX } else { (p.count as usize).saturating_sub(p.panel as usize * LANES) }
 }
 
 /// The place of a share's first row, from `column` on.
@@ -120,6 +134,8 @@ pub(super) struct Share<'a> {
     pub(super) activation: Activation,
     /// Whether the product is added to the target's old values.
     pub(super) add: bool,
+    /// The units that there are, from the first panel on.
+    pub(super) units: usize,
     pub(super) rows: Range<usize>,
     pub(super) panels: Range<usize>,
     pub(super) target: Target<'a>,
@@ -155,6 +171,11 @@ impl Epilogue for Share<'_> {
             }
         } else {
             simd.vectorize(Map { f, source: product, target });
+        }
+        // The weights of the others are 0, and their product with an infinity is NaN.
+        let real = self.units.saturating_sub(panel * LANES);
+        if real < LANES {
+            target.chunks_exact_mut(LANES).for_each(|gate| gate[real..].fill(0.0));
         }
     }
 }

@@ -31,6 +31,10 @@ pub(super) struct Heads {
     pad: Side,
     /// The input that tells padding from text: the lengths if padding comes last, or the mask if it comes first.
     tells: InputPort,
+    /// The fewest steps that the model takes. In a shorter text, padding counts as steps up to there.
+    least: usize,
+    /// A layer that reads padding, if there is one: all texts then need one length.
+    reads_padding: Option<String>,
 }
 
 impl Heads {
@@ -60,6 +64,7 @@ impl Heads {
             }
         };
         own_steps(model, pad)?;
+        own_windows(model, pad)?;
         let (tells, what) = match pad {
             Side::End => (&ends.lengths, "the lengths of its rows"),
             Side::Start => (&ends.mask, "a mask of its steps"),
@@ -77,7 +82,34 @@ impl Heads {
             let text = "expected sigmoid or no activation of one output, got softmax, which is always 1";
             return Err(wrong(text).hint("try a sigmoid, or two outputs"));
         }
-        Ok(Self { tokens, outputs: features.len(), activation, ends, pad, tells })
+        let reads = model.layers.iter().position(|layer| layer.kind.counts_padding());
+        let reads_padding = reads.map(|layer| model.place(layer));
+        let least = model.fewest_steps();
+        Ok(Self { tokens, outputs: features.len(), activation, ends, pad, tells, least, reads_padding })
+    }
+
+    /// Returns the steps that texts are padded to, of which the longest has `longest` tokens, and none more than
+    /// `max_length`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the model reads padding, so that an
+    /// answer depends on the length that texts are padded to, and no `max_length` fixes that.
+    pub(super) fn steps(&self, longest: usize, max_length: Option<usize>) -> Result<usize> {
+        match (&self.reads_padding, max_length) {
+            (None, _) => Ok(longest.max(self.least)),
+            (Some(_), Some(all)) => Ok(all.max(longest)),
+            (Some(layer), None) => {
+                let text =
+                    format!("layer {layer}: expected texts of one length, since it reads what pads shorter ones");
+                Err(wrong(text).hint("give a length that all are padded to or cut to (--max-length N)"))
+            }
+        }
+    }
+
+    /// Returns the steps of a text of `length` tokens: padding counts up to the fewest that the model takes.
+    pub(super) fn told(&self, length: usize) -> usize {
+        length.max(self.least)
     }
 
     /// Returns how many labels it tells apart.
@@ -99,11 +131,11 @@ impl Heads {
         let told: Values = match self.pad {
             Side::Start => {
                 let is_text = |(row, step): (usize, usize)| {
-                    f32::from(u8::from(self.place(rows[row].len(), steps).contains(&step)))
+                    f32::from(u8::from(self.place(self.told(rows[row].len()), steps).contains(&step)))
                 };
                 placed(Array2::from_shape_fn((rows.len(), steps), is_text).into_dyn(), &AXES, &self.tells.axes).into()
             }
-            Side::End => rows.iter().map(|row| row.len() as i64).collect::<Array1<_>>().into(),
+            Side::End => rows.iter().map(|row| self.told(row.len()) as i64).collect::<Array1<_>>().into(),
         };
         let (name, tokens) = self.ends.taken(tokens, &AXES);
         NamedTensors::from([(name, tokens.into()), (self.tells.name.clone(), told)])
@@ -178,6 +210,23 @@ fn own_steps(model: &Model, pad: Side) -> Result<()> {
     );
     let pads = if reads(other.0) { String::new() } else { format!(", or pad texts at their {}", other.1) };
     Err(wrong(text).hint(format!("select final_hidden of the last stack{pads}")))
+}
+
+/// Refuses a model of windows in which a text would not have those that it has alone.
+fn own_windows(model: &Model, pad: Side) -> Result<()> {
+    for (index, layer) in model.layers.iter().enumerate() {
+        let place = || format!("layer {}", model.place(index));
+        if layer.kind.depends_on_length() {
+            let text = format!("{}: expected padding that is alike for texts of every length, got another", place());
+            return Err(wrong(text).hint("with a stride, \"same\" pads by the length; try another padding"));
+        }
+        if pad == Side::Start && layer.kind.depends_on_begin() {
+            let text =
+                format!("{}: expected steps from the first one of a text on, got every n-th time index", place());
+            return Err(wrong(text).hint("pad texts at their end (--pad end)"));
+        }
+    }
+    Ok(())
 }
 
 fn wrong(text: impl Into<String>) -> Error {

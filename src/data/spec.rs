@@ -92,6 +92,7 @@ impl TextSpec {
     pub fn learn(model: &Model, training: &Labelled, options: &TextOptions) -> Result<Self> {
         let tags = training.is_tagged();
         let heads = Heads::of(model, options.pad, tags)?;
+        heads.steps(1, options.max_length)?;
         let num_tokens = options.num_tokens.unwrap_or(heads.tokens);
         if num_tokens > heads.tokens {
             let text = format!("num_tokens: expected at most {}, which the model has, got {num_tokens}", heads.tokens);
@@ -180,6 +181,7 @@ impl TextSpec {
 
     fn heads(&self, model: &Model) -> Result<Heads> {
         let heads = Heads::of(model, self.pad, self.tags)?;
+        heads.steps(1, self.max_length)?;
         if self.tags && self.tokenizer.start() {
             let text = "expected texts without a start token, since each token has an answer, got one";
             return Err(Error::new(ErrorKind::Model, text));
@@ -244,7 +246,7 @@ impl TextSpec {
         let heads = self.heads(model)?;
         let classes = self.row_classes(rows)?;
         let (tokens, steps) = self
-            .encoded(rows.texts(), 1)
+            .encoded(&heads, rows.texts(), 1)
             .map_err(|e| if e.kind() == ErrorKind::Io { e } else { e.at(rows.source()) })?;
         let mut tensors = heads.tensors(&tokens, steps);
         tensors.extend([classes.of(&heads, 0..tokens.len(), steps)]);
@@ -296,7 +298,7 @@ impl TextSpec {
     /// [`ErrorKind::Limits`](crate::ErrorKind::Limits) as [`tensors`](Self::tensors) does.
     pub fn input<'a>(&self, model: &Model, texts: impl IntoIterator<Item = &'a str>) -> Result<Input<'static>> {
         let heads = self.heads(model)?;
-        let (tokens, steps) = self.encoded(texts.into_iter().map(|text| Ok(Cow::Borrowed(text))), 1)?;
+        let (tokens, steps) = self.encoded(&heads, texts.into_iter().map(|text| Ok(Cow::Borrowed(text))), 1)?;
         Ok(model.named_input(&heads.tensors(&tokens, steps))?.into_owned())
     }
 
@@ -367,10 +369,11 @@ impl TextSpec {
         Ok(given.outer_iter().zip(&lengths).map(of_row).collect())
     }
 
-    /// Returns the tokens of each text, and the length of the longest, or `least`
-    /// if that is more. Checks that all can be laid out, padded to that length.
+    /// Returns the tokens of each text, and the length that they are padded to: that of the longest, or `least`
+    /// if that is more, or what the model of `heads` takes. Checks that all can be laid out so.
     fn encoded<'a>(
         &self,
+        heads: &Heads,
         texts: impl Iterator<Item = Result<Cow<'a, str>>>,
         least: usize,
     ) -> Result<(Vec<Vec<i64>>, usize)> {
@@ -378,14 +381,15 @@ impl TextSpec {
         let Some(longest) = rows.iter().map(Vec::len).max().map(|longest| longest.max(least)) else {
             return Err(Error::new(ErrorKind::Shape, "expected at least one text, got none"));
         };
-        if rows.len().saturating_mul(longest) > MOST_TOKENS {
+        let steps = heads.steps(longest, self.max_length)?;
+        if rows.len().saturating_mul(steps) > MOST_TOKENS {
             let text = format!(
-                "{} rows padded to {longest} tokens, the longest row: expected at most {MOST_TOKENS} tokens in all",
+                "{} rows padded to {steps} tokens, the longest row: expected at most {MOST_TOKENS} tokens in all",
                 rows.len()
             );
             return Err(Error::new(ErrorKind::Limits, text).hint("try a bound for the length of a text (--max-length)"));
         }
-        Ok((rows, longest))
+        Ok((rows, steps))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Mask, Medium};
 use crate::layout::Layout;
 use crate::loss::Objective;
-use crate::model::{Clocks, Flow, Model, ModelInput};
+use crate::model::{Clocks, Flow, Misfit, Model, ModelInput, Value};
 use crate::plan::tune::Tuning;
 use crate::plan::{Goal, Gradients, Limits, Plan, Shape, Strategy, lower};
 #[cfg(not(target_arch = "wasm32"))]
@@ -110,6 +110,11 @@ impl Planner {
     /// draw tokens and the model's output is not one number for each token.
     pub fn plan_to(&self, goal: Goal, shape: Shape) -> Result<Arc<Plan>> {
         if shape.all_steps().any(|steps| steps.time == 0) || shape.batch == 0 {
+            // A layer may have said why it has no step.
+            let clock = |input| self.clocks.of_value(Value::Input(input)).unwrap_or(0);
+            if shape.steps(clock(self.model.main_input())).time > 0 && shape.batch > 0 {
+                self.model.check_steps(|input| shape.steps(clock(input)).time).map_err(Misfit::error)?;
+            }
             return Err(Error::new(
                 ErrorKind::Shape,
                 format!("plan: expected at least one step and one row, got T = {}, B = {}", shape.time, shape.batch),

@@ -54,10 +54,10 @@ pub enum Across {
     PoolBack(PoolOp, Mask),
     /// [`Kernel::Rearrange`].
     Rearrange,
-    /// [`Kernel::WindowPool`], of this operation.
-    WindowPool(PoolOp),
-    /// [`Kernel::WindowBack`], of this operation.
-    WindowBack(PoolOp),
+    /// [`Kernel::WindowPool`], of this operation, and whether a mask is bound.
+    WindowPool(PoolOp, Mask),
+    /// [`Kernel::WindowBack`], of this operation, and whether a mask is bound.
+    WindowBack(PoolOp, Mask),
 }
 
 impl Program {
@@ -74,8 +74,11 @@ impl Across {
         let masks = [Mask::All, Mask::Live];
         let ends = [(false, false), (false, true), (true, false), (true, true)];
         let mut all = vec![Self::Rearrange];
-        all.extend(PoolOp::ALL.into_iter().flat_map(|op| [Self::WindowPool(op), Self::WindowBack(op)]));
         for (op, mask) in PoolOp::ALL.into_iter().flat_map(|op| masks.map(|mask| (op, mask))) {
+            // A sum takes zeros at dead steps.
+            if op != PoolOp::Sum || mask == Mask::All {
+                all.extend([Self::WindowPool(op, mask), Self::WindowBack(op, mask)]);
+            }
             all.extend(ends.map(|(first, last)| Self::Pool(Pool { op, mask, first, last })));
             all.push(Self::PoolBack(op, mask));
         }
@@ -88,8 +91,8 @@ impl Across {
             Self::Pool(_) => Kernel::Pool,
             Self::PoolBack(..) => Kernel::PoolBack,
             Self::Rearrange => Kernel::Rearrange,
-            Self::WindowPool(_) => Kernel::WindowPool,
-            Self::WindowBack(_) => Kernel::WindowBack,
+            Self::WindowPool(..) => Kernel::WindowPool,
+            Self::WindowBack(..) => Kernel::WindowBack,
         }
     }
 
@@ -97,15 +100,15 @@ impl Across {
     pub fn mask(self) -> Mask {
         match self {
             Self::Pool(pool) => pool.mask,
-            Self::PoolBack(_, mask) => mask,
-            Self::Rearrange | Self::WindowPool(_) | Self::WindowBack(_) => Mask::All,
+            Self::PoolBack(_, mask) | Self::WindowPool(_, mask) | Self::WindowBack(_, mask) => mask,
+            Self::Rearrange => Mask::All,
         }
     }
 
     /// Returns what steps come to, if it is a pool or the backward pass of one.
     pub fn op(self) -> Option<PoolOp> {
         match self {
-            Self::Pool(Pool { op, .. }) | Self::PoolBack(op, _) | Self::WindowPool(op) | Self::WindowBack(op) => {
+            Self::Pool(Pool { op, .. }) | Self::PoolBack(op, _) | Self::WindowPool(op, _) | Self::WindowBack(op, _) => {
                 Some(op)
             }
             Self::Rearrange => None,
@@ -120,12 +123,13 @@ impl Across {
     /// Returns the most loop iterations that one invocation runs, with no loop unrolled.
     pub(super) fn loop_iterations(self, params: &Params) -> u64 {
         match self {
-            Self::Pool(_) | Self::WindowPool(_) => params.steps.into(),
-            Self::WindowBack(op) => {
+            Self::Pool(_) | Self::WindowPool(..) => params.steps.into(),
+            Self::WindowBack(op, mask) => {
                 let reach = u64::from(params.steps).saturating_sub(1) * u64::from(params.time_step_1) + 1;
                 let windows = reach.div_ceil(params.time_step_0.max(1).into()).min(params.count.into());
-                // In each window it looks for an earlier step with the same number.
-                let earlier = if matches!(op, PoolOp::Max | PoolOp::Min) { u64::from(params.steps) } else { 0 };
+                // In each window it looks for an earlier step with the same number, or counts those that are live.
+                let looks = matches!(op, PoolOp::Max | PoolOp::Min) || mask == Mask::Live;
+                let earlier = if looks { u64::from(params.steps) } else { 0 };
                 windows.saturating_mul(1 + earlier)
             }
             Self::PoolBack(..) | Self::Rearrange => 0,

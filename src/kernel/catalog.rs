@@ -42,7 +42,8 @@ const PARAMS: Binding = binding(0, Role::Params, Access::Uniform, When::Always);
 
 /// `target[target_z + m][panel + i][g][u] = f(Σ_k source[source_z + m][source_offset + k] · weights[weight_panel +
 /// z·weight_panels + i][k][g][u] + bias)` for m < rows, i < panels, k < depth. A row of `source` has `source_units`
-/// elements. A row of `target` has `units` elements, G included. A program that adds has `+=` instead of `=`. In a
+/// elements. A row of `target` has `units` elements, G included. Units from `count` on become 0, if that is not 0: their
+/// weights are 0, and a product with an infinity would be NaN. A program that adds has `+=` instead of `=`. In a
 /// program per gate, each gate multiplies elements of its own. A row of `source` then has G times as many, laid out as
 /// gates are: `source[row][g][k]` is its element `(k / 16 · G + g) · 16 + k % 16`.
 const GEMM: Declaration = Declaration {

@@ -3,7 +3,7 @@
 //! `plan::check` compares these numbers with a device's limits, and `tests/shaders.rs` with the WGSL.
 
 use super::{
-    Convolve, Gemm, Half, Params, Program, RELU, SPIN_LIMIT, Step, StepProject, Tile, Training, WORKGROUP, finite,
+    Convolve, Gemm, Half, Mask, Params, Program, RELU, SPIN_LIMIT, Step, StepProject, Tile, Training, WORKGROUP, finite,
 };
 use crate::cell::{Activation, Cell, Constant, Functions, Peepholes, Variant};
 
@@ -102,6 +102,7 @@ impl Program {
             "JOIN" => return Some((self.join()?.combine as u32).into()),
             "FIRST" => return Some(u32::from(self.first()?).into()),
             "POOL" => return Some((self.across()?.op()? as u32).into()),
+            "MASKED" => return Some(u32::from(self.across()?.mask() == Mask::Live).into()),
             "LAST" => return Some(u32::from(self.across()?.ends()?.1).into()),
             "GATES" => return Some(self.product_gates().into()),
             "AFTER" => return Some(self.rows_after_depth().into()),

@@ -285,8 +285,10 @@ pub fn parts(program: &Program) -> Vec<&'static str> {
         Program::Across(Across::Pool(pool)) => parts.extend(["part/activation.wgsl", live(pool.mask)]),
         Program::Across(Across::PoolBack(_, mask)) => parts.push(live(mask)),
         Program::Across(Across::Rearrange) => {}
-        Program::Across(Across::WindowPool(_)) => parts.extend(["part/activation.wgsl", "part/windows.wgsl"]),
-        Program::Across(Across::WindowBack(_)) => parts.push("part/windows.wgsl"),
+        Program::Across(Across::WindowPool(_, mask)) => {
+            parts.extend(["part/activation.wgsl", "part/windows.wgsl", live(mask)]);
+        }
+        Program::Across(Across::WindowBack(_, mask)) => parts.extend(["part/windows.wgsl", live(mask)]),
         Program::Attend(attend) => parts.extend(attention_parts(attend)),
         Program::Convolve(Convolve::Forward { matrix, tile, .. }) => {
             parts.extend([weight(matrix), panel(matrix), "part/band.wgsl"]);

@@ -41,7 +41,7 @@ pub struct Params {
     pub gates_0: u32,
     /// The timestep of `gates` at z = 1. `WindowBack`: the window that is at `source_1`.
     pub gates_1: u32,
-    /// The row of `live`.
+    /// The row of `live`. `WindowPool`, `WindowBack`: that of the first step.
     pub live_0: u32,
     /// The row of `live` at z = 1.
     pub live_1: u32,
@@ -97,6 +97,7 @@ pub struct Params {
     pub offset: u32,
     /// `Join`: how many features are taken. `Normalize`: 1 if one number serves all features.
     /// `WindowPool`: how many steps there are. `WindowBack`: how many windows.
+    /// `Gemm`, `Conv`: how many units there are, counted from the first panel of a row; 0 if all are.
     pub count: u32,
     /// `Join`, `Drop`, `Spread`: the factor of each joined or kept feature, as the bits of an f32. `Normalize`: ε.
     pub scale: u32,

@@ -15,7 +15,7 @@ pub(super) fn check_trained(model: &Model) -> Result<()> {
     match model.layers.iter().position(|layer| learns(&layer.kind)) {
         None => Ok(()),
         Some(layer) => Err(Error::new(
-            ErrorKind::Model,
+            ErrorKind::Training,
             format!(
                 "layer {}: expected a batch_norm that is frozen to train, got one that would learn its mean and variance; \
                  set \"frozen\": true to train with those that it has, or use a layer_norm",

@@ -14,6 +14,7 @@ mod flow;
 mod graph;
 mod layer;
 mod ports;
+mod steps;
 
 use std::collections::{HashMap, HashSet};
 
@@ -29,6 +30,9 @@ pub(crate) use graph::Begun;
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use layer::*;
 pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};
+pub(crate) use steps::Misfit;
+#[cfg(feature = "testing")]
+pub use steps::{check_steps, steps_near};
 
 /// A recurrent model: layers one after the other.
 ///
@@ -213,7 +217,7 @@ impl Model {
             Error::new(
                 ErrorKind::Model,
                 format!(
-                    "layer 0 {}: expected a layer that takes a sequence (embedding, one_hot, rnn, lstm, gru, linear) first",
+                    "layer 0 {}: expected a layer that takes a sequence (embedding, one_hot, rnn, lstm, gru, linear, conv1d) first",
                     first.kind.name()
                 ),
             )
@@ -314,6 +318,16 @@ impl Model {
     /// Returns the number of trainable parameters. Shared parameters count once.
     pub fn parameters(&self) -> usize {
         self.own_parameters().into_iter().fold(0, usize::saturating_add)
+    }
+
+    /// Returns, for each of [`layers`](Self::layers), the number of means and variances that no earlier layer has.
+    pub(crate) fn own_statistics(&self) -> Vec<usize> {
+        let mut earlier = HashSet::new();
+        let mut own = |layer: &Layer| {
+            let statistics = layer.kind.statistics();
+            if statistics > 0 && earlier.insert(layer.prefix.clone()) { statistics } else { 0 }
+        };
+        self.layers.iter().map(&mut own).collect()
     }
 
     /// Returns, for each of [`layers`](Self::layers), the number of parameters that no earlier layer has.

@@ -229,7 +229,10 @@ impl Walk<'_, '_> {
                 let live = live(self.call, from);
                 Values::Steps(pooled_back(pool.reduce, &x.steps(), counted(pool, live.as_ref()), &d_y))
             }
-            (LayerKind::WindowPool(pool), _, Some(d_y)) => Values::Steps(windowed_back(pool, &x.steps(), &d_y.steps())),
+            (LayerKind::WindowPool(pool), _, Some(d_y)) => {
+                let live = live(self.call, from);
+                Values::Steps(windowed_back(pool, &x.steps(), live.as_ref(), &d_y.steps()))
+            }
             (LayerKind::PadSteps(pad), _, Some(d_y)) => {
                 Values::Steps(padded_back(pad, &d_y.steps(), x.steps().len_of(Axis(0))))
             }

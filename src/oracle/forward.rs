@@ -159,7 +159,9 @@ pub(super) fn forward(model: &Model, call: &Call<'_>, point: &Point, keep: Keep)
                 let live = live(call, layer.from[0]);
                 Values::Rows(pooled(pool.reduce, x, counted(pool, live.as_ref())))
             }
-            (LayerKind::WindowPool(pool), _, Values::Steps(x)) => Values::Steps(windowed(pool, x)),
+            (LayerKind::WindowPool(pool), _, Values::Steps(x)) => {
+                Values::Steps(windowed(pool, x, live(call, layer.from[0]).as_ref()))
+            }
             (LayerKind::PadSteps(pad), _, Values::Steps(x)) => Values::Steps(padded(pad, x)),
             (LayerKind::Repeat(repeat), _, Values::Rows(row)) => Values::Steps(repeated(row, repeat.count)),
             (LayerKind::Flatten(_), _, Values::Steps(x)) => Values::Rows(flattened(x)),

@@ -2,14 +2,17 @@
 //!
 //! A backward pass takes the gradient of a layer's output, `δy`, and gives that of its input, `δx`.
 
-use ndarray::{Array3, Axis};
+use ndarray::{Array2, Array3, Axis};
 
 use crate::model::{PadMode, PadSteps, PoolPadding, Reduce, WindowPool};
+
+/// The steps that a window takes, and the number that a mean divides by.
+type Window = (Vec<usize>, usize);
 
 /// The windows along `time` steps, each with the steps that it takes and the number that a mean divides by.
 ///
 /// Padded as PyTorch pads (`torch.nn.MaxPool1d`, `AvgPool1d`), or so that there are `⌈T / stride⌉` windows (TensorFlow).
-fn windows(pool: &WindowPool, time: usize) -> Vec<(Vec<usize>, usize)> {
+fn windows(pool: &WindowPool, time: usize) -> Vec<Window> {
     let (stride, extent) = (pool.stride, (pool.size - 1) * pool.dilation + 1);
     let (before, after, count) = match pool.padding {
         PoolPadding::Around { before, after } => {
@@ -43,12 +46,24 @@ fn windows(pool: &WindowPool, time: usize) -> Vec<(Vec<usize>, usize)> {
         .collect()
 }
 
-/// Returns `y[o, b, n]`, which `x[t, b, n]` come to over the steps t of window o.
-pub(super) fn windowed(pool: &WindowPool, x: &Array3<f64>) -> Array3<f64> {
+/// Returns `windows` as row `b` has them: without its dead steps, which no mean counts unless it counts padding.
+fn of_row(pool: &WindowPool, windows: &[Window], live: Option<&Array2<bool>>, b: usize) -> Vec<Window> {
+    let Some(live) = live.filter(|_| !pool.all_steps) else { return windows.to_vec() };
+    let taken = |(steps, counted): &Window| {
+        let steps: Vec<usize> = steps.iter().copied().filter(|&t| live[[t, b]]).collect();
+        let counted = if pool.counts_padding { *counted } else { steps.len().max(1) };
+        (steps, counted)
+    };
+    windows.iter().map(taken).collect()
+}
+
+/// Returns `y[o, b, n]`, which `x[t, b, n]` come to over the live steps t of window o; 0 if there is none.
+pub(super) fn windowed(pool: &WindowPool, x: &Array3<f64>, live: Option<&Array2<bool>>) -> Array3<f64> {
     let (time, batch, features) = x.dim();
     let windows = windows(pool, time);
+    let rows: Vec<Vec<Window>> = (0..batch).map(|b| of_row(pool, &windows, live, b)).collect();
     Array3::from_shape_fn((windows.len(), batch, features), |(o, b, n)| {
-        let (steps, counted) = &windows[o];
+        let (steps, counted) = &rows[b][o];
         let all = steps.iter().map(|&t| x[[t, b, n]]);
         match pool.reduce {
             Reduce::Max | Reduce::Min => winner(pool.reduce, steps, |t| x[[t, b, n]]).map_or(0.0, |t| x[[t, b, n]]),
@@ -67,10 +82,17 @@ fn winner(reduce: Reduce, steps: &[usize], x: impl Fn(usize) -> f64) -> Option<u
 
 /// `δx[t, b, n]` is the sum of what the windows that take step t hand on. A sum hands on `δy`, a mean its share, and a
 /// largest or smallest all of it, to the first step that has it.
-pub(super) fn windowed_back(pool: &WindowPool, x: &Array3<f64>, d_y: &Array3<f64>) -> Array3<f64> {
+pub(super) fn windowed_back(
+    pool: &WindowPool,
+    x: &Array3<f64>,
+    live: Option<&Array2<bool>>,
+    d_y: &Array3<f64>,
+) -> Array3<f64> {
     let mut d_x = Array3::zeros(x.dim());
-    for (o, (steps, counted)) in windows(pool, x.len_of(Axis(0))).iter().enumerate() {
-        for ((b, n), &d) in d_y.index_axis(Axis(0), o).indexed_iter() {
+    let windows = windows(pool, x.len_of(Axis(0)));
+    for (b, rows) in (0..x.len_of(Axis(1))).map(|b| (b, of_row(pool, &windows, live, b))) {
+        for ((o, n), &d) in d_y.index_axis(Axis(1), b).indexed_iter() {
+            let (steps, counted) = &rows[o];
             match pool.reduce {
                 Reduce::Max | Reduce::Min => {
                     winner(pool.reduce, steps, |t| x[[t, b, n]]).into_iter().for_each(|t| d_x[[t, b, n]] += d);

@@ -174,10 +174,10 @@ fn values(program: &Program, p: &Params, sides: u64) -> u64 {
         // A gradient reads the rows of one side of the convolution, and those of the other.
         Program::Convolve(Convolve::Back { .. } | Convolve::Outer { .. }) => rows * (units + u64::from(p.source_units)),
         // Each row of the source counts once, whatever windows share it.
-        Program::Across(Across::WindowPool(_)) => {
+        Program::Across(Across::WindowPool(..)) => {
             rows * units * u64::from(p.directions) * (1 + u64::from(p.time_step_0.min(p.steps)))
         }
-        Program::Across(Across::WindowBack(_)) => {
+        Program::Across(Across::WindowBack(..)) => {
             let windows = rows.div_ceil(u64::from(p.time_step_0.max(1)));
             (rows * 2 + windows * 2) * units * u64::from(p.directions)
         }

@@ -16,6 +16,7 @@ pub(super) fn of(model: &Model) -> Vec<Row> {
     let mut rows = table.input_rows();
     let inputs = rows.len();
     let parameters = model.own_parameters();
+    let statistics = model.own_statistics();
     for (index, layer) in model.layers.iter().enumerate() {
         let Some(Place { row, call, .. }) = table.places[index].as_ref().filter(|_| !table.is_folded(index)) else {
             continue;
@@ -39,7 +40,7 @@ pub(super) fn of(model: &Model) -> Vec<Row> {
         rows.push(Row {
             layer: format!("{} ({})", table.names[*row], layer.kind.summary()),
             output,
-            parameters: parameters.get(index).copied().unwrap_or(0),
+            parameters: [&parameters, &statistics].iter().fold(0, |sum: usize, all| sum.saturating_add(all[index])),
             sources: sources.collect(),
         });
     }

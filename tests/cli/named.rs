@@ -117,6 +117,50 @@ fn a_call_that_brings_weights_runs_with_them_and_the_next_with_its_own() {
 }
 
 #[test]
+fn verify_chooses_calls_that_a_model_takes_and_says_what_it_leaves_out() {
+    let folder = Folder::new("fits");
+    let path = folder.path("model.safetensors");
+    let verified = |layers: Value, tensors: &[(&str, &[usize])]| {
+        let description = json!({"gatewave": 1, "batch_first": true, "layers": layers});
+        let metadata = HashMap::from([("gatewave.model".to_owned(), description.to_string())]);
+        let bytes: Vec<Vec<u8>> = (1..)
+            .zip(tensors)
+            .map(|(seed, (_, shape))| noise(shape, seed).iter().flat_map(|x| x.abs().to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape), bytes)| {
+            (*name, TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).unwrap())
+        });
+        fs::write(&path, safetensors::serialize(views, Some(metadata)).unwrap()).unwrap();
+        let ran = gatewave(["verify", &path]);
+        assert!(ran.done().ends_with(" passed, 0 failed\n"), "{ran:?}");
+        ran.err
+    };
+    let layers = json!([
+        {"type": "conv1d", "in_features": 2, "out_features": 3, "kernel_size": 4, "weights": "0."},
+        {"type": "batch_norm", "features": 3, "weights": "1."},
+        {"type": "window_pool", "reduce": "max", "size": 2},
+        {"type": "flatten", "steps": 3},
+        {"type": "linear", "in_features": 9, "out_features": 2, "weights": "4."},
+    ]);
+    let norm = ["weight", "bias", "running_mean", "running_var"].map(|name| format!("1.{name}"));
+    let mut tensors: Vec<(&str, &[usize])> = vec![("0.weight", &[3, 2, 4]), ("0.bias", &[3])];
+    tensors.extend(norm.iter().map(|name| (name.as_str(), &[3_usize][..])));
+    tensors.extend([("4.weight", &[2_usize, 9][..]), ("4.bias", &[2])]);
+    let said = verified(layers, &tensors);
+    assert!(said.contains("left out: gradients: layer 1 batch_norm: expected a batch_norm that is frozen"), "{said}");
+    let layers = json!([
+        {"type": "conv1d", "in_features": 2, "out_features": 3, "kernel_size": 3, "stride": 2, "padding": "same",
+         "weights": "0."},
+        {"type": "gru", "input_size": 3, "hidden_size": 2, "weights": "1."},
+    ]);
+    let gru = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"].map(|name| format!("1.{name}"));
+    let mut tensors: Vec<(&str, &[usize])> = vec![("0.weight", &[3, 2, 3]), ("0.bias", &[3])];
+    tensors.extend(gru.iter().map(String::as_str).zip([&[6_usize, 3][..], &[6, 2], &[6], &[6]]));
+    let said = verified(layers, &tensors);
+    assert!(said.contains("left out: ") && said.contains("T=12 B=4") && said.contains("row "), "{said}");
+}
+
+#[test]
 fn a_model_whose_weights_are_brought_is_summed_up_planned_verified_and_converted_without_them() {
     let folder = Folder::new("absent");
     let (model, native) = (folder.path("model.safetensors"), folder.path("native.safetensors"));

@@ -94,3 +94,8 @@ fn a_nan_weight_of_a_cell_gives_nan_in_the_hidden_states_it_reaches() {
         }
     }
 }
+
+#[test]
+fn infinities_end_in_the_limits_of_the_gates() {
+    crate::support::executor::infinities(&adapter());
+}

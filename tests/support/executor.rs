@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare};
+use gatewave::conformance::{self, Bug, Case, Tolerance, cases, compare, compare_outputs};
 use gatewave::formats::open;
-use gatewave::layer::Cell;
-use gatewave::{Device, Engine, EngineBuilder, Input, Model, Precision, Result, Weights};
+use gatewave::layer::{Cell, Conv1d, ConvPadding, LayerKind, Recurrent};
+use gatewave::{Device, Engine, EngineBuilder, Input, Linear, Model, Precision, Result, Weights, oracle};
 
+use super::noise::noise;
 use super::{fixtures, pytorch};
 
 /// Creates an engine whose GPU starts every run from NaNs.
@@ -114,5 +115,31 @@ pub fn shakespeare(device: &Device) {
         let want = fixtures::read_f64(&expected, name);
         let comparison = compare(got.view(), want.view(), TOLERANCE).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(comparison.passed(), "{name}: {comparison}");
+    }
+}
+
+/// Infinite and huge features end in the limits of sigmoid and tanh, as in PyTorch: units of padding, whose weights are
+/// 0, must not make them NaN. No weight is 0.
+pub fn infinities(device: &Device) {
+    let fronts = [None, Some(Linear::new(5, 1).into()), Some(Conv1d::new(5, 1, 2).padding(ConvPadding::Causal).into())];
+    for (cell, units, front) in Cell::ALL
+        .iter()
+        .flat_map(|&cell| [3, 40].map(|units| (cell, units)))
+        .flat_map(|(cell, units)| fronts.clone().map(|front: Option<LayerKind>| (cell, units, front)))
+    {
+        let (inputs, is_direct) = if front.is_some() { (1, false) } else { (5, true) };
+        let model = front.into_iter().fold(Model::new(), Model::layer).layer(Recurrent::new(cell, inputs, units));
+        let weights = Weights::random(&model, 5).expect("weights");
+        let mut x = noise(&[3, 4, 5], 4);
+        x[[0, 1, 2]] = f32::INFINITY;
+        x[[1, 0, 4]] = f32::NEG_INFINITY;
+        x[[2, 2, 0]] = if is_direct { f32::MAX } else { 1e30 };
+        let input = Input::features(x);
+        let truth = oracle::run(&model, &weights, &input).expect("the oracle");
+        assert!(truth.output.iter().all(|y| y.is_finite()));
+        let got = engine(device, Precision::F32, &model, &weights).and_then(|engine| engine.run(&input));
+        let parts = compare_outputs(&got.expect("it runs"), &truth, Tolerance::executor(&model, 4)).expect("alike");
+        let wrong = parts.iter().find(|part| !part.comparison.passed());
+        assert!(wrong.is_none(), "{model:?}: {:?}", wrong.map(|part| part.comparison.to_string()));
     }
 }

@@ -229,7 +229,7 @@ pub(crate) fn read(path: &Path, description: Option<&Path>) -> Result<(Model, Te
 }
 
 /// Reads a model like [`read`], or what is chosen of an ONNX graph.
-fn read_chosen(path: &Path, description: Option<&Path>, chosen: &Chosen) -> Result<(Model, Tensors)> {
+pub(crate) fn read_chosen(path: &Path, description: Option<&Path>, chosen: &Chosen) -> Result<(Model, Tensors)> {
     if chosen.given().is_some() {
         return chosen.read(path, description);
     }

@@ -58,9 +58,12 @@ impl Chosen {
     pub(crate) fn read(&self, path: &Path, description: Option<&Path>) -> Result<(Model, Tensors)> {
         let reader = self.reader()?;
         if let (Some(description), Some((flag, _))) = (description, self.given()) {
-            let text =
-                format!("{flag}: expected an .onnx file, which has no description, got {}", description.display());
-            return Err(Error::new(ErrorKind::Model, text));
+            let is_graph = Format::of(path).is_ok_and(|format| format == Format::Onnx);
+            let text = match is_graph {
+                true => format!("--model: expected none beside an .onnx file, got {}", description.display()),
+                false => format!("{flag}: expected an .onnx file, got another"),
+            };
+            return Err(Error::new(ErrorKind::Model, text).at(files::name(path)));
         }
         match files::streamed(path)? {
             Some(bytes) => {

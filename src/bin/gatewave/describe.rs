@@ -15,6 +15,7 @@ use gatewave::weights::{Tensor, Tensors};
 use gatewave::{Model, Result, Values};
 
 use crate::args::{self, has_extension};
+use crate::chosen::Chosen;
 use crate::files::{fill, is_standard_output, name, spare, streamed, unused};
 use crate::messages::{note, tell};
 use crate::{Outcome, Verdict, tensors};
@@ -27,8 +28,13 @@ use crate::{Outcome, Verdict, tensors};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The file: .safetensors, .pt, .pth, .ckpt, .npz, .keras, .h5 or .onnx, or `-` for standard input
-    #[arg(value_name = "FILE")]
+    #[arg(id = "path", value_name = "FILE")]
     file: PathBuf,
+    /// A description of the model, if FILE holds tensors alone: the places of the tensors are then those in it
+    #[arg(long = "model", value_name = "model.json")]
+    description: Option<PathBuf>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Write the description to this file; `-` prints it alone, with the tensors on standard error
     #[arg(short, long, value_name = "model.json")]
     output: Option<PathBuf>,
@@ -57,7 +63,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         spare("--output", iter::once(args.file.as_path()), slice::from_ref(output))?;
         unused(output, args.force)?;
     }
-    let (rows, described) = read(&args.file)?;
+    let (rows, described) = read(args)?;
     // The tensors can be listed, whether or not they make a model.
     let places = described.as_ref().map(|described| described.places.clone()).unwrap_or_default();
     tell(table(&rows, &places), args.output.as_deref().is_some_and(is_standard_output), out)?;
@@ -75,7 +81,18 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
 }
 
 /// Returns the tensors of the file, and its description or why there can be none.
-fn read(path: &Path) -> Result<(Vec<Row>, Result<Described>)> {
+fn read(args: &Args) -> Result<(Vec<Row>, Result<Described>)> {
+    let Args { file, description, chosen, .. } = args;
+    let path: &Path = file;
+    if description.is_some() || chosen.given().is_some() {
+        let (model, tensors) = args::read_chosen(path, description.as_deref(), chosen)?;
+        let row = |name: &str| row_of(&tensors, name, "F32");
+        let mut described = of_itself(&model, &tensors);
+        if description.is_some() {
+            described.notes.clear();
+        }
+        return Ok((tensors.names().map(row).collect(), Ok(described)));
+    }
     let bytes = streamed(path)?;
     let is_array = match &bytes {
         Some(bytes) => Content::of(bytes) == Some(Content::Npy),

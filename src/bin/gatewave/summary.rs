@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use gatewave::Model;
+use gatewave::inspect::check_steps;
 
 use crate::args::{ModelArgs, positive};
 use crate::{Outcome, Verdict};
@@ -44,6 +45,7 @@ fn write(args: &Args, mut model: Model, out: &mut impl Write) -> Outcome<()> {
         model = model.batch_size(rows);
     }
     if let Some(steps) = args.steps {
+        check_steps(&model, steps).map_err(|e| e.at("--steps"))?;
         model = model.steps(steps);
     }
     writeln!(out, "{}", model.summary().to_string().trim_end())?;

@@ -8,17 +8,21 @@ mod gradients;
 mod report;
 mod table_run;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
 use gatewave::conformance::{self, Bug, Case, CaseResult, InitialStates, MaskKind, Tolerance};
-use gatewave::inspect::Planner;
 use gatewave::inspect::kernel::Mask;
 use gatewave::inspect::layout::Layout;
 use gatewave::inspect::plan::{Plan, Shape};
+use gatewave::inspect::{self, Planner};
+use gatewave::interface::InputValue;
 use gatewave::layer::{Cell, Recurrent, Reset};
 use gatewave::oracle::{TrueStates, Truth};
-use gatewave::{Activation, Device, Engine, EngineBuilder, Error, Model, Output, Precision, Result, Strategy, Weights};
+use gatewave::{
+    Activation, Device, Engine, EngineBuilder, Error, ErrorKind, Model, Output, Precision, Result, Strategy, Weights,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::gradients::Way;
@@ -32,18 +36,19 @@ use crate::messages::{note, progress_target};
 ///
 /// Runs a table of cases, or random inputs through MODEL: with the strategy that
 /// the device would choose, and with each other one. Exit status 1 if anything differs.
+/// MODEL is run with as many steps as it takes. A call or a gradient that it refuses is left out, with a line that says so.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: MaybeModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Compare the gradients of every case with every strategy on the device too. By
-    /// default these are as many cases as cover each kernel and each option
+    /// Without MODEL: compare the gradients of every case with every strategy on the device too. By
+    /// default these are as many cases as cover each kernel and each option. Those of MODEL all are
     #[arg(long)]
     all: bool,
-    /// Run only as many cases on the device as cover each kernel and
-    /// each option once, for a driver that compiles slowly
+    /// Without MODEL: run only as many cases on the device as cover each
+    /// kernel and each option once, for a driver that compiles slowly
     #[arg(long, conflicts_with_all = ["all", "path"])]
     quick: bool,
     /// Print JSON, one object on each line
@@ -54,7 +59,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let device = args.device.device()?;
     let subjects = match args.model.open()? {
-        Some((model, weights)) => of_model(&args.model.name().unwrap_or_default(), &model, &weights),
+        Some((model, weights)) => of_model(&args.model.name().unwrap_or_default(), &model, &weights)?,
         None => of_table(),
     };
     let mut report = Report::new(args.json);
@@ -73,11 +78,11 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         (false, true) => Length::Quick,
     };
     let run = TableRun::of_length(length, &subjects, &executors, &ways);
-    let bar = bar(subjects.len());
+    let (bar, mut untrained) = (bar(subjects.len()), BTreeSet::new());
     for (index, subject) in subjects.iter().enumerate() {
         bar.set_message(subject.case.name.clone());
         let ran = subject.rows(&run.running(index, &executors));
-        for row in ran.into_iter().chain(gradients::rows(subject, run.of(index, &ways))) {
+        for row in ran.into_iter().chain(gradients::rows(subject, run.of(index, &ways), &mut untrained)) {
             bar.suspend(|| report.add(row, out))?;
         }
         bar.inc(1);
@@ -93,6 +98,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
         }
     }
     bar.finish_and_clear();
+    untrained.into_iter().for_each(|why| note(format_args!("left out: gradients: {why}")));
     report.close(out)
 }
 
@@ -116,20 +122,42 @@ fn of_table() -> Vec<Subject> {
     conformance::cases().into_iter().map(|case| Subject { weights: case.weights(), case }).collect()
 }
 
-/// Makes random inputs of several shapes for a user's model.
-fn of_model(name: &str, model: &Model, weights: &Weights) -> Vec<Subject> {
+/// Makes random inputs of several shapes for a user's model, with as many steps as it takes. Notes those that it refuses.
+///
+/// # Errors
+///
+/// Returns the error of the first one if the model refuses all.
+fn of_model(name: &str, model: &Model, weights: &Weights) -> Result<Vec<Subject>> {
     let shapes = [
         (1, 1, MaskKind::All, InitialStates::Zero),
         (7, 3, MaskKind::All, InitialStates::Given),
         (12, 4, MaskKind::Lengths, InitialStates::Given),
         (33, 2, MaskKind::Holes, InitialStates::Zero),
     ];
-    let subject = |(seed, (time, batch, mask, states))| {
+    let takes_steps = model.all_ports().inputs.iter().any(|port| matches!(port.value, InputValue::Lengths(_)));
+    let subject = |(seed, (wanted, batch, mask, states))| {
+        let mask = if takes_steps { mask } else { MaskKind::All };
+        let time = inspect::steps_near(model, wanted);
         let name = format!("{name} T={time} B={batch} mask={mask:?} states={states:?}");
         let case = Case { name, model: model.clone(), time, batch, precision: Precision::F32, mask, states, seed };
         Subject { case, weights: weights.clone() }
     };
-    (1..).zip(shapes).map(subject).collect()
+    let (mut subjects, mut refused) = (Vec::new(), None);
+    for subject in (1..).zip(shapes).map(subject) {
+        let engine = subject.engine(weights, &Device::Cpu, None)?;
+        match engine.run(&subject.case.input()) {
+            Err(error) if error.kind() == ErrorKind::Shape => {
+                note(format_args!("left out: {}: {error}", subject.case.name));
+                refused.get_or_insert(error);
+            }
+            // Any other error is one that the comparison shows.
+            _ => subjects.push(subject),
+        }
+    }
+    match refused {
+        Some(error) if subjects.is_empty() => Err(error),
+        _ => Ok(subjects),
+    }
 }
 
 /// Returns a device as it chooses by itself, and with each strategy that it does not

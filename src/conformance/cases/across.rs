@@ -69,7 +69,8 @@ fn windows() -> Vec<Case> {
             let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), x);
             let pool = g.add("pool", WindowPool::new(Reduce::Max, 3).stride(2).padding(around(1, 1)), lstm);
             g.add("upper", Gru::new(34, 18), pool);
-        }),
+        })
+        .mask(MaskKind::Lengths),
         graph("means of windows, padded to be as many as strides, and up to the last step", |g| {
             let x = g.sequence("x", 18);
             let gru = g.add("gru", Gru::new(18, 18).padding(Padding::Held), x);
@@ -78,6 +79,27 @@ fn windows() -> Vec<Case> {
             let padded = WindowPool::new(Reduce::Mean, 3).stride(2).padding(around(1, 0)).ceil().counts_padding();
             let padded = g.add("padded", padded, x);
             g.add("sum", Join::Add, [same, padded]);
+        })
+        .mask(MaskKind::All),
+        graph("means of the windows that each row has alone", |g| {
+            let x = g.sequence("x", 18);
+            let gru = g.add("gru", Gru::new(18, 18).padding(Padding::Held), x);
+            let same = WindowPool::new(Reduce::Mean, 4).stride(2).padding(PoolPadding::Same);
+            let same = g.add("same", same, gru);
+            let padded = g.add("padded", WindowPool::new(Reduce::Mean, 3).stride(2).padding(around(1, 0)).ceil(), x);
+            let sum = g.add("sum", Join::Add, [same, padded]);
+            let counted = WindowPool::new(Reduce::Mean, 2).stride(1).padding(around(1, 0)).counts_padding();
+            let counted = g.add("counted", counted, sum);
+            g.add("upper", Gru::new(18, 17), counted);
+        })
+        .mask(MaskKind::Lengths),
+        graph("windows and steps of a sequence whose dead ones become live", |g| {
+            let x = g.sequence("x", 18);
+            let gru = g.add("gru", Gru::new(18, 18), x);
+            let mean = g.add("mean", WindowPool::new(Reduce::Mean, 2).all_steps(), gru);
+            let second = g.add("second", SliceSteps::from(1).every(2).all_steps(), x);
+            let sum = g.add("sum", Join::Add, [mean, second]);
+            g.add("upper", Gru::new(18, 17), sum);
         }),
         graph("the smallest and the sum of windows with gaps, which overlap", |g| {
             let x = g.sequence("x", 18);

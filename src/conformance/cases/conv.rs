@@ -43,12 +43,14 @@ fn chains() -> Vec<Case> {
         .mask(MaskKind::Lengths),
         whole("a stride under same padding", one(of(5, 17, 3).stride(3).padding(Same)).layer(Rnn::new(17, 9)), 7, 3),
         whole(
-            "a causal stride, of which holes are zeros",
+            "a causal stride",
             one(of(5, 33, 3).stride(2).dilation(2).padding(Causal)).layer(GlobalPool::new(Reduce::Mean)),
             7,
             17,
         )
-        .mask(MaskKind::Holes),
+        .mask(MaskKind::Lengths),
+        whole("a dilated kernel, of which holes are zeros", one(of(5, 17, 3).dilation(2)).layer(Gru::new(17, 9)), 9, 5)
+            .mask(MaskKind::Holes),
         whole(
             "each feature of both ways by itself",
             {

@@ -82,7 +82,41 @@ fn element(row: u32, (at, from): (i64, u32), batch: usize, b: usize, c: usize) -
     (row as usize + at * batch + b) * WIDTH + c
 }
 
-fn pool_case(op: PoolOp, along: Along) -> Case {
+/// Each program along each sequence. A mask is of all steps, and a sum has none.
+fn programs() -> impl Iterator<Item = (PoolOp, Mask, Along)> {
+    let masks = |op| if op == PoolOp::Sum { &[Mask::All][..] } else { &[Mask::All, Mask::Live] };
+    let all = PoolOp::ALL.into_iter().flat_map(move |op| masks(op).iter().map(move |&mask| (op, mask)));
+    all.flat_map(|(op, mask)| {
+        ALONG.map(|along| {
+            (op, mask, if mask == Mask::All { along } else { Along { counted: [0, along.time], ..along } })
+        })
+    })
+}
+
+impl Case {
+    /// Whether row `b` of a batch of five has step `step`.
+    fn has_step(&self, step: i64, b: usize) -> bool {
+        !self.has("live")
+            || self.index("live", self.params.live_0 as usize + usize::try_from(step).unwrap() * 5 + b) != 0
+    }
+
+    /// The steps that window `window` takes of row `b`.
+    fn taken(&self, along: Along, window: i64, b: usize) -> Vec<i64> {
+        along.steps(window).into_iter().filter(|&step| self.has_step(step, b)).collect()
+    }
+
+    /// What a mean over window `window` of row `b` is divided by.
+    fn divisor(&self, along: Along, window: i64, b: usize) -> f64 {
+        if self.has("live") { self.taken(along, window, b).len().max(1) as f64 } else { along.divisor(window) }
+    }
+}
+
+/// The steps that rows have, from step 0 on.
+fn live(mask: Mask, along: Along) -> Option<(&'static str, Data)> {
+    (mask == Mask::Live).then(|| ("live", Data::Indices(self::mask(2 + usize::try_from(along.time).unwrap() * 5))))
+}
+
+fn pool_case(op: PoolOp, mask: Mask, along: Along) -> Case {
     // Nothing before the second window is bound.
     let (batch, windows) = (5, usize::try_from(along.count - 1).unwrap());
     let first = along.first(1);
@@ -92,25 +126,27 @@ fn pool_case(op: PoolOp, along: Along) -> Case {
         offset: n(batch + 1),
         gates_0: n(usize::try_from(first).unwrap()),
         count: n(usize::try_from(along.time).unwrap()),
+        live_0: 2,
         ..along.params(batch, rows)
     };
     let mut source = steps_of_few_values(1, (2 + steps * batch) * WIDTH);
     source[2 * WIDTH + 7] = f32::NAN;
-    let bound = vec![("source", Data::Floats(source)), ("result", Data::Floats(noise(2, (1 + rows) * WIDTH)))];
-    Case { program: Program::Across(Across::WindowPool(op)), params, sides: 1, bound }
+    let mut bound = vec![("source", Data::Floats(source)), ("result", Data::Floats(noise(2, (1 + rows) * WIDTH)))];
+    bound.extend(live(mask, along));
+    Case { program: Program::Across(Across::WindowPool(op, mask)), params, sides: 1, bound }
 }
 
 #[test]
 fn a_pool_gives_what_the_steps_of_each_window_come_to() {
-    for (op, along) in PoolOp::ALL.into_iter().flat_map(|op| ALONG.map(|along| (op, along))) {
-        let case = pool_case(op, along);
+    for (op, mask, along) in programs() {
+        let case = pool_case(op, mask, along);
         let (p, batch) = (case.params, case.params.batch as usize);
         let mut expected = Vec::new();
         for (m, c) in (0..p.rows as usize).flat_map(|m| (0..WIDTH).map(move |c| (m, c))) {
             let row = p.offset as usize + m;
             let (window, b) = ((row / batch) as i64, row % batch);
             let x = |step: i64| case.float("source", element(p.source_0, (step, p.gates_0), batch, b, c));
-            let all: Vec<f64> = along.steps(window).into_iter().map(x).collect();
+            let all: Vec<f64> = case.taken(along, window, b).into_iter().map(x).collect();
             let sum: f64 = all.iter().sum();
             let extreme = |wins: fn(f64, f64) -> bool| {
                 let next = |a: f64, b: f64| {
@@ -126,7 +162,7 @@ fn a_pool_gives_what_the_steps_of_each_window_come_to() {
             };
             let value = match op {
                 PoolOp::Sum => sum,
-                PoolOp::Mean => sum / along.divisor(window),
+                PoolOp::Mean => sum / case.divisor(along, window, b),
                 PoolOp::Max => extreme(|b, a| b > a),
                 PoolOp::Min => extreme(|b, a| b < a),
             };
@@ -136,7 +172,7 @@ fn a_pool_gives_what_the_steps_of_each_window_come_to() {
     }
 }
 
-fn back_case(op: PoolOp, along: Along) -> Case {
+fn back_case(op: PoolOp, mask: Mask, along: Along) -> Case {
     // All steps but the first two, and with them all windows but perhaps the first.
     let (batch, from) = (5, 2_i64);
     let window = (0..along.count).find(|&w| along.steps(w).iter().any(|&step| step >= from)).unwrap();
@@ -149,22 +185,26 @@ fn back_case(op: PoolOp, along: Along) -> Case {
         source_1: 3,
         gates_1: n(size(window)),
         count: n(size(along.count)),
+        live_0: 2,
         ..along.params(batch, rows)
     };
     let of_windows = (3 + size(along.count - window) * batch) * WIDTH;
-    let bound = vec![
+    let mut bound = vec![
         ("source", Data::Floats(steps_of_few_values(1, (2 + size(along.time - seen) * batch) * WIDTH))),
         ("other", Data::Floats(steps_of_few_values(2, of_windows))),
+    ];
+    bound.extend(live(mask, along));
+    bound.extend([
         ("delta", Data::Floats(noise(3, of_windows))),
         ("result", Data::Floats(noise(4, (1 + rows) * WIDTH))),
-    ];
-    Case { program: Program::Across(Across::WindowBack(op)), params, sides: 1, bound }
+    ]);
+    Case { program: Program::Across(Across::WindowBack(op, mask)), params, sides: 1, bound }
 }
 
 #[test]
 fn each_step_takes_what_its_windows_hand_on() {
-    for (op, along) in PoolOp::ALL.into_iter().flat_map(|op| ALONG.map(|along| (op, along))) {
-        let case = back_case(op, along);
+    for (op, mask, along) in programs() {
+        let case = back_case(op, mask, along);
         let (p, batch) = (case.params, case.params.batch as usize);
         let mut expected = Vec::new();
         for (m, c) in (0..p.rows as usize).flat_map(|m| (0..WIDTH).map(move |c| (m, c))) {
@@ -172,14 +212,14 @@ fn each_step_takes_what_its_windows_hand_on() {
             let (step, b) = ((row / batch) as i64, row % batch);
             let x = |step: i64| case.float("source", element(p.source_0, (step, p.gates_0), batch, b, c));
             let mut sum = 0.0;
-            for window in (0..along.count).filter(|&window| along.steps(window).contains(&step)) {
+            for window in (0..along.count).filter(|&window| case.taken(along, window, b).contains(&step)) {
                 let at = element(p.source_1, (window, p.gates_1), batch, b, c);
                 let (y, d) = (case.float("other", at), case.float("delta", at));
                 sum += match op {
                     PoolOp::Sum => d,
-                    PoolOp::Mean => d / along.divisor(window),
+                    PoolOp::Mean => d / case.divisor(along, window, b),
                     PoolOp::Max | PoolOp::Min => {
-                        let first = along.steps(window).into_iter().find(|&step| x(step) == y);
+                        let first = case.taken(along, window, b).into_iter().find(|&step| x(step) == y);
                         if first == Some(step) { d } else { 0.0 }
                     }
                 };
@@ -193,8 +233,11 @@ fn each_step_takes_what_its_windows_hand_on() {
 #[test]
 fn steps_that_are_not_bound_are_refused() {
     let verdict = |case: &Case| check(&case.plan().0, &Limits::WEBGPU);
-    let cases: [fn() -> Case; 2] = [|| pool_case(PoolOp::Max, ALONG[1]), || back_case(PoolOp::Max, ALONG[1])];
-    let faults: [fn(&mut Params); 8] = [
+    let along = || Along { counted: [0, 9], ..ALONG[1] };
+    let cases: [&dyn Fn() -> Case; 2] =
+        [&|| pool_case(PoolOp::Max, Mask::Live, along()), &|| back_case(PoolOp::Mean, Mask::Live, along())];
+    let faults: [fn(&mut Params); 9] = [
+        |p| p.live_0 += 1,
         |p| p.rows += 1,
         |p| p.source_0 += 1,
         |p| p.target_0 += 1,

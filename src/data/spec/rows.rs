@@ -61,7 +61,7 @@ impl Examples for TextRows {
 
     fn tensors(&self, rows: &[usize]) -> Result<NamedTensors> {
         let texts = rows.iter().map(|row| self.rows.rows()[*row].text());
-        let (tokens, steps) = self.spec.encoded(texts, self.longest)?;
+        let (tokens, steps) = self.spec.encoded(&self.heads, texts, self.longest)?;
         if let Some((row, _)) = rows.iter().zip(&tokens).find(|(row, tokens)| self.lengths[**row] != tokens.len()) {
             let text = "expected the text as it was at first, got another; was the file changed?";
             return Err(Error::new(ErrorKind::Io, text).at(&self.rows.rows()[*row].place));
@@ -72,6 +72,6 @@ impl Examples for TextRows {
     }
 
     fn lengths(&self) -> Option<Vec<usize>> {
-        Some(self.lengths.clone())
+        Some(self.lengths.iter().map(|&length| self.heads.told(length)).collect())
     }
 }

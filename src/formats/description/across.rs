@@ -38,7 +38,7 @@ pub(super) fn read(name: &str, mut keys: Keys) -> Result<LayerKind> {
 }
 
 fn window_pool(keys: &mut Keys) -> Result<WindowPool> {
-    let [reduce, size, stride, dilation, padding, before, after, ceil, counts_padding] = WindowPool::KEYS;
+    let [reduce, size, stride, dilation, padding, before, after, ceil, counts_padding, all_steps] = WindowPool::KEYS;
     let mut pool = WindowPool::new(keys.needed_word(reduce, &Reduce::WORDS)?, needed(keys, size)?);
     pool.stride = keys.size(stride)?.unwrap_or(pool.size);
     pool.dilation = keys.size(dilation)?.unwrap_or(1);
@@ -56,6 +56,7 @@ fn window_pool(keys: &mut Keys) -> Result<WindowPool> {
     }
     pool.ceil = keys.flag(ceil)?.unwrap_or(false);
     pool.counts_padding = keys.flag(counts_padding)?.unwrap_or(false);
+    pool.all_steps = keys.flag(all_steps)?.unwrap_or(false);
     Ok(pool)
 }
 
@@ -76,7 +77,8 @@ pub(super) fn json(kind: &LayerKind) -> Vec<(&'static str, Json)> {
             keys
         }
         LayerKind::WindowPool(pool) => {
-            let [reduce, size, stride, dilation, padding, before, after, ceil, counts_padding] = WindowPool::KEYS;
+            let [reduce, size, stride, dilation, padding, before, after, ceil, counts_padding, all_steps] =
+                WindowPool::KEYS;
             let mut keys = vec![(reduce, word(&Reduce::WORDS, &pool.reduce))];
             keys.extend(sizes(&[size, stride], &[pool.size, pool.stride]));
             keys.extend((pool.dilation != 1).then(|| (dilation, Json::from(pool.dilation))));
@@ -87,7 +89,7 @@ pub(super) fn json(kind: &LayerKind) -> Vec<(&'static str, Json)> {
                 }
                 same => keys.push((padding, word(&PoolPadding::WORDS, &same))),
             }
-            let flags = [(ceil, pool.ceil), (counts_padding, pool.counts_padding)];
+            let flags = [(ceil, pool.ceil), (counts_padding, pool.counts_padding), (all_steps, pool.all_steps)];
             keys.extend(flags.into_iter().filter(|(_, flag)| *flag).map(|(key, flag)| (key, Json::from(flag))));
             keys
         }

@@ -102,9 +102,10 @@ fn slice(mut keys: Keys) -> Result<LayerKind> {
 }
 
 fn slice_steps(mut keys: Keys) -> Result<LayerKind> {
-    let [start, end, step] = SliceSteps::KEYS;
+    let [start, end, step, all_steps] = SliceSteps::KEYS;
     let (start, end) = (keys.whole(start)?.unwrap_or(0), keys.whole(end)?);
-    let slice = SliceSteps { start, end, step: keys.size(step)?.unwrap_or(1) };
+    let step = keys.size(step)?.unwrap_or(1);
+    let slice = SliceSteps { start, end, step, all_steps: keys.flag(all_steps)?.unwrap_or(false) };
     keys.finish()?;
     Ok(slice.into())
 }
@@ -180,10 +181,11 @@ pub(super) fn json(layer: &Layer, [first, last]: [Vec<(&'static str, Json)>; 2])
         | LayerKind::Permute(_) => keys.extend(across::json(&layer.kind)),
         LayerKind::Slice(slice) => keys.extend(Slice::KEYS.into_iter().zip([slice.first, slice.count].map(Json::from))),
         LayerKind::SliceSteps(slice) => {
-            let [start, end, step] = SliceSteps::KEYS;
+            let [start, end, step, all_steps] = SliceSteps::KEYS;
             keys.push((start, Json::from(slice.start)));
             keys.extend(slice.end.map(|at| (end, Json::from(at))));
             keys.extend((slice.step != 1).then(|| (step, Json::from(slice.step))));
+            keys.extend(slice.all_steps.then(|| (all_steps, Json::from(true))));
         }
         LayerKind::BatchNorm(_)
         | LayerKind::LayerNorm(_)

@@ -76,7 +76,9 @@ impl Builder {
             return Err(wrong(format!("pool_size: expected at most the steps of {}, got {size}", self.now.shape())));
         }
         self.shows_masked_steps()?;
-        self.push("", pool)?;
+        // Masked steps are read with their values, and every step of the result is live.
+        let reads_all = !self.now.held.is_empty();
+        self.push("", if reads_all { pool.all_steps() } else { pool })?;
         self.is_unmasked(Flow::Steps { time: count, features, bare: false });
         Ok(())
     }

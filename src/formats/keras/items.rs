@@ -70,7 +70,7 @@ impl Builder {
         let Flow::Steps { time, features: features @ Some(_), bare: false } = tensor.flow else {
             return Err(wrong(format!("expected a sequence of features, got {} of {}", tensor.shape(), tensor.from)));
         };
-        let slice = SliceSteps { start: bounds.0, end: bounds.1, step: bounds.2 };
+        let slice = SliceSteps { start: bounds.0, end: bounds.1, step: bounds.2, ..SliceSteps::default() };
         let time = time.map(|time| range(bounds, time).1);
         if time == Some(0) {
             return Err(wrong(format!(
@@ -83,7 +83,7 @@ impl Builder {
         let from = vec![self.edge(tensor)?];
         let source = Source::Whole(self.add("", slice, from, [None; 2]));
         let flow = Flow::Steps { time, features, bare: false };
-        Ok(Known { flow, source, held, ..Known::steps(Mask::None, &self.place) })
+        Ok(Known { flow, source, held, unlike: tensor.unlike.clone(), ..Known::steps(Mask::None, &self.place) })
     }
 
     fn last_step(&mut self, tensor: Known, features: usize) -> Result<Known> {
@@ -259,7 +259,7 @@ fn span(bounds: SliceOf, features: usize) -> Option<(usize, usize)> {
 
 /// Returns the first of `all` within `bounds`, and how many there are.
 fn range((start, end, step): SliceOf, all: usize) -> (usize, usize) {
-    SliceSteps { start, end, step }.range(all)
+    SliceSteps { start, end, step, ..SliceSteps::default() }.range(all)
 }
 
 /// Returns some of the steps of a mask.

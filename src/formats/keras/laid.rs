@@ -64,6 +64,10 @@ impl Builder {
             LayerKind::Masking(masking) if masking.value.get() == 0.0 => return Some(layer.from[0]),
             LayerKind::Masking(_) | LayerKind::Recurrent(_) => return None,
             LayerKind::Embedding(table) => table.mask_token = None,
+            // Keras' slice has no mask, whatever a recurrent layer before it has taken out.
+            LayerKind::SliceSteps(slice) if self.now.unlike.is_none() && self.bare(layer.from[0]).is_none() => {
+                slice.all_steps = true;
+            }
             _ => {
                 let from = layer.from.iter().map(|&value| self.bare(value)).collect::<Option<Vec<_>>>()?;
                 if from == layer.from {

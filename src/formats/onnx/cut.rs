@@ -54,7 +54,7 @@ impl Cut {
         let place = |at: &Size| at.value().or_else(|| at.minus(size)?.value().filter(|&behind| behind < 0));
         let (first, step) = place(start).zip(usize::try_from(step).ok().filter(|&step| step > 0)).ok_or_else(unread)?;
         let end = if is_end { None } else { Some(place(end).ok_or_else(unread)?) };
-        Ok(Self::Stretch(SliceSteps { start: first, end, step }))
+        Ok(Self::Stretch(SliceSteps { start: first, end, step, ..SliceSteps::default() }))
     }
 
     fn known(n: i64, start: i64, end: i64, step: i64) -> Result<Self> {
@@ -112,8 +112,8 @@ impl Cut {
             Self::Stretch(SliceSteps { start, end: Some(end), .. }) if start.checked_add(1) == Some(end) => {
                 Some(Size::of(1))
             }
-            Self::Stretch(SliceSteps { start: start @ 0.., end: None, step: 1 }) => size.minus(&Size::of(start)),
-            Self::Stretch(SliceSteps { start: start @ 0.., end: Some(end @ ..0), step: 1 }) => {
+            Self::Stretch(SliceSteps { start: start @ 0.., end: None, step: 1, .. }) => size.minus(&Size::of(start)),
+            Self::Stretch(SliceSteps { start: start @ 0.., end: Some(end @ ..0), step: 1, .. }) => {
                 size.minus(&Size::of(start))?.plus(&Size::of(end))
             }
             Self::Stretch(_) => None,
@@ -131,7 +131,7 @@ impl Cut {
                 let to_the_end = *size == Size::len(end);
                 let lone = len == 1 && (start == 0 || to_the_end);
                 let end = if to_the_end { None } else { Some(place(end)?) };
-                (!lone).then_some(SliceSteps { start: place(start)?, end, step: 1 })
+                (!lone).then_some(SliceSteps { start: place(start)?, end, ..SliceSteps::default() })
             }
             Self::Range { start, step: step @ 2.., len } if len > 1 => {
                 let step = usize::try_from(step).ok()?;
@@ -140,7 +140,7 @@ impl Cut {
                 let is_last =
                     size.value().and_then(|n| usize::try_from(n).ok()).is_some_and(|n| n.saturating_sub(last) <= step);
                 let end = if is_last { None } else { Some(place(last + 1)?) };
-                Some(SliceSteps { start: place(start)?, end, step })
+                Some(SliceSteps { start: place(start)?, end, step, ..SliceSteps::default() })
             }
             _ => None,
         }

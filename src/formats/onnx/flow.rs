@@ -79,7 +79,7 @@ impl Graph {
                 _ => return Err(unread()),
             }),
         };
-        let slice = SliceSteps { start: first.value().ok_or_else(unread)?, end, step: 1 };
+        let slice = SliceSteps { start: first.value().ok_or_else(unread)?, end, ..SliceSteps::default() };
         let mut whole = feed.clone();
         whole.axes[axis] = FeedAxis { size: all, start: 0, whole: true, ..whole.axes[axis].clone() };
         Ok((whole, slice, size.clone()))

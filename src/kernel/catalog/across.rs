@@ -43,7 +43,9 @@ pub(super) const POOL_BACK: Declaration = Declaration {
 /// `t = o · time_step_0 + before_0 + j · time_step_1` for j < steps, where 0 <= t < count. `before_0` is signed.
 ///
 /// - Step t is `source[source_0 + (t - gates_0) · batch + b]`. Rows have `units · directions` elements.
-/// - A mean is divided by how many of these places are in `kept_0 .. kept_1`, which are signed, but at least by 1.
+/// - With a mask, a window takes only steps that are live, by `live[live_0 + t · batch + b]`.
+/// - A mean is divided by how many of these places are in `kept_0 .. kept_1`, which are signed, but at least by 1. With
+///   a mask these are all steps, of which only those count that are live.
 /// - A largest or smallest is NaN if any is. A window that takes no step is 0.
 pub(super) const WINDOW_POOL: Declaration = Declaration {
     name: "window_pool",
@@ -51,8 +53,9 @@ pub(super) const WINDOW_POOL: Declaration = Declaration {
         PARAMS,
         binding(1, Role::Source, Access::Read, When::Always),
         binding(2, Role::Result, Access::ReadWrite, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
     ],
-    overrides: &["POOL"],
+    overrides: &["POOL", "MASKED"],
 };
 
 /// The backward pass of `window_pool`. For m < rows, with `t = (offset + m) / batch` and `b = (offset + m) % batch`:
@@ -60,17 +63,18 @@ pub(super) const WINDOW_POOL: Declaration = Declaration {
 /// `d = source_1 + (o - gates_1) · batch + b`. Of a mean, each is divided by what the window was divided by.
 ///
 /// For a largest or smallest, an element of a window counts only if that of step t is equal to that of `other[d]`, and
-/// that of no earlier step of the window is. Steps are found in `source` as `window_pool` finds them.
+/// that of no earlier step of the window is. Steps are found in `source` and `live` as `window_pool` finds them.
 pub(super) const WINDOW_BACK: Declaration = Declaration {
     name: "window_back",
     bindings: &[
         PARAMS,
         binding(1, Role::Source, Access::Read, When::Always),
         binding(2, Role::Other, Access::Read, When::Always),
-        binding(3, Role::Delta, Access::Read, When::Always),
-        binding(4, Role::Result, Access::ReadWrite, When::Always),
+        binding(3, Role::Live, Access::Read, When::Masked),
+        binding(4, Role::Delta, Access::Read, When::Always),
+        binding(5, Role::Result, Access::ReadWrite, When::Always),
     ],
-    overrides: &["POOL"],
+    overrides: &["POOL", "MASKED"],
 };
 
 /// For m < rows, with `t = (offset + m) / batch` and `b = (offset + m) % batch`: feature f of `target[target_0 + m]` is

@@ -12,7 +12,7 @@ use super::{Access, Declaration, PARAMS, Role, When, binding};
 /// i][j · W + k][u] + bias)` over the taps j, with `s_j[k] = source[r_j][c + k]`, c that of panel `panel + i`.
 ///
 /// `r_j = source_0 + (t · time_step_0 + j · time_step_1) · batch + b`, modulo 2³². A row that is none of the `kept_1`
-/// rows from `kept_0` on is taken for zeros.
+/// rows from `kept_0` on is taken for zeros. Units from `count` on become 0, as in `gemm`.
 pub(super) const CONV: Declaration = Declaration {
     name: "conv",
     bindings: &[

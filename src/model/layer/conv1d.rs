@@ -4,6 +4,7 @@ use std::{fmt, iter};
 
 use super::param::{BIAS, Init, Law, Param, Role, WEIGHT};
 use super::recurrent::Bias;
+use super::row::{Places, differs};
 use super::{Kind, Linear};
 use crate::cell::Activation;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +17,8 @@ const MOST: usize = 1 << 24;
 /// outside the sequence. Tensors: `weight` `[out_features, in_features / groups, kernel_size]`, `bias`
 /// `[out_features]`. They are those of PyTorch's `Conv1d`.
 ///
-/// Dead steps are read as zeros, so that each row gives what it gives alone. A row ends with its last live step.
+/// Dead steps are read as zeros, so that each row gives what it gives alone. A row runs from its first live step to its
+/// last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conv1d {
@@ -171,14 +173,10 @@ impl Conv1d {
         }
     }
 
-    /// Returns how many steps the output has before a row ends whose last live step comes `live` steps after the first.
-    pub(crate) fn live_steps(&self, live: usize, time: usize) -> usize {
-        // The padding is that of the whole sequence, which differs from that of the row only as `depends_on_length` says.
-        let [before, after] = self.pads(time);
-        match before.saturating_add(live).saturating_add(after).checked_sub(self.span()) {
-            Some(more) if live > 0 => more / self.stride.max(1) + 1,
-            _ => 0,
-        }
+    /// Returns the windows along `time` steps, for rows of a batch.
+    pub(crate) fn places(&self, time: usize) -> Places {
+        let (count, [before, _]) = (self.out_steps(time), self.pads(time));
+        Places { count, stride: self.stride.max(1), before, span: self.span() }
     }
 
     /// Whether the output has the steps of the input, whatever their number, and the same live ones.
@@ -193,7 +191,7 @@ impl Conv1d {
 
     /// Whether the padding before a row depends on the number of its steps.
     pub(crate) fn depends_on_length(&self) -> bool {
-        self.padding == ConvPadding::Same && self.stride > 1
+        self.padding == ConvPadding::Same && differs(self.span(), self.stride, |all| all / 2)
     }
 
     /// Returns the linear layer that it is, if it has one tap, one group and every step by itself.
@@ -210,12 +208,6 @@ impl Conv1d {
 
     fn check(&self) -> Result<()> {
         let wrong = |text| Err(Error::new(ErrorKind::Model, text));
-        positive("in_features", self.in_features)?;
-        positive("out_features", self.out_features)?;
-        positive("kernel_size", self.kernel_size)?;
-        positive("stride", self.stride)?;
-        positive("dilation", self.dilation)?;
-        positive("groups", self.groups)?;
         let pads = if let ConvPadding::Explicit(before, after) = self.padding { [before, after] } else { [0, 0] };
         let sizes = [
             ("kernel_size", self.kernel_size),
@@ -227,6 +219,12 @@ impl Conv1d {
         if let Some((key, size)) = sizes.into_iter().find(|(_, size)| *size > MOST) {
             return wrong(format!("{key}: expected at most {MOST}, got {size}"));
         }
+        positive("in_features", self.in_features)?;
+        positive("out_features", self.out_features)?;
+        positive("kernel_size", self.kernel_size)?;
+        positive("stride", self.stride)?;
+        positive("dilation", self.dilation)?;
+        positive("groups", self.groups)?;
         let most = u32::MAX as usize / 16;
         let product = self.kernel_size.saturating_mul(self.in_features);
         if product > most || self.out_features > most {
@@ -325,7 +323,6 @@ mod tests {
             (conv(12, 1, 1, ConvPadding::Valid), [0, 0], 0),
         ] {
             assert_eq!((conv.pads(11), conv.out_steps(11)), (pads, steps), "{conv:?}");
-            assert_eq!(conv.live_steps(11, 11), steps, "{conv:?}");
         }
     }
 }

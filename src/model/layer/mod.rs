@@ -26,6 +26,7 @@ mod recurrent;
 mod repeat;
 mod reshape;
 mod rms_norm;
+mod row;
 mod select;
 mod slice;
 mod slice_steps;
@@ -238,6 +239,14 @@ impl LayerKind {
         self.kind().parameters()
     }
 
+    /// Returns the number of means and variances that it keeps, which no training changes.
+    pub(crate) fn statistics(&self) -> usize {
+        match self {
+            Self::BatchNorm(_) => count(self.tensors().filter(|param| param.role == Role::Statistic)),
+            _ => 0,
+        }
+    }
+
     /// Returns the table of its parameters, in the order of the weights.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = Param> {
         self.kind().tensors()
@@ -295,7 +304,9 @@ impl LayerKind {
     pub(crate) fn gives_live_steps(&self) -> bool {
         match self {
             Self::Conv1d(conv) => conv.all_steps,
-            Self::WindowPool(_) | Self::PadSteps(_) => true,
+            Self::WindowPool(pool) => pool.all_steps,
+            Self::SliceSteps(slice) => slice.all_steps,
+            Self::PadSteps(_) => true,
             _ => self.own_steps().is_some(),
         }
     }
@@ -316,9 +327,9 @@ impl LayerKind {
     pub(crate) fn counts_padding(&self) -> bool {
         match self {
             Self::GlobalPool(pool) => pool.all_steps,
-            Self::Conv1d(conv) => conv.all_steps || conv.depends_on_length(),
-            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) | Self::WindowPool(_) | Self::PadSteps(_) => true,
-            _ => false,
+            Self::Flatten(_) | Self::Reshape(_) | Self::Permute(_) | Self::PadSteps(_) => true,
+            Self::Conv1d(_) | Self::WindowPool(_) | Self::SliceSteps(_) if self.gives_live_steps() => true,
+            _ => self.depends_on_length(),
         }
     }
 

@@ -9,7 +9,8 @@ use crate::model::flow::{Flow, positive, unfit};
 /// Steps `start .. end` of a sequence, counted as in Python's slices: negative numbers count from the end. Of these,
 /// it gives the first, and then every `step`-th.
 ///
-/// The slice counts all steps of the time axis, masked or not. It must leave at least one.
+/// The slice counts all steps of the time axis, masked or not. It must leave at least one. A step that it gives is live
+/// where the one that it takes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SliceSteps {
@@ -19,6 +20,8 @@ pub struct SliceSteps {
     pub end: Option<i64>,
     /// Steps from one that goes on to the next; 1 if all of them do.
     pub step: usize,
+    /// Whether every step that it gives is live, and has the numbers that it has. A slice of Keras gives no mask.
+    pub all_steps: bool,
 }
 
 impl Default for SliceSteps {
@@ -30,11 +33,11 @@ impl Default for SliceSteps {
 
 impl SliceSteps {
     /// The keys of its description besides `type`, `weights` and those of its edges.
-    pub(crate) const KEYS: [&'static str; 3] = ["start", "end", "step"];
+    pub(crate) const KEYS: [&'static str; 4] = ["start", "end", "step", "all_steps"];
 
     /// Creates a slice of the steps from `start` on.
     pub fn from(start: i64) -> Self {
-        Self { start, end: None, step: 1 }
+        Self { start, end: None, step: 1, all_steps: false }
     }
 
     /// Sets the end of the slice, exclusive.
@@ -47,6 +50,12 @@ impl SliceSteps {
     #[must_use]
     pub fn every(self, step: usize) -> Self {
         Self { step, ..self }
+    }
+
+    /// Sets that every step that it gives is live.
+    #[must_use]
+    pub fn all_steps(self) -> Self {
+        Self { all_steps: true, ..self }
     }
 
     /// Returns the first step of `time` that goes on, and how many do.

@@ -4,14 +4,15 @@ use std::fmt;
 use std::ops::Range;
 
 use super::global_pool::Reduce;
+use super::row::{Places, differs};
 use super::{Kind, word};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::flow::{Flow, positive, unfit};
 
 /// The largest, smallest, mean or sum of each feature over windows of `size` steps: `[B, T, F]` to `[B, T', F]`.
 ///
-/// All steps that it gives are live. A dead step that it takes counts with the value that it has, as in PyTorch, in
-/// ONNX and in Keras. The largest of a window passes its gradient to the first step that has it.
+/// A dead step is like the padding around a sequence, so that each row gives what it gives alone. A row has the windows
+/// between its first live step and its last. The largest of a window passes its gradient to the first step that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct WindowPool {
@@ -29,6 +30,9 @@ pub struct WindowPool {
     pub ceil: bool,
     /// Whether a mean divides by the steps of the padding too (`count_include_pad`).
     pub counts_padding: bool,
+    /// Whether dead steps count with the values that they have. Every step of the output is then live. A pool of Keras
+    /// does so, since it takes no mask and gives none.
+    pub all_steps: bool,
 }
 
 /// The steps around a sequence that windows may reach into. No such step is ever the largest or the smallest.
@@ -79,13 +83,13 @@ pub(crate) struct Windows {
 
 impl WindowPool {
     /// The keys of its description besides `type`, `weights` and those of its edges.
-    pub(crate) const KEYS: [&'static str; 9] =
-        ["reduce", "size", "stride", "dilation", "padding", "before", "after", "ceil", "counts_padding"];
+    pub(crate) const KEYS: [&'static str; 10] =
+        ["reduce", "size", "stride", "dilation", "padding", "before", "after", "ceil", "counts_padding", "all_steps"];
 
     /// Creates a pooling of windows of `size` steps, one after the other.
     pub fn new(reduce: Reduce, size: usize) -> Self {
         let padding = PoolPadding::NONE;
-        Self { reduce, size, stride: size, dilation: 1, padding, ceil: false, counts_padding: false }
+        Self { reduce, size, stride: size, dilation: 1, padding, ceil: false, counts_padding: false, all_steps: false }
     }
 
     /// Sets the steps from one window to the next.
@@ -118,6 +122,42 @@ impl WindowPool {
         Self { counts_padding: true, ..self }
     }
 
+    /// Sets that dead steps count with the values that they have.
+    #[must_use]
+    pub fn all_steps(self) -> Self {
+        Self { all_steps: true, ..self }
+    }
+
+    /// Returns the steps from the first of a window to behind the last.
+    pub(crate) fn span(self) -> usize {
+        extent(self.size, self.dilation)
+    }
+
+    /// Returns the windows along `time` steps, for rows of a batch.
+    pub(crate) fn places(self, time: usize) -> Places {
+        let Windows { count, start, .. } = self.windows(time);
+        let before = usize::try_from(-start).unwrap_or_default();
+        Places { count, stride: self.stride.max(1), before, span: self.span() }
+    }
+
+    /// Whether a mean of the last window along `time` steps counts steps behind the padding, if there are any.
+    pub(crate) fn counts_past_end(self, time: usize) -> bool {
+        let Windows { count, stride, counted: [start, end], .. } = self.windows(time);
+        let behind = count.saturating_sub(1).saturating_mul(stride).saturating_add(self.span());
+        self.reduce == Reduce::Mean && self.counts_padding && count > 0 && place(behind) > end - start
+    }
+
+    /// Whether the windows of a row depend on the steps of other rows, for some lengths of the two.
+    pub(crate) fn depends_on_length(self) -> bool {
+        match self.padding {
+            PoolPadding::Around { .. } => {
+                self.reduce == Reduce::Mean && self.counts_padding && self.ceil && self.stride > 1
+            }
+            PoolPadding::Same => differs(self.span(), self.stride, |all| all / 2),
+            PoolPadding::SameStart => differs(self.span(), self.stride, |all| all.div_ceil(2)),
+        }
+    }
+
     /// Returns the windows along `time` steps. None is left if a window could lie between two steps.
     pub(crate) fn windows(self, time: usize) -> Windows {
         let (extent, stride) = (extent(self.size, self.dilation), self.stride.max(1));
@@ -142,7 +182,8 @@ impl WindowPool {
         };
         let falls_between = time < self.dilation && self.size > 1 && before.max(after) > 0;
         let start = -place(before);
-        let counted = if self.counts_padding { [start, place(time.saturating_add(after))] } else { [0, place(time)] };
+        let counts = self.counts_padding && self.reduce == Reduce::Mean;
+        let counted = if counts { [start, place(time.saturating_add(after))] } else { [0, place(time)] };
         let count = if falls_between { 0 } else { count };
         Windows { count, size: self.size, stride, dilation: self.dilation, start, time, counted }
     }
@@ -201,14 +242,14 @@ impl Kind for WindowPool {
     }
 
     fn flow(&self, input: Flow) -> Result<Flow> {
-        positive("size", self.size)?;
-        positive("stride", self.stride)?;
-        positive("dilation", self.dilation)?;
         let wrong = |text: String| Err(Error::new(ErrorKind::Model, text));
         let extent = extent(self.size, self.dilation);
         if extent > MOST_STEPS {
             return wrong(format!("size: expected a window over at most {MOST_STEPS} steps, got one over {extent}"));
         }
+        positive("size", self.size)?;
+        positive("stride", self.stride)?;
+        positive("dilation", self.dilation)?;
         if let PoolPadding::Around { before, after } = self.padding {
             for (key, steps) in [("before", before), ("after", after)] {
                 // A window of padding alone would come to nothing.

@@ -112,7 +112,9 @@ fn state_axes() -> Vec<Dim> {
 /// Returns the inputs of a model that names none.
 fn usual_inputs(model: &Model) -> Vec<InputPort> {
     let tokens = matches!(model.input(), Ok(Flow::Tokens(_)));
-    let mut inputs: Vec<_> = ["x", "ids"].map(|name| port(name, InputValue::Sequence, model.axes_of(tokens))).into();
+    let names = if tokens { &["x", "ids"][..] } else { &["x"] };
+    let sequence = |name: &&str| port(*name, InputValue::Sequence, model.axes_of(tokens));
+    let mut inputs: Vec<_> = names.iter().map(sequence).collect();
     inputs.push(port("lengths", InputValue::Lengths(0), vec![Dim::Batch]));
     inputs.push(port("mask", InputValue::Mask(0), vec![Dim::Batch, Dim::Time]));
     for ((index, stack), layer) in model.stacks().enumerate().zip(model.stack_layers()) {

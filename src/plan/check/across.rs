@@ -30,14 +30,19 @@ pub(super) fn extents(across: Across, p: &Params) -> Extents {
             (Role::Source, rearranged(p).unwrap_or(u64::MAX)),
             (Role::Result, (n(p.target_0) + rows) * width),
         ]),
-        Across::WindowPool(_) => Extents::of(&[
-            (Role::Source, windowed(p).map_or(u64::MAX, |rows| rows.saturating_mul(width))),
-            (Role::Result, (n(p.target_0) + rows) * width),
-        ]),
-        Across::WindowBack(_) => {
-            let [source, of_windows] = windowed_back(p).unwrap_or([u64::MAX; 2]);
+        Across::WindowPool(..) => {
+            let [source, live] = windowed(p).unwrap_or([u64::MAX; 2]);
             Extents::of(&[
                 (Role::Source, source.saturating_mul(width)),
+                (Role::Live, live),
+                (Role::Result, (n(p.target_0) + rows) * width),
+            ])
+        }
+        Across::WindowBack(..) => {
+            let [source, live, of_windows] = windowed_back(p).unwrap_or([u64::MAX; 3]);
+            Extents::of(&[
+                (Role::Source, source.saturating_mul(width)),
+                (Role::Live, live),
                 (Role::Other, of_windows.saturating_mul(width)),
                 (Role::Delta, of_windows.saturating_mul(width)),
                 (Role::Result, (n(p.target_0) + rows) * width),
@@ -62,25 +67,30 @@ fn rearranged(p: &Params) -> Option<u64> {
     Some(rows.saturating_mul(n(p.source_units) * n(p.source_directions)))
 }
 
-/// Returns the rows of its source that `window_pool` reaches, or `None` if it would read before them.
-fn windowed(p: &Params) -> Option<u64> {
+/// Returns the rows of its source and of its mask that `window_pool` reaches, or `None` if it would read before them.
+fn windowed(p: &Params) -> Option<[u64; 2]> {
     let [first, last] = of_target(p)?.map(|window| start_of(p, window));
     let steps = first.max(0)..last.saturating_add(reach_of(p)).saturating_add(1).min(p.count.into());
-    rows_of(p, (p.source_0, p.gates_0), steps)
+    Some([rows_of(p, (p.source_0, p.gates_0), steps.clone())?, rows_of(p, (p.live_0, 0), steps)?])
 }
 
-/// Returns the rows of its source, and of what windows have, that `window_back` reaches. Returns `None` if it would
-/// read before them.
-fn windowed_back(p: &Params) -> Option<[u64; 2]> {
+/// Returns the rows of its source, of its mask, and of what windows have, that `window_back` reaches. Returns `None` if
+/// it would read before them.
+fn windowed_back(p: &Params) -> Option<[u64; 3]> {
     let [first, last] = of_target(p)?;
     let (stride, ahead) = (i64::from(p.time_step_0), [first, last].map(|step| step - start_of(p, 0)));
     let window = ahead[0].saturating_sub(reach_of(p)).saturating_add(stride - 1).max(0) / stride;
     let end = if ahead[1] < 0 { 0 } else { (ahead[1] / stride + 1).min(i64::from(p.count)) };
     if window >= end {
-        return Some([0; 2]);
+        return Some([0, rows_of(p, (p.live_0, 0), first..last + 1)?, 0]);
     }
-    let steps = start_of(p, window).max(0)..last + 1;
-    Some([rows_of(p, (p.source_0, p.gates_0), steps)?, rows_of(p, (p.source_1, p.gates_1), window..end)?])
+    let begin = start_of(p, window).max(0);
+    // A mean counts the live steps of all its windows.
+    let farthest =
+        start_of(p, end - 1).saturating_add(reach_of(p)).saturating_add(1).min(p.kept_1.cast_signed().into());
+    let live = rows_of(p, (p.live_0, 0), begin.min(first)..farthest.max(last + 1))?;
+    let source = rows_of(p, (p.source_0, p.gates_0), begin..last + 1)?;
+    Some([source, live, rows_of(p, (p.source_1, p.gates_1), window..end)?])
 }
 
 /// Returns the first and the last step or window of the target, or `None` if the params contradict each other.

@@ -31,7 +31,12 @@ impl Op {
 
     /// Returns the clock whose live steps it counts.
     pub(super) fn counts(&self) -> Option<usize> {
-        if let OpKind::Across(Across::Pool { clock, all: false, .. }) = self.kind { Some(clock) } else { None }
+        let OpKind::Across(across) = self.kind else { return None };
+        match across {
+            Across::Pool { clock, all, .. } => Some(clock).filter(|_| !all),
+            Across::Windows { clock, .. } => clock,
+            Across::Rearrange { .. } => None,
+        }
     }
 
     /// Whether it takes the result of one of the pools among `ops`, which is there after the last chunk.
@@ -89,7 +94,9 @@ impl Lowering<'_> {
         match taking.across {
             Across::Pool { op, clock, all } => self.pool((op, clock, all), taking, result, chunk),
             Across::Rearrange { swapped } => self.rearrange(swapped, taking.source, result, chunk),
-            Across::Windows { op, windows } => self.window_pool((op, windows), taking.source, result, chunk),
+            Across::Windows { op, windows, clock } => {
+                self.window_pool((op, windows, clock), taking.source, result, chunk)
+            }
         }
     }
 

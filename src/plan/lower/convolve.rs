@@ -135,6 +135,7 @@ impl Lowering<'_> {
                     kept_1: word(reach.rows),
                     target_0: word((written - base) * batch + row),
                     offset: word(row),
+                    count: word(result.features.len()),
                     ..conv.params(batch)
                 };
                 let grid =

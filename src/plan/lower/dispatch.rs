@@ -6,7 +6,7 @@ use super::windows::{self, Panels, table};
 use super::{Chunk, Lowering};
 use crate::cell::{Activation, Cell};
 use crate::error::Result;
-use crate::kernel::{Gemm, Matrix, Params, Program, Role, Tile, WORKGROUP};
+use crate::kernel::{Gemm, LANES, Matrix, Params, Program, Role, Tile, WORKGROUP};
 use crate::layout::MatrixRef;
 use crate::plan::tune::Product;
 use crate::plan::{SlotId, Window};
@@ -135,6 +135,7 @@ impl Lowering<'_> {
                     target_0,
                     target_1,
                     panel: word(product.panel + panels.panel),
+                    count: word(if product.units == 0 { 0 } else { product.panel * LANES + product.units }),
                     ..panels.params()
                 };
                 let program = Program::Gemm(Gemm {
@@ -190,6 +191,8 @@ pub(super) struct InputGemm {
     /// Elements of a row of the result, and the first panel of the row that the product writes.
     pub(super) width: usize,
     pub(super) panel: usize,
+    /// The units that there are, from that panel on; 0 if those of padding may have any value.
+    pub(super) units: usize,
     /// Elements of a row of the source, if it has more than the product's depth, and the first element that is taken.
     pub(super) source_width: Option<usize>,
     pub(super) source_column: usize,
@@ -220,6 +223,7 @@ impl InputGemm {
             targets,
             width,
             panel: 0,
+            units: 0,
             source_width: None,
             source_column: 0,
             after: 1,

@@ -41,7 +41,7 @@ impl Lowering<'_> {
             }
             Work::OneHot { tokens } => self.one_hot(*tokens, result, chunk),
             Work::Linear { matrix, activation, source, panel } => {
-                self.linear((*matrix, *activation), *source, (result, *panel), chunk)
+                self.linear((*matrix, *activation), *source, (result, *panel, stage.op.features.len()), chunk)
             }
             Work::Convolve { conv, activation, source } => self.convolve((conv, *activation), *source, result, chunk),
             Work::MaskOutputs { visible, source } => self.mask_outputs(*visible, *source, result, chunk),
@@ -183,14 +183,14 @@ impl Lowering<'_> {
         &mut self,
         (matrix, activation): (MatrixRef, Activation),
         source: Sequence,
-        (result, panel): (Sequence, usize),
+        (result, panel, units): (Sequence, usize, usize),
         chunk: Chunk,
     ) -> Result<()> {
         let width = depth(result.features);
         let [source, result] = [source, result].map(|rows| self.rows_of_chunk(rows, chunk));
         let (source, result) = ((source.0, [source.1; 2]), (result.0, [result.1; 2]));
         let plain = InputGemm::plain(chunk.len * self.shape.batch, source, result, width);
-        let product = InputGemm { activation, panel, ..plain };
+        let product = InputGemm { activation, panel, units, ..plain };
         self.gemm(matrix, &product, 0, 1)
     }
 

@@ -127,7 +127,8 @@ impl Flattening<'_> {
                 let pieces = of.kind.pieces(&times).unwrap_or_default();
                 self.check_steps(layer, axis, pieces.iter().map(|(_, count)| *count))?;
                 let time = times.first().copied().flatten().unwrap_or(1);
-                vec![window_pool::of_layer(&of.kind, time, pieces)]
+                let clock = self.live_windows((layer, &of.kind), &mut from)?;
+                vec![window_pool::of_layer(&of.kind, time, clock, pieces)]
             }
             LayerKind::PadSteps(pad) => {
                 let runs = pad.runs(self.shape.steps(self.clock(of.from[0])?).time);

@@ -389,8 +389,8 @@ pub(super) enum Across {
     Pool { op: PoolOp, clock: usize, all: bool },
     /// The same numbers in another shape, or with steps and features swapped.
     Rearrange { swapped: bool },
-    /// What the steps of windows come to.
-    Windows { op: PoolOp, windows: Windows },
+    /// What the steps of windows come to: those that are live by a clock, or all of them.
+    Windows { op: PoolOp, windows: Windows, clock: Option<usize> },
 }
 
 impl Across {

@@ -78,7 +78,7 @@ impl Lowering<'_> {
                 };
                 let source = (window, [0, 1].map(|d| row(d).saturating_sub(base) * batch));
                 let plain = InputGemm::plain(chunk.len * batch, source, (gates, targets), r.gates_width());
-                let product = InputGemm { cell: Some(r.cell), per_gate, ..plain };
+                let product = InputGemm { cell: Some(r.cell), units: r.hidden_size, per_gate, ..plain };
                 self.gemm(matrix, &product, side.first, side.count)
             }
         }

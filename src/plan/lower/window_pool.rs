@@ -7,22 +7,24 @@ use super::dispatch::{lanes, word};
 use super::ops::{Across, OpKind, Sequence};
 use super::{CHUNK_ALIGN, Chunk, Lowering};
 use crate::error::{Error, Result};
-use crate::kernel::{self, Params, PoolOp, Program, Role};
+use crate::kernel::{self, Mask, Params, PoolOp, Program, Role};
 use crate::layout::depth;
 use crate::model::{LayerKind, Windows};
+use crate::plan::Window;
 
-/// A pool of windows: what their steps come to, and where they are.
-pub(super) type Windowed = (PoolOp, Windows);
+/// A pool of windows: what their steps come to, where they are, and the clock whose live steps they take.
+pub(super) type Windowed = (PoolOp, Windows, Option<usize>);
 
 /// Returns the operation of a layer that gives steps of its own, of a value with `time` steps. Its `pieces` are the
-/// first step that it takes of each value, and the count.
-pub(super) fn of_layer(kind: &LayerKind, time: usize, pieces: Vec<(usize, usize)>) -> OpKind {
+/// first step that it takes of each value, and the count. Windows take only the live steps of `clock`, if it is told.
+pub(super) fn of_layer(kind: &LayerKind, time: usize, clock: Option<usize>, pieces: Vec<(usize, usize)>) -> OpKind {
     match (kind, &pieces[..]) {
         (LayerKind::WindowPool(pool), _) => {
-            OpKind::Across(Across::Windows { op: op_of(pool.reduce), windows: pool.windows(time) })
+            OpKind::Across(Across::Windows { op: op_of(pool.reduce), windows: pool.windows(time), clock })
         }
         (LayerKind::SliceSteps(slice), &[(first, count)]) if slice.step > 1 => {
-            OpKind::Across(Across::Windows { op: PoolOp::Sum, windows: Windows::every(first, slice.step, count, time) })
+            let windows = Windows::every(first, slice.step, count, time);
+            OpKind::Across(Across::Windows { op: PoolOp::Sum, windows, clock: None })
         }
         _ => OpKind::Pieces(pieces),
     }
@@ -32,12 +34,13 @@ impl Lowering<'_> {
     /// Emits what the windows of `chunk` of `result` come to.
     pub(super) fn window_pool(
         &mut self,
-        (op, windows): Windowed,
+        (op, windows, clock): Windowed,
         source: Sequence,
         result: Sequence,
         chunk: Chunk,
     ) -> Result<()> {
         let batch = self.shape.batch;
+        let (mask, live) = self.taken_by(clock);
         let most = (self.steps_bound(source).saturating_sub(windows.extent()) / windows.stride).saturating_add(1);
         for start in (0..chunk.len).step_by(most) {
             let (first, count) = (chunk.start + start, most.min(chunk.len - start));
@@ -57,9 +60,9 @@ impl Lowering<'_> {
                     count: word(windows.time),
                     ..along(windows, params_of(result.features))
                 };
-                let bound = [(Role::Source, Some(source_window)), (Role::Result, Some(target))];
+                let bound = [(Role::Source, Some(source_window)), (Role::Result, Some(target)), (Role::Live, live)];
                 let grid = [lanes(depth(result.features)), rows, 1];
-                self.dispatch(Program::Across(kernel::Across::WindowPool(op)), params, grid, &bound)?;
+                self.dispatch(Program::Across(kernel::Across::WindowPool(op, mask)), params, grid, &bound)?;
             }
         }
         Ok(())
@@ -68,12 +71,13 @@ impl Lowering<'_> {
     /// Emits what the steps of `chunk` of `target`, the gradient of `source`, take of `delta`, the gradient of `pooled`.
     pub(super) fn window_back(
         &mut self,
-        (op, windows): Windowed,
+        (op, windows, clock): Windowed,
         source: Sequence,
         [pooled, delta]: [Sequence; 2],
         (target, chunk): (Sequence, Chunk),
     ) -> Result<()> {
         let batch = self.shape.batch;
+        let (mask, live) = self.taken_by(clock);
         let most = self.steps_bound(source).saturating_sub(windows.extent()).max(1);
         for start in (0..chunk.len).step_by(most) {
             let (first, count) = (chunk.start + start, most.min(chunk.len - start));
@@ -104,14 +108,21 @@ impl Lowering<'_> {
                 let bound = [
                     (Role::Source, Some(source_window)),
                     (Role::Other, Some(other)),
+                    (Role::Live, live),
                     (Role::Delta, Some(delta_window)),
                     (Role::Result, Some(result)),
                 ];
                 let grid = [lanes(depth(target.features)), rows, 1];
-                self.dispatch(Program::Across(kernel::Across::WindowBack(op)), params, grid, &bound)?;
+                self.dispatch(Program::Across(kernel::Across::WindowBack(op, mask)), params, grid, &bound)?;
             }
         }
         Ok(())
+    }
+
+    /// Returns the mask of windows that take the live steps of `clock`, and its slot.
+    fn taken_by(&self, clock: Option<usize>) -> (Mask, Option<Window>) {
+        let live = clock.and_then(|clock| self.live(clock)).map(|live| self.whole(live));
+        (if live.is_some() { Mask::Live } else { Mask::All }, live)
     }
 
     /// Returns how many steps of `sequence` one binding holds, wherever they begin.

@@ -81,10 +81,17 @@ def every():
     return keras.Model(x, [L.Dense(3)(L.LSTM(4, return_sequences=True)(y[:, ::2])[:, 1:-1:2])])
 
 
+def every_masked():
+    ids = L.Input((None,))
+    y = L.GRU(5, return_sequences=True)(L.Embedding(9, 4, mask_zero=True)(ids))
+    return keras.Model(ids, [L.Dense(3)(L.LSTM(4)(L.Dense(3)(y[:, ::2])))])
+
+
 # PyTorch, on which Keras computes, pads an even window otherwise than TensorFlow: these are odd.
 of_keras("k_windows", lambda: keras.Sequential([L.Input((9, 4)), L.LSTM(5, return_sequences=True), L.MaxPooling1D(2), L.GRU(3, return_sequences=True), L.AveragePooling1D(3, strides=1, padding="same"), L.Dense(2)]), normal(3, 9, 4))
 of_keras("k_windows_masked", lambda: keras.Sequential([L.Input((None,)), L.Embedding(9, 4, mask_zero=True), L.GRU(5, return_sequences=True), L.MaxPooling1D(3, strides=2, padding="same"), L.LSTM(3), L.Dense(2)]), ids, "ids")
 of_keras("k_every", every, normal(3, 11, 4))
+of_keras("k_every_masked", every_masked, ids, "ids")
 
 
 class Net(nn.Module):

@@ -93,8 +93,8 @@ impl Compared {
                 worst = Some((place, wanted, got));
             }
             most = if off.is_nan() { f64::INFINITY } else { most.max(off) };
-            let is_near = off <= tolerance * (1.0 + f64::from(wanted).abs());
-            // A NaN is not near.
+            // A NaN is not near, and nothing is near an infinity but itself.
+            let is_near = off.is_finite() && off <= tolerance * (1.0 + f64::from(wanted).abs());
             far += usize::from(!is_near);
         }
         let verdict = if far == 0 { "alike".to_owned() } else { format!("{far} of {} differ", wanted.len()) };
@@ -124,6 +124,12 @@ mod tests {
         let text = "y [2]: 1 of 2 differ, off by 7.50e-1 at most at [1]: expected 3, got 3.75\n";
         assert_eq!((other.text.as_str(), other.is_alike), (text, false));
         assert!(!compare([f32::NAN, 3.0]).is_alike && !compare([f32::INFINITY, 3.0]).is_alike);
+        let (nan, infinite) = (f32::NAN, f32::INFINITY);
+        for (wanted, got, is_alike) in [(nan, nan, true), (infinite, infinite, true), (infinite, 5.0, false)] {
+            let of = |x: f32| ("y".to_owned(), Values::from(arr1(&[x]).into_dyn()));
+            let compared = Reference(NamedTensors::from([of(wanted)])).compare(&[of(got)], 0.125).unwrap();
+            assert_eq!(compared.is_alike, is_alike, "{wanted} and {got}: {}", compared.text);
+        }
         let error = reference.compare(&[("y".to_owned(), arr1(&[1.0_f32]).into_dyn().into())], 0.1).err().unwrap();
         assert_eq!(error.to_string(), "y: expected [1], as the output is, got [2]");
     }

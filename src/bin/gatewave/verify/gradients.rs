@@ -2,6 +2,7 @@
 //!
 //! `table_run` decides which cases a way leaves out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gatewave::conformance::{self, Case, CaseResult, InitialStates, MaskKind, Part, PlanBug, TrainingCase};
@@ -101,11 +102,19 @@ impl Way {
     }
 }
 
-/// Compares the gradients of a subject by some ways with the oracle's.
-pub(super) fn rows<'a>(subject: &Subject, ways: impl Iterator<Item = &'a Way>) -> Vec<Row> {
+/// Compares the gradients of a subject by some ways with the oracle's. Adds to `left_out` why some cannot be computed.
+pub(super) fn rows<'a>(
+    subject: &Subject,
+    ways: impl Iterator<Item = &'a Way>,
+    left_out: &mut BTreeSet<String>,
+) -> Vec<Row> {
     let known = subject.case.training(&subject.weights).and_then(|case| Ok((case.truth()?, case)));
     let (truth, case) = match known {
         Ok(known) => known,
+        Err(error) if error.kind() == ErrorKind::Training => {
+            left_out.insert(error.to_string());
+            return Vec::new();
+        }
         Err(error) => return vec![row(subject, "gradients / oracle".to_owned(), (Vec::new(), Err(error)))],
     };
     let mut rows = Vec::new();
@@ -122,7 +131,10 @@ pub(super) fn rows<'a>(subject: &Subject, ways: impl Iterator<Item = &'a Way>) -
         };
         let outcome = outcome();
         // A user's model may have parts that cannot be trained yet, with an error that says so.
-        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Training) {
+        if let Err(error) = &outcome
+            && error.kind() == ErrorKind::Training
+        {
+            left_out.insert(error.to_string());
             continue;
         }
         kernels.sort_unstable();

@@ -21,10 +21,10 @@ impl Back<'_, '_> {
                     back.low.pool_back((op, clock, all), taking, [pooled, delta], target, chunk)
                 })
             }
-            Across::Windows { op, windows } => {
+            Across::Windows { op, windows, clock } => {
                 let (source, pooled) = (taking.source, stage.result);
                 self.each_row(given, source, windows.time, |back, target, chunk| {
-                    back.low.window_back((op, windows), source, [pooled, delta], (target, chunk))
+                    back.low.window_back((op, windows, clock), source, [pooled, delta], (target, chunk))
                 })
             }
             Across::Rearrange { swapped } => {
