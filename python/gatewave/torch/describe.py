@@ -46,7 +46,10 @@ class Description:
             self.tensors[weights.name] = array(weights.tensor)
             if weights.name != prefix + local:
                 names[local] = weights.name
-        return {"prefix": prefix, **names} if names else prefix
+        if not names:
+            return prefix
+        # Without a prefix no other layer has the names that are replaced.
+        return names if len(names) == len(tensors) else {"prefix": prefix, **names}
 
     def last(self) -> dict[str, Any] | None:
         return self.layers[-1] if self.layers else None

@@ -258,8 +258,8 @@ def cat(it: Interpreter, tensors: Any, dim: int = 0, axis: int | None = None) ->
     what = {(value.axes or ())[place] for value in values}
     if what == {FEATURES}:
         axes = _common(it, values, place)
-        features = sum(it.features(value) for value in values)
-        return _joined(it, "concat", values, axes, features)
+        features, source = it.sum_of(values)
+        return _joined(it, "concat", values, axes, features).but(source=source)
     if what <= {TIME, ONE} and FEATURES in axis_set(values):
         first = next((value for value in values if TIME in (value.axes or ())), None)
         axes = tuple(TIME if index == place else axis for index, axis in enumerate(values[0].axes or ()))
@@ -346,8 +346,10 @@ def _with_vector(it: Interpreter, kind: str, left: Any, right: Any) -> Value:
     """Adds, or multiplies with, a vector of the module: a batch norm of mean 0 and variance 1."""
     weights, other = (left, right) if isinstance(left, Weights) else (right, left)
     value = it.value(other)
-    features = it.features(value)
     tensor = weights.tensor.detach().float()
+    if tensor.numel() > 1:
+        it.tell(value, tensor.numel(), "a vector of the module")
+    features = it.features(value)
     own = isinstance(weights.tensor, nn.Parameter)
     if tensor.numel() != features or (tensor.shape or (1,))[-1] != features or (value.axes or ())[-1] != FEATURES:
         it.refuse(f"expected a vector of {features} features, got {list(tensor.shape)} beside {named(value.axes)}")

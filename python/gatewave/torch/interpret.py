@@ -113,6 +113,8 @@ class Interpreter:
         #: Parameters that states begin at: their word and their layers.
         self.begun: dict[str, tuple[str, list[str]]] = {}
         self._names = self._tensor_names()
+        #: Sums of features: the parts that are not known yet, and the sum of the others.
+        self._sums: dict[str, tuple[list[str], int]] = {}
         self._constants = 0
 
     # Running
@@ -123,10 +125,10 @@ class Interpreter:
         done = 0
         try:
             for node in self.graph.nodes:
-                if node not in needed:
-                    continue
                 self.node = node
                 self._check_in_place(node)
+                if node not in needed:
+                    continue
                 if node.op == "output":
                     outputs = self._outputs(node, fx.node.map_arg(node.args[0], lambda n: env[n]))
                     continue
@@ -276,9 +278,33 @@ class Interpreter:
         """Checks, or learns, that `value` has so many features."""
         known = value.features or self.sizes.get(str(value.source))
         if known is None:
-            self.sizes[str(value.source)] = features
+            self._learn(str(value.source), features, what)
         elif known != features:
             self.refuse(f"expected {features} features for {what}, got {known}")
+
+    def sum_of(self, values: list[Value]) -> tuple[int | None, str | None]:
+        """Returns the number of features of several values side by side, or a name for it if one is not known yet."""
+        sizes = [value.features or self.sizes.get(str(value.source)) for value in values]
+        if None not in sizes:
+            return sum(size or 0 for size in sizes), None
+        name = f"sum {len(self._sums)}"
+        unknown = [str(value.source) for value, size in zip(values, sizes) if size is None]
+        self._sums[name] = (unknown, sum(size or 0 for size in sizes))
+        return None, name
+
+    def _learn(self, name: str, features: int, what: str) -> None:
+        """Learns a number of features, and with a sum the one part of it that is not known."""
+        self.sizes[name] = features
+        unknown, known = self._sums.get(name, ([], 0))
+        if not unknown:
+            return
+        left, short = divmod(features - known, len(unknown))
+        if len(set(unknown)) > 1:
+            names = " and ".join(sorted(set(unknown)))
+            self.refuse(f"expected a layer that tells the sizes of {names}, got their sum; give an example (example=…)")
+        if short or left < 1:
+            self.refuse(f"expected more than {known} features for {what}, got {features}")
+        self._learn(unknown[0], left, what)
 
     def _tensor_names(self) -> dict[int, str]:
         """Returns the first name of each tensor of the module."""

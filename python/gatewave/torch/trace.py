@@ -197,6 +197,8 @@ def _refusal(error: Exception) -> Refused:
             "expected no loop over the steps of a tensor, got one; "
             "an nn.RNN, nn.LSTM or nn.GRU takes the whole sequence"
         )
+    elif "item assignment" in first:
+        text = "expected no change of a part of a tensor in place, got one; join its parts by torch.cat"
     else:
         text = f"expected a forward that torch.fx can trace, got {type(error).__name__}: {first}"
     refused = Refused(text)
