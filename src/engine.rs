@@ -256,6 +256,18 @@ impl Engine {
         block_on(self.run_call(input))
     }
 
+    /// Returns what a call of `steps` steps and `batch` rows runs, in words: its buffers and dispatches. Nothing runs.
+    /// Of a batch that runs in parts it is the plan of one part. The text may change with any version.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`ErrorKind::Shape`](crate::ErrorKind::Shape) if there are no steps or no rows, or of
+    /// kind [`ErrorKind::Limits`](crate::ErrorKind::Limits) if not even one sequence fits the device.
+    pub fn plan_in_words(&self, steps: usize, batch: usize) -> Result<String> {
+        let shape = self.planner.shape(steps, batch, &[])?;
+        Ok(self.planner.plan(shape)?.to_string())
+    }
+
     /// Forgets the states that stacks of [`StateLifetime::Engine`](crate::layer::StateLifetime::Engine) keep. The next
     /// call without states of its own begins where the model does. This does not wait for a call that is under way:
     /// that call ends as it began, and leaves no states.

@@ -3,6 +3,7 @@
 //!
 //! Plain data. `named` uses it to turn named tensors into a call, and results into named tensors.
 
+mod dims;
 mod usual;
 
 use std::collections::{HashMap, HashSet};

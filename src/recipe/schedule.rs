@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use super::plateau::{Plateau, PlateauState};
-use super::settings::{at_least_one, not_negative, positive, wrong};
+use super::settings::{Convention, at_least_one, not_negative, positive, wrong};
 use crate::error::Result;
 
 /// How the learning rate changes in the course of a training.
@@ -99,6 +99,43 @@ impl Schedule {
     /// Pass the measure of each epoch to [`observe`](Self::observe).
     pub fn plateau(plateau: Plateau) -> Self {
         Self::of(Shape::Plateau(plateau), Counts::Epochs)
+    }
+
+    /// Makes the schedule that `words` say, of a training of `updates` updates. `cosine` and `linear` fall to zero at
+    /// the last of them. `step,N,F` multiplies by F after every N epochs, `exponential,F` after each, and
+    /// `plateau,N,F` after N epochs that are not better. The settings of a plateau are those of `like`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`ErrorKind::Training`](crate::ErrorKind::Training) if there are no such words.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use gatewave::train::{Convention, Schedule};
+    ///
+    /// let schedule = Schedule::of_words("step,30,0.1", 0, Convention::Torch)?;
+    /// assert_eq!(schedule, Schedule::step(30, 0.1));
+    /// # Ok::<(), gatewave::Error>(())
+    /// ```
+    pub fn of_words(words: &str, updates: u64, like: Convention) -> Result<Self> {
+        let parts: Vec<&str> = words.split(',').map(str::trim).collect();
+        let unknown = || {
+            let known = "cosine, linear, step,N,F, exponential,F or plateau,N,F";
+            wrong(format!("expected {known}, got {words:?}"))
+        };
+        let whole = |text: &str| text.parse::<u64>().map_err(|_| unknown());
+        let real = |text: &str| text.parse::<f64>().map_err(|_| unknown());
+        Ok(match parts[..] {
+            ["cosine"] => Self::cosine(updates, 0.0),
+            ["linear"] => Self::linear(1.0, 0.0, updates).per_update(),
+            ["step", epochs, factor] => Self::step(whole(epochs)?, real(factor)?),
+            ["exponential", factor] => Self::exponential(1, real(factor)?).per_epoch(),
+            ["plateau", epochs, factor] => {
+                Self::plateau(Plateau::like(like).patience(whole(epochs)?).factor(real(factor)?))
+            }
+            _ => return Err(unknown()),
+        })
     }
 
     /// Raises the rate in a line over the first updates: update u, counted from 0, has u / `updates` of the rate. The

@@ -140,6 +140,27 @@ impl Trainer {
         self.write(path.as_ref(), None, &Metadata::new()).await
     }
 
+    /// Does the same as [`save`](Self::save), and adds `metadata`, which [`formats::metadata`] reads back.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`save_fitting`](Self::save_fitting).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn save_with(&self, path: impl AsRef<Path>, metadata: &Metadata) -> Result<()> {
+        block_on(self.save_with_async(path, metadata))
+    }
+
+    /// Does the same as [`save_with`](Self::save_with) without blocking on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`save_fitting`](Self::save_fitting).
+    pub async fn save_with_async(&self, path: impl AsRef<Path>, metadata: &Metadata) -> Result<()> {
+        formats::check_keys(metadata)?;
+        self.check_none_waits("save")?;
+        self.write(path.as_ref(), None, metadata).await
+    }
+
     /// Does the same as [`save`](Self::save), and adds where `fitting` is, for [`Fitting::resume`], and `metadata`.
     ///
     /// # Errors

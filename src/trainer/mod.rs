@@ -12,6 +12,7 @@ mod dropout;
 mod fit;
 mod fitting;
 pub(crate) mod in_memory;
+mod layout;
 mod metrics;
 mod named;
 mod order;
@@ -291,8 +292,13 @@ impl Trainer {
     pub async fn apply_async(&mut self, gradients: &Gradients) -> Result<Trained> {
         self.end_dropped().await;
         let (mut tensors, mut states) = (Tensors::new(), BTreeMap::new());
+        let trained = self.gradient_shapes();
         for (name, shape) in &self.shapes {
-            let gradient = self.gradient(gradients, name, shape)?;
+            // No gradient reaches a mean or a variance that a layer keeps.
+            let gradient = match trained.contains_key(name) {
+                true => self.gradient(gradients, name, shape)?,
+                false => &vec![0.0; shape.iter().product()],
+            };
             if let Some(state) = self.states.get(name) {
                 states.insert(name.clone(), Named { data: gradient.clone(), ..state.named.clone() });
             }

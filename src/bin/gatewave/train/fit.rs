@@ -3,7 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use gatewave::train::{Convention, EarlyStopping, Fit, Metric, Plateau, Schedule};
+use gatewave::train::{Convention, EarlyStopping, Fit, Metric, Schedule};
 use gatewave::{Error, ErrorKind, Result};
 
 /// The batches that `--fast` takes of everything.
@@ -114,25 +114,8 @@ impl FitArgs {
 
     /// Returns the schedule that is said, of `updates` updates.
     fn after_warm_up(&self, updates: u64, like: Convention) -> Result<Option<Schedule>> {
-        let Some(said) = &self.schedule else { return Ok(None) };
-        let parts: Vec<&str> = said.split(',').map(str::trim).collect();
-        let unknown = || {
-            let known = "cosine, linear, step,N,F, exponential,F or plateau,N,F";
-            wrong(format!("--schedule: expected {known}, got {said:?}"))
-        };
-        let whole = |text: &str| text.parse::<u64>().map_err(|_| unknown());
-        let real = |text: &str| text.parse::<f64>().map_err(|_| unknown());
-        let schedule = match parts[..] {
-            ["cosine"] => Schedule::cosine(updates, 0.0),
-            ["linear"] => Schedule::linear(1.0, 0.0, updates).per_update(),
-            ["step", epochs, factor] => Schedule::step(whole(epochs)?, real(factor)?),
-            ["exponential", factor] => Schedule::exponential(1, real(factor)?).per_epoch(),
-            ["plateau", epochs, factor] => {
-                Schedule::plateau(Plateau::like(like).patience(whole(epochs)?).factor(real(factor)?))
-            }
-            _ => return Err(unknown()),
-        };
-        Ok(Some(schedule))
+        let of = |said: &String| Schedule::of_words(said, updates, like).map_err(|e| e.at("--schedule"));
+        self.schedule.as_ref().map(of).transpose()
     }
 }
 
