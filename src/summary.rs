@@ -117,8 +117,8 @@ mod tests {
     use super::*;
     use crate::cell::{Activation, Cell, Functions, Reset};
     use crate::model::{
-        BatchNorm, Bias, Direction, Dropout, DropoutUnit, Embedding, Gru, Linear, Lstm, Masking, Merge, OneHot, Padding,
-        Recurrent, Rnn, Select, SliceSteps,
+        BatchNorm, Bias, Direction, Dropout, DropoutUnit, Embedding, Gru, Linear, Lstm, Masking, Merge, OneHot,
+        Padding, Recurrent, Rnn, Select, SliceSteps,
     };
 
     #[test]
@@ -210,7 +210,8 @@ Model: \"sequential\"
         let model = Model::new().layer(Linear::new(4, 3)).layer(BatchNorm::new(3)).layer(Rnn::new(3, 2));
         let text = model.summary().to_string();
         assert!(text.contains("│      12 │"), "{text}");
-        let totals = " Total params: 41 (164.00 B)\n Trainable params: 35 (140.00 B)\n Non-trainable params: 6 (24.00 B)";
+        let totals =
+            " Total params: 41 (164.00 B)\n Trainable params: 35 (140.00 B)\n Non-trainable params: 6 (24.00 B)";
         assert!(text.ends_with(totals), "{text}");
     }
 
