@@ -18,7 +18,7 @@ use gatewave::layer::{
 use gatewave::oracle::{Along, differences, gradients};
 use gatewave::train::{Loss, Objective, Targets};
 use gatewave::{Device, Engine, ErrorKind, Gru, Input, Lstm, Model, Streams, Weights, oracle};
-use ndarray::{Array2, Array3, array, s};
+use ndarray::{Array2, Array3, Axis, array, s};
 use support::devices::cpu_and_adapter;
 use support::executor::engine as engine_of;
 use support::fixtures::{named, read_io};

@@ -132,7 +132,7 @@ fn verify_chooses_calls_that_a_model_takes_and_says_what_it_leaves_out() {
         });
         fs::write(&path, safetensors::serialize(views, Some(metadata)).unwrap()).unwrap();
         let ran = gatewave(["verify", &path]);
-        assert!(ran.done().ends_with(" passed, 0 failed\n"), "{ran:?}");
+        assert!(ran.status == 0 && ran.out.ends_with(" passed, 0 failed\n"), "{ran:?}");
         ran.err
     };
     let layers = json!([

@@ -61,6 +61,60 @@ fn answers(model: &str, texts: &[&str]) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Writes a model of `layers` between an embedding of 8 and a linear layer of one output for `features`.
+fn with_layers(folder: &Folder, layers: &str, features: usize) -> String {
+    let text = format!(
+        r#"{{"gatewave": 1, "batch_first": true, "layers": [
+        {{"type": "embedding", "num_embeddings": 20, "embedding_dim": 8, "weights": "embedding."}}, {layers},
+        {{"type": "linear", "in_features": {features}, "out_features": 1, "weights": "head."}}]}}"#
+    );
+    write(folder, "layered.json", text)
+}
+
+/// Windows of four steps, two steps apart.
+const WINDOWS: &str = r#"{"type": "conv1d", "in_features": 8, "out_features": 8, "kernel_size": 3, "weights": "conv."},
+    {"type": "window_pool", "reduce": "max", "size": 2}"#;
+
+#[test]
+fn a_text_through_windows_is_answered_alike_alone_and_beside_a_longer_one() {
+    let folder = Folder::new("text-windows");
+    let data = write(&folder, "reviews.tsv", tsv(0..48));
+    let stack = format!(
+        r#"{WINDOWS}, {{"type": "gru", "input_size": 8, "hidden_size": 8, "weights": "gru."}},
+        {{"type": "select", "what": "final_hidden"}}"#
+    );
+    let model = with_layers(&folder, &stack, 8);
+    train(&folder, &model, &data, &[]);
+    let kept = folder.path("out.safetensors");
+    let all =
+        ["Bad!", "the film a Good, story", "its cast a story of the film Bad! the scene of a story, and its cast"];
+    let beside = answers(&kept, &all);
+    for (text, beside) in all.iter().zip(beside) {
+        let alone = &answers(&kept, &[text])[0];
+        let of = |answer: &Value| answer["probabilities"]["pos"].as_f64().unwrap();
+        assert!((of(alone) - of(&beside)).abs() < 1e-6, "{text}: {alone} and {beside}");
+    }
+    let args = |more: &[&'static str]| {
+        let args = ["train", &model, "--data", &data, "--epochs", "1"].map(str::to_owned);
+        gatewave(args.into_iter().chain(more.iter().map(|arg| (*arg).to_owned())))
+    };
+    let said = args(&["--pad", "start"]).refused();
+    assert!(said.contains("layer 2 window_pool: expected steps from the first one of a text on"), "{said}");
+}
+
+#[test]
+fn a_model_that_reads_padding_needs_texts_of_one_length() {
+    let folder = Folder::new("text-fixed");
+    let data = write(&folder, "reviews.tsv", tsv(0..48));
+    let model = with_layers(&folder, &format!(r#"{WINDOWS}, {{"type": "flatten", "steps": 3}}"#), 24);
+    let said = gatewave(["train", &model, "--data", &data, "--epochs", "1"]).refused();
+    assert!(said.contains("layer 3 flatten: expected texts of one length") && said.contains("--max-length"), "{said}");
+    train(&folder, &model, &data, &["--max-length", "8"]);
+    let kept = folder.path("out.safetensors");
+    let all = ["Bad!", "its cast a story of the film Bad! the scene of a story, and its cast"];
+    assert_eq!(answers(&kept, &all)[0], answers(&kept, &all[..1])[0]);
+}
+
 #[test]
 fn what_is_trained_on_text_answers_with_labels() {
     let folder = Folder::new("text-train");

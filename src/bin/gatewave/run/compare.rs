@@ -94,7 +94,7 @@ impl Compared {
             }
             most = if off.is_nan() { f64::INFINITY } else { most.max(off) };
             // A NaN is not near, and nothing is near an infinity but itself.
-            let is_near = off.is_finite() && off <= tolerance * (1.0 + f64::from(wanted).abs());
+            let is_near = is_same || off.is_finite() && off <= tolerance * (1.0 + f64::from(wanted).abs());
             far += usize::from(!is_near);
         }
         let verdict = if far == 0 { "alike".to_owned() } else { format!("{far} of {} differ", wanted.len()) };
