@@ -35,6 +35,7 @@ mod norms;
 mod numbers;
 mod operators;
 mod order;
+mod packed;
 mod pad;
 mod ports;
 mod powers;

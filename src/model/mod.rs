@@ -28,6 +28,7 @@ pub use flow::{Features, Flow};
 pub(crate) use graph::Begun;
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use layer::*;
+pub(crate) use ports::groups_of;
 pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};
 
 /// A recurrent model: layers one after the other.
