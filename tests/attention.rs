@@ -17,7 +17,7 @@ use ndarray::{Array2, Array3, s};
 use support::fixtures::{named, read_io};
 
 /// The number of model files.
-const COUNT: usize = 22;
+const COUNT: usize = 28;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/attention")
@@ -78,6 +78,10 @@ fn attention_by_hand_is_read_as_one_layer() {
         assert_eq!(of(name), [Attention::given()], "{name}");
     }
     assert_eq!(of("by-state.onnx"), [Attention::dot(5)]);
+    // One for each head of two features.
+    for name in ["heads.onnx", "heads-alone.onnx", "heads-apart.onnx", "heads-dynamo.onnx"] {
+        assert_eq!(of(name).len(), 5, "{name}");
+    }
     assert_eq!(of("additive.keras"), [Attention::additive(7)]);
     assert_eq!(of("unscaled.keras"), [Attention::additive(5).weight(false).causal(true)]);
     let unscaled = |name| of(name).into_iter().map(|attention| attention.scale(1.0)).collect::<Vec<_>>();

@@ -8,7 +8,7 @@ from typing import Callable
 import numpy as np
 import onnxruntime
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 torch.set_num_threads(1)
 SEED = 7
@@ -82,6 +82,68 @@ def silero(cache, folder):
     rows = np.stack([np.concatenate([np.zeros(64, np.float32), sound])[at : at + 576] for at in range(0, 12 * 512, 512)])
     begin = {pair: np.zeros((1, 1, 128), np.float32) for pair in [("h", "hn"), ("c", "cn")]}
     yield in_a_row(data / "silero_vad_16k_sequence.onnx", "silero_vad_16k_sequence.onnx", [{"input": rows}] * 2, begin)
+
+
+def silero_tensors(cache, folder):
+    """The same detector at 16 kHz from its tensors alone, with a description of its layers."""
+    data = cache / "silero-vad/silero_vad/data"
+    relu, root = {"activation": "relu"}, {"activation": "sqrt"}
+
+    def conv(name, weights, source, **more):
+        return {"type": "conv1d", "name": name, "from": source, "weights": f"{weights}.", **more}
+
+    def squares(name, first):
+        part = {"type": "slice", "name": f"{name} part", "from": "waves", "first": first, "count": 129}
+        return [part, {"type": "multiply", "name": name, "from": [f"{name} part"] * 2}]
+
+    cell = {f"{kind}_{of}_l0": f"lstm_cell.{kind}_{of}" for kind in ("weight", "bias") for of in ("ih", "hh")}
+    description = described(folder, "silero", {
+        "batch_first": True,
+        "inputs": [{"name": "input", "type": "sequence", "size": 1}, {"name": "h", "type": "hidden"}, {"name": "c", "type": "cell"}],
+        "layers": [
+            {"type": "pad_steps", "name": "mirrored", "from": "input", "mode": "reflect", "after": 64},
+            conv("waves", "stft_conv", "mirrored", stride=128),
+            *squares("even", 0),
+            *squares("odd", 129),
+            {"type": "add", "name": "squares", "from": ["even", "odd"]},
+            {"type": "activation", "name": "sizes", **root},
+            conv("first", "conv1", "sizes", padding=1, **relu),
+            conv("second", "conv2", "first", padding=1, stride=2, **relu),
+            conv("third", "conv3", "second", padding=1, stride=2, **relu),
+            conv("fourth", "conv4", "third", padding=1, **relu),
+            {"type": "lstm", "name": "lstm", "from": "fourth", "h_0": "h", "c_0": "c", "weights": cell},
+            {"type": "activation", "name": "heard", **relu},
+            conv("voice", "final_conv", "heard", activation="sigmoid"),
+        ],
+        "outputs": [{"name": "voice", "from": "voice"}, {"name": "h_n", "from": "lstm.hidden"}, {"name": "c_n", "from": "lstm.cell"}],
+    })
+    file = data / "silero_vad_16k.safetensors"
+    tensors = {name: torch.from_numpy(numbers) for name, numbers in load_file(file).items()}
+    lstm = torch.nn.LSTMCell(128, 128)
+    lstm.load_state_dict({name.removeprefix("lstm_cell."): data for name, data in tensors.items() if name.startswith("lstm")})
+
+    @torch.inference_mode()
+    def peer(chunk, h, c):
+        def convolved(name, x, **more):
+            return torch.nn.functional.conv1d(x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"), **more)
+
+        waves = torch.nn.functional.pad(chunk, (0, 64), mode="reflect").unsqueeze(1)
+        waves = convolved("stft_conv", waves, stride=128)
+        x = (waves[:, :129] ** 2 + waves[:, 129:] ** 2).sqrt()
+        for name, stride in [("conv1", 1), ("conv2", 2), ("conv3", 2), ("conv4", 1)]:
+            x = convolved(name, x, padding=1, stride=stride).relu()
+        h, c = lstm(x.squeeze(-1), (h, c))
+        return convolved("final_conv", h.relu().unsqueeze(-1)).sigmoid(), h, c
+
+    sound = torch.from_numpy(np.concatenate([np.zeros(64, np.float32), speech(16_000, 12 * 512)]))
+    h, c, calls = torch.zeros(1, 128), torch.zeros(1, 128), []
+    for at in range(0, 12 * 512, 512):
+        chunk = sound[None, at : at + 576]
+        given = {"input": chunk[..., None].numpy(), "h": h[None].numpy(), "c": c[None].numpy()}
+        voice, h, c = peer(chunk, h, c)
+        calls.append(Call(given, {"voice": voice.numpy(), "h_n": h[None].numpy(), "c_n": c[None].numpy()}))
+    begin = (sound[None, :576], torch.zeros(1, 128), torch.zeros(1, 128))
+    yield Model(file.name, "PyTorch", [str(file), "--model", description], calls, lambda: peer(*begin))
 
 
 def speech(rate, count):
@@ -334,4 +396,4 @@ def dtln(cache, folder):
         yield in_a_row(data / file, f"DTLN {file}", blocks, begin)
 
 
-ALL = [silero, resemblyzer, rnnoise, g2p, shakkala, dtln]
+ALL = [silero, silero_tensors, resemblyzer, rnnoise, g2p, shakkala, dtln]

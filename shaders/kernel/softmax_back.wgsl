@@ -2,8 +2,8 @@
 const WORKGROUP: u32 = 64u;
 
 // Their codes: the indices in Activation::ALL, src/cell/activation.rs.
-const FUNCTION_SOFTMAX: u32 = 27u;
-const FUNCTION_LOG_SOFTMAX: u32 = 28u;
+const FUNCTION_SOFTMAX: u32 = 28u;
+const FUNCTION_LOG_SOFTMAX: u32 = 29u;
 override ACTIVATION: u32 = FUNCTION_SOFTMAX;
 
 @group(0) @binding(1) var<storage, read> source: array<f32>; // [..][D · units]

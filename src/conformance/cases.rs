@@ -33,6 +33,8 @@ pub fn cases() -> Vec<Case> {
     cases.extend(across::across());
     cases.extend(attention::attention());
     cases.extend(conv::conv());
+    cases.extend(across::padded());
+    cases.push(options::root());
     for (seed, case) in (1..).zip(&mut cases) {
         case.seed = seed;
     }

@@ -39,6 +39,7 @@ mod norms;
 mod numbers;
 mod operators;
 mod order;
+mod packed;
 mod pad;
 mod part;
 mod parts;

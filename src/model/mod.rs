@@ -29,6 +29,7 @@ pub use flow::{Features, Flow};
 pub(crate) use graph::Begun;
 pub use graph::{InputKind, ModelInput, ModelOutput, Pin, Value};
 pub use layer::*;
+pub(crate) use ports::groups_of;
 pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};
 pub(crate) use steps::Misfit;
 #[cfg(feature = "testing")]

@@ -56,7 +56,8 @@ pub enum InputValue {
     /// The sequence: features or tokens. If there are several inputs, it is the first one with a time axis.
     Sequence,
     /// Another input of the model, counted from 0 among [`Model::inputs`]. It is features or
-    /// tokens with steps, or a row. The features of a row may be in groups along [`Dim::Layers`].
+    /// tokens with steps, or a row. The features of a row may be in groups along [`Dim::Layers`], and those of a step
+    /// along [`Dim::Directions`].
     Input(usize),
     /// The number of steps of each row, along the time axis of this
     /// input of [`Model::inputs`]. It is 0 if the model names none.
@@ -283,7 +284,8 @@ impl InputPort {
                     Flow::Tokens(_) => None,
                 };
                 let time = (!matches!(flow, Flow::Rows(_))).then_some((Dim::Time, false));
-                fit(axes, time.into_iter().chain([(Dim::Batch, false)]).chain(features))
+                let groups = groups_of(flow).map(|dim| (dim, false));
+                fit(axes, time.into_iter().chain([(Dim::Batch, false)]).chain(groups).chain(features))
             }
             InputValue::Input(index) => {
                 let flow = model.inputs.get(index).and_then(|input| input.kind.flow());
@@ -291,10 +293,9 @@ impl InputPort {
                     return Err(wrong(format!("input: expected one of {} inputs, got {index}", model.inputs.len())));
                 };
                 let time = (!matches!(flow, Flow::Rows(_))).then_some((Dim::Time, false));
-                // The features of a row may be in consecutive groups.
-                let layers = matches!(flow, Flow::Rows(_)).then_some((Dim::Layers, false));
+                let groups = groups_of(flow).map(|dim| (dim, false));
                 let features = flow.tokens().is_none().then(|| long(Dim::Features, flow.features().len()));
-                fit(axes, [(Dim::Batch, false)].into_iter().chain(time).chain(layers).chain(features))
+                fit(axes, [(Dim::Batch, false)].into_iter().chain(time).chain(groups).chain(features))
             }
             InputValue::Lengths(input) | InputValue::Mask(input) => {
                 if model.all_inputs()?.get(input).is_none_or(|input| !input.kind.has_time()) {
@@ -432,6 +433,15 @@ fn fit(axes: &[Dim], dims: impl IntoIterator<Item = (Dim, bool)>) -> Result<()> 
     match dims.iter().find(|(dim, needed)| *needed && !axes.contains(dim)) {
         Some((dim, _)) => Err(wrong(format!("axes: expected {dim:?} among them, which is longer than 1"))),
         None => Ok(()),
+    }
+}
+
+/// Returns the axis along which the features of an input may be in consecutive groups.
+pub(crate) fn groups_of(flow: Flow) -> Option<Dim> {
+    match flow {
+        Flow::Rows(_) => Some(Dim::Layers),
+        Flow::Steps(_) => Some(Dim::Directions),
+        Flow::Tokens(_) => None,
     }
 }
 

@@ -10,7 +10,7 @@ use ndarray::{ArrayBase, ArrayD, ArrayViewD, Axis, Data, IxDyn, Slice};
 use super::{NamedTensors, Values, arrange, joined, letter, not_real, shape};
 use crate::call::{Input, States};
 use crate::error::Result;
-use crate::model::{Clocks, Dim, Flow, InputPort, InputValue, Model, ModelInput, Required, State, TimeAxis};
+use crate::model::{Clocks, Dim, Flow, InputPort, InputValue, Model, ModelInput, Required, State, TimeAxis, groups_of};
 
 /// Makes the input of `model` from `tensors`, checked as far as axes tell. It borrows tensors that have its types.
 pub(crate) fn read_input<'t>(model: &Model, tensors: &'t NamedTensors) -> Result<Input<'t>> {
@@ -124,7 +124,15 @@ impl<'t> Reader<'_, 't> {
             }
             Flow::Steps(features) | Flow::Rows(features) => {
                 let Values::F32(array) = values else { return Err(not_real(&port.name, values.shape())) };
-                let axes = self.model.axes_of_flow(self.model.input()?);
+                let flow = self.model.input()?;
+                if in_groups(port, flow) {
+                    let length = |dim| {
+                        port.axes.iter().position(|d| *d == dim).map_or(Some(1), |at| array.shape().get(at).copied())
+                    };
+                    let sizes = Sizes { time: length(Dim::Time), batch: length(Dim::Batch) };
+                    return Ok((Input::features(self.grouped(port, array.view(), flow, sizes)?), sizes));
+                }
+                let axes = self.model.axes_of_flow(flow);
                 let (array, sizes) = self.arranged(port, array.view(), &axes, features.len())?;
                 Ok((Input::features(array), sizes))
             }
@@ -156,8 +164,8 @@ impl<'t> Reader<'_, 't> {
                 }
                 Flow::Steps(features) | Flow::Rows(features) => {
                     let Values::F32(array) = values else { return Err(not_real(&port.name, values.shape())) };
-                    if port.axes.contains(&Dim::Layers) {
-                        input.with_features(name, self.grouped(port, array.view(), features.len(), sizes)?)
+                    if in_groups(port, flow) {
+                        input.with_features(name, self.grouped(port, array.view(), flow, sizes)?)
                     } else if self.as_they_stand {
                         input.with_features(name, array)
                     } else {
@@ -170,23 +178,22 @@ impl<'t> Reader<'_, 't> {
         Ok(input)
     }
 
-    /// Reads a row of `features`, which are group after group along the layers.
-    fn grouped(
-        &self,
-        port: &InputPort,
-        array: ArrayViewD<'_, f32>,
-        features: usize,
-        sizes: Sizes,
-    ) -> Result<ArrayD<f32>> {
-        let place = port.axes.iter().position(|dim| *dim == Dim::Layers);
+    /// Reads rows or steps whose features are group after group along an axis.
+    fn grouped(&self, port: &InputPort, array: ArrayViewD<'_, f32>, flow: Flow, sizes: Sizes) -> Result<ArrayD<f32>> {
+        let (features, along) = (flow.features().len(), groups_of(flow).unwrap_or(Dim::Layers));
+        let place = port.axes.iter().position(|dim| *dim == along);
         let groups = place.and_then(|place| array.shape().get(place)).copied().unwrap_or(1).max(1);
         let Some(one) = features.checked_div(groups).filter(|one| one * groups == features) else {
-            return Err(shape(format!("{}: expected {features} features for each row, in {groups} groups", port.name)));
+            return Err(shape(format!("{}: expected {features} features in all, in {groups} groups", port.name)));
         };
-        check_axes(port, array.shape(), "I", |dim| sizes.length(dim, one, groups))?;
-        let array = arrange(array, &port.axes, &[Dim::Batch, Dim::Layers, Dim::Features]);
-        let rows = array.shape()[0];
-        Ok(array.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&[rows, features])).expect("checked"))
+        let length = |dim| if dim == along { Some(groups) } else { sizes.length(dim, one, groups) };
+        check_axes(port, array.shape(), "I", length)?;
+        let mut axes = self.model.axes_of_flow(flow);
+        axes.insert(axes.len() - 1, along);
+        let array = arrange(array, &port.axes, &axes);
+        let mut lengths = array.shape()[..axes.len() - 2].to_vec();
+        lengths.push(features);
+        Ok(array.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&lengths)).expect("checked"))
     }
 
     /// The number of steps of the time axis of input `index`, if it is known before the input is read.
@@ -353,6 +360,11 @@ impl<'t> Reader<'_, 't> {
             row.fill(0.0);
         }
     }
+}
+
+/// Whether the features of `port` are in groups along an axis.
+fn in_groups(port: &InputPort, flow: Flow) -> bool {
+    groups_of(flow).is_some_and(|along| port.axes.contains(&along))
 }
 
 /// Returns the only one of `given`, if any; an error if there are several.

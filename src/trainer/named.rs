@@ -6,7 +6,7 @@ use ndarray::{ArrayD, Axis, IxDyn, arr1, concatenate};
 
 use super::batch::Gradients;
 use crate::error::{Error, Result};
-use crate::model::{Dim, InputPort, InputValue, Model, State};
+use crate::model::{Dim, InputPort, InputValue, Model, State, groups_of};
 use crate::named::{NamedTensors, Values, arrange};
 
 impl Gradients {
@@ -53,12 +53,15 @@ impl Gradients {
             let mut axes = model.axes_of_flow(flow);
             let mut gradient = gradient.clone();
             if !model.has_usual_axes() {
-                let groups = port.axes.iter().position(|dim| *dim == Dim::Layers);
-                let groups = groups.and_then(|place| given[&port.name].shape().get(place)).copied();
-                if let Some(groups) = groups.filter(|groups| *groups > 0) {
-                    let (rows, features) = (gradient.shape()[0], gradient.len() / gradient.shape()[0].max(1));
-                    axes = vec![Dim::Batch, Dim::Layers, Dim::Features];
-                    gradient = reshaped(&gradient, &[rows, groups, features / groups])?;
+                let along = groups_of(flow).filter(|along| port.axes.contains(along));
+                let place = along.and_then(|along| port.axes.iter().position(|dim| *dim == along));
+                let groups = place.and_then(|place| given[&port.name].shape().get(place)).copied();
+                if let (Some(along), Some(groups)) = (along, groups.filter(|groups| *groups > 0)) {
+                    let (features, mut lengths) = (flow.features().len(), gradient.shape().to_vec());
+                    lengths.pop();
+                    lengths.extend([groups, features / groups]);
+                    axes.insert(axes.len() - 1, along);
+                    gradient = reshaped(&gradient, &lengths)?;
                 }
                 gradient = as_port(gradient, &axes, port);
             }

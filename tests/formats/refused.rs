@@ -185,7 +185,7 @@ fn a_wrong_layer_is_refused() {
             json!({}),
             "layer 0: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
              \"select\", \"linear\", \"conv1d\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \
-             \"multiply\", \"average\", \"maximum\", \"concat_steps\", \"slice\", \"slice_steps\", \"batch_norm\", \
+             \"multiply\", \"average\", \"maximum\", \"concat_steps\", \"slice\", \"slice_steps\", \"pad_steps\", \"batch_norm\", \
              \"layer_norm\", \"rms_norm\", \"l2_norm\", \"prelu\", \"global_pool\", \"window_pool\", \"repeat\", \"flatten\", \
              \"reshape\", \"permute\", \"attention\", got nothing",
         ),
@@ -193,7 +193,7 @@ fn a_wrong_layer_is_refused() {
             json!({"type": "lstmm"}),
             "layer 0 lstmm: type: expected one of \"embedding\", \"one_hot\", \"masking\", \"rnn\", \"lstm\", \"gru\", \
              \"select\", \"linear\", \"conv1d\", \"activation\", \"dropout\", \"concat\", \"add\", \"subtract\", \
-             \"multiply\", \"average\", \"maximum\", \"concat_steps\", \"slice\", \"slice_steps\", \"batch_norm\", \
+             \"multiply\", \"average\", \"maximum\", \"concat_steps\", \"slice\", \"slice_steps\", \"pad_steps\", \"batch_norm\", \
              \"layer_norm\", \"rms_norm\", \"l2_norm\", \"prelu\", \"global_pool\", \"window_pool\", \"repeat\", \"flatten\", \
              \"reshape\", \"permute\", \"attention\", got \"lstmm\"",
         ),

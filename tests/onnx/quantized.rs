@@ -298,9 +298,14 @@ fn convolutions_of_quantized_values_are_those_of_the_real_weights() {
             .initializer(&uint8("qz", &[], &[50]))
             .initializer(&floats("ys", &[], &[0.5]))
             .initializer(&int8("yz", &[], &[0]))
-            .initializer(&shaped("B", 6, &[3]).bytes(9, &[2500_i32, -1000, 10000].map(i32::to_le_bytes).concat()))
+            .initializer(&shaped("KB", 6, &[3]).bytes(9, &[2500_i32, -1000, 10000].map(i32::to_le_bytes).concat()))
             .node("QuantizeLinear", &["X", "qs", "qz"], &["q"], &[])
-            .node("QLinearConv", &["q", "qs", "qz", "K", "ks", "kz", "ys", "yz", "B"], &["p"], &[ints("pads", &[1, 0])])
+            .node(
+                "QLinearConv",
+                &["q", "qs", "qz", "K", "ks", "kz", "ys", "yz", "KB"],
+                &["p"],
+                &[ints("pads", &[1, 0])],
+            )
             .node("DequantizeLinear", &["p", "ys", "yz"], &["C"], &[])
     });
     assert_near(&run(&fixed, x.clone()), &run(&plain(Some([-0.5, 2.05])), x.clone()));

@@ -117,7 +117,7 @@ fn values_are_joined_step_after_step() {
     assert_eq!(layers(&join(first, &["U", "X"])), ["concat_steps", GRU]);
     let rows = row().node("Unsqueeze", &["C0", "0"], &["U"], &[]).node("Tanh", &["U"], &["V"], &[]);
     let rows = rows.node("GRU", &["X", "W", "R"], &["Y0"], &[]).output("Y0");
-    assert_eq!(layers(&join(rows, &["U", "V"])), ["tanh", GRU, "concat_steps", GRU]);
+    assert_eq!(layers(&join(rows, &["U", "V"])), [GRU, "tanh", "concat_steps", GRU]);
     let repeated = row().initializer(&wholes("five", &[3], &[5, 1, 1]));
     let repeated = repeated.node("Unsqueeze", &["C0", "0"], &["U"], &[]).node("Expand", &["U", "five"], &["E"], &[]);
     assert!(refused(&join(repeated, &["E", "X"])).contains("a row that stands 5 times"));

@@ -118,15 +118,6 @@ fn windows() -> Vec<Case> {
             let pool = g.add("pool", pool, cut);
             g.add("product", Join::Multiply, [pool, cut]);
         }),
-        graph("steps that are mirrored, repeated and taken from the other end, around a stack", |g| {
-            let x = g.sequence("x", 6);
-            let mirrored = g.add("mirrored", PadSteps::new(PadMode::Reflect, 2, 1), x);
-            let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), mirrored);
-            let held = g.add("held", PadSteps::new(PadMode::Replicate, 3, 2), lstm);
-            let turned = g.add("turned", PadSteps::new(PadMode::Circular, 3, 5), x);
-            g.output("held", held);
-            g.output("turned", turned);
-        }),
         graph("every second step of a stack, and every third from the second on", |g| {
             let x = g.sequence("x", 6);
             let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), x);
@@ -192,4 +183,17 @@ fn shapes() -> Vec<Case> {
         .mask(MaskKind::All)
         .states(InitialStates::Given),
     ]
+}
+
+/// Steps of a sequence around it.
+pub(super) fn padded() -> Vec<Case> {
+    vec![graph("steps that are mirrored, repeated and taken from the other end, around a stack", |g| {
+        let x = g.sequence("x", 6);
+        let mirrored = g.add("mirrored", PadSteps::new(PadMode::Reflect, 2, 1), x);
+        let lstm = g.add("lstm", Lstm::new(6, 17).bidirectional(), mirrored);
+        let held = g.add("held", PadSteps::new(PadMode::Replicate, 3, 2), lstm);
+        let turned = g.add("turned", PadSteps::new(PadMode::Circular, 3, 5), x);
+        g.output("held", held);
+        g.output("turned", turned);
+    })]
 }

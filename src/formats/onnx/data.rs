@@ -18,8 +18,10 @@ impl Data {
     pub(super) fn permuted(self, permutation: &[usize]) -> Self {
         let parts: Vec<usize> = permutation
             .iter()
-            .filter(|&&axis| self.axes[axis].role == Role::Parts)
-            .map(|&axis| self.part(axis))
+            .flat_map(|&axis| {
+                let first = self.part(axis);
+                first..first + self.axes[axis].parts()
+            })
             .collect();
         let axes = permutation.iter().map(|&axis| self.axes[axis].clone()).collect();
         Self { content: self.content.permuted_axes(IxDyn(&parts)), axes }
@@ -145,8 +147,8 @@ impl Data {
         Ok(joined)
     }
 
-    /// Joins `count` axes from `first` on into one. They are all
-    /// parts, or parts before the features, or time and batch.
+    /// Joins `count` axes from `first` on into one. They are all parts, or parts before
+    /// the features, or time and batch, or rows of the batch before parts: heads of an attention.
     pub(super) fn joined(mut self, first: usize, count: usize) -> Result<Self> {
         let axes = self.axes[first..first + count].to_vec();
         let size = Size::product(axes.iter().map(|axis| &axis.size));
@@ -173,7 +175,7 @@ impl Data {
             } else {
                 Role::Parts
             }
-        } else if parts == 0 && !features {
+        } else if !features && (parts == 0 || axes[count - parts..].iter().all(|axis| axis.role == Role::Parts)) {
             Role::Joined(axes)
         } else {
             return Err(misfit(format!("joins axes {first} to {} of {}", first + count - 1, self.axes_text())));

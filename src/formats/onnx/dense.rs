@@ -181,7 +181,12 @@ pub(super) fn combined(graph: &mut Graph, op: &str, a: Value, b: Value) -> Resul
             })
         }
         (a, b) if is_weight(&a) && is_weight(&b) => of_weights(graph, op, a, b)?,
-        (a, b) => return Err(misfit(format!("expected a sequence and a weight, got {} and {}", a.kind(), b.kind()))),
+        (a, b) => {
+            if let Some(asked) = [&a, &b].into_iter().find(|value| graph.lone_input(value).is_some()) {
+                return Err(graph.untold(asked, "a number of the file"));
+            }
+            return Err(misfit(format!("expected a sequence and a weight, got {} and {}", a.kind(), b.kind())));
+        }
     })
 }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::cut::Cut;
 use super::graph::{Graph, GraphInput};
 use super::misfit;
+use super::packed;
 use super::size::{Size, shape_text};
 use super::value::{At, Axis, Data, Feed, FeedAxis, Role, Segment, Value};
 use crate::error::Result;
@@ -111,6 +112,9 @@ impl Graph {
     }
 
     fn features(&mut self, feed: &Feed, wanted: Option<usize>) -> Result<Data> {
+        if feed.fixed.len() > 1 {
+            return packed::element(self, feed, wanted);
+        }
         let name = &self.inputs[feed.input].name;
         if !super::constant::is_real(self.inputs[feed.input].data_type) {
             return Err(misfit(format!("the input {name:?}: expected real numbers, or tokens that Gather looks up")));

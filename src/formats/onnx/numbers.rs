@@ -233,6 +233,22 @@ pub(super) fn reduce_prod(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Valu
     Ok(vec![if keeps { vector(vec![product]) } else { Value::Numbers(ndarray::arr0(product).into_dyn()) }])
 }
 
+/// Reads Mod of whole numbers, which has the sign of the divisor.
+pub(super) fn remainder(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
+    if node.flag("fmod")? {
+        return Err(misfit("fmod: expected 0, the remainder of whole numbers".into()));
+    }
+    let of = |a: &Size, b: &Size| match (a.value(), b.value()) {
+        (Some(a), Some(b)) => {
+            let rest = a.checked_rem(b)?;
+            let turned = rest != 0 && (rest < 0) != (b < 0);
+            Some(Size::of(if turned { rest.checked_add(b)? } else { rest }))
+        }
+        _ => a.exactly_over(b).map(|_| Size::of(0)),
+    };
+    Ok(vec![Value::Numbers(each(&numbers(graph, node, 0)?, &numbers(graph, node, 1)?, of)?)])
+}
+
 /// Computes `op` of two arrays of numbers, if both are that.
 pub(super) fn arithmetic(op: &str, a: &ArrayD<Size>, b: &ArrayD<Size>) -> Result<Value> {
     let result = each(a, b, |a, b| match op {

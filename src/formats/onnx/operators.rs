@@ -48,6 +48,7 @@ const OPERATORS: &[(&[&str], Operator)] = &[
     (&["Range"], numbers::range),
     (&["Equal"], numbers::equal),
     (&["Where"], numbers::choose),
+    (&["Mod"], numbers::remainder),
     (&["ReduceProd"], numbers::reduce_prod),
     (&["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"], across::reduce),
     (&["GlobalMaxPool", "GlobalAveragePool"], across::global_pool),

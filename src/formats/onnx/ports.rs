@@ -8,6 +8,7 @@ use super::assemble::{Assembled, LayerIndex, chain, needed, network};
 use super::graph::{Draft, ELSEWHERE, Graph, Of};
 use super::links::What;
 use super::misfit;
+use super::packed;
 use super::value::{At, Axis, Data, Role, Segment, Value};
 use crate::error::Result;
 use crate::model::{
@@ -82,6 +83,7 @@ fn output(graph: &mut Graph, name: &str) -> Result<Output> {
         value @ (Value::Data(_) | Value::Delayed(_)) => graph.data(value, None)?,
         other => return Err(misfit(format!("expected what layers give, got {}", other.kind()))),
     };
+    let data = settled(graph, packed::as_steps(graph, data)?)?;
     if data.axes.iter().any(|axis| axis.sorted.is_some()) {
         return Err(misfit("rows in the order of their lengths, which is not undone".into()));
     }
@@ -95,6 +97,19 @@ fn output(graph: &mut Graph, name: &str) -> Result<Output> {
     }
     let parts = axes.contains(&Dim::Directions).then_some(data.content.len());
     Ok(Output { name: name.to_owned(), found, axes, parts })
+}
+
+/// Returns `data` with the axes of its inputs told. Where no node tells them, the first is the batch, and the other time.
+fn settled(graph: &mut Graph, mut data: Data) -> Result<Data> {
+    data.axes.iter_mut().for_each(|axis| *axis = graph.told(axis));
+    let is_open = |axis: &Axis| matches!(axis.role, Role::Open(_)) && !axis.size.is(1);
+    let open: Vec<usize> = (0..data.axes.len()).filter(|&at| is_open(&data.axes[at])).collect();
+    let left = [(Role::Batch, Dim::Batch), (Role::Time, Dim::Time)];
+    let left = left.into_iter().filter(|(role, _)| data.position(role).is_none()).map(|(_, dim)| dim);
+    for (at, dim) in open.into_iter().zip(left.collect::<Vec<_>>()) {
+        data.axes[at] = graph.settle(&data.axes[at], dim)?;
+    }
+    Ok(data)
 }
 
 fn dim(axis: &Axis, parts: Dim) -> Result<Dim> {

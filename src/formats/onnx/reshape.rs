@@ -214,7 +214,7 @@ impl Data {
         for axis in inner_ones.into_iter().rev() {
             self = self.dropped(axis);
         }
-        let (begin, end) = (group.new[0], group.new[group.new.len() - 1]);
+        let (begin, end, text) = (group.new[0], group.new[group.new.len() - 1], self.axes_text());
         let sizes = &new[begin..=end];
         match (group.old.len(), group.new.len()) {
             (1, 1) => Ok(self),
@@ -224,8 +224,20 @@ impl Data {
                 let sizes = sizes.collect::<Option<Vec<_>>>().filter(|sizes| !sizes.is_empty());
                 self.split(first, &sizes.ok_or_else(|| misfit("splits an axis in unknown lengths".into()))?)
             }
-            _ => Err(misfit(format!("a reshape of {} to {} that cuts across axes", self.axes_text(), shape_text(new)))),
+            (count, 2) if self.axes[first + count - 1].role == Role::Features && begin + 1 == end => {
+                self.in_heads(first, count, &sizes[1]).ok_or_else(|| cuts_across(&text, new))?
+            }
+            _ => Err(cuts_across(&self.axes_text(), new)),
         }
+    }
+
+    /// Cuts the features into parts of `size`, and joins these with the axes before them: with `count` axes from `first`
+    /// on in all, `[B, H · size]` becomes `[B · H, size]`. Returns `None` if the parts are not whole.
+    fn in_heads(self, first: usize, count: usize, size: &Size) -> Option<Result<Self>> {
+        let number = |size: &Size| size.value().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+        let (all, size) = (number(&self.axes[first + count - 1].size)?, number(size)?);
+        let heads = all.checked_div(size).filter(|heads| heads * size == all)?;
+        Some(self.split(first + count - 1, &[heads, size]).and_then(|data| data.joined(first, count)))
     }
 
     /// Splits joined axes, so that they can be joined in another way.
@@ -235,4 +247,9 @@ impl Data {
             self.axes.splice(axis..=axis, axes);
         }
     }
+}
+
+/// The error of a reshape of axes to `new` that no join and no split makes.
+fn cuts_across(old: &str, new: &[Size]) -> crate::error::Error {
+    misfit(format!("a reshape of {old} to {} that cuts across axes", shape_text(new)))
 }

@@ -55,7 +55,9 @@ pub(super) fn begin(
     // An input that also flows elsewhere is features. A part of them may be a state.
     let computed = |value: &Option<Value>| match value {
         Some(Value::Data(_)) => true,
-        Some(Value::Input(feed)) => graph.flows_too(feed) || feed.axes.last().is_some_and(|axis| !axis.whole),
+        Some(Value::Input(feed)) => {
+            graph.flows_too(feed) || feed.fixed.len() > 1 || feed.axes.last().is_some_and(|axis| !axis.whole)
+        }
         _ => false,
     };
     let any_computed = states.iter().any(|(.., value)| computed(value));

@@ -141,6 +141,8 @@ pub const ATTRIBUTES: &[Attribute] = &[
     row("Size Range Where", "", Supported, "of shapes"),
     row("Range", "stash_type", Identity, "of 16-bit reals; numbers of a shape are whole"),
     row("Equal", "", Supported, "of shapes, also before an If; tokens of an input with 0, 1, 2, …, which is a OneHot"),
+    row("Mod", "", Supported, "of shapes"),
+    row("Mod", "fmod", Refused, "unless it is 0"),
     row("ReduceProd", "", Supported, "of shapes"),
     row("ReduceProd", "axes", Supported, "before version 18; an input since"),
     row("ReduceProd", "keepdims", Supported, "0, 1"),

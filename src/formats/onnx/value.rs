@@ -195,7 +195,7 @@ pub(super) enum Form {
 /// Data that flows from the inputs: parts of links' results, and how they are arranged.
 ///
 /// Each cell of `content` has its segments one after the other along [`Role::Features`]. The
-/// dimensions of `content` are the axes of [`Role::Parts`], in their order among `axes`.
+/// dimensions of `content` are the axes of [`Role::Parts`], alone or joined with others, in their order among `axes`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Data {
     pub(super) content: ArrayD<Vec<Segment>>,
@@ -267,12 +267,21 @@ impl Axis {
     pub(super) fn one() -> Self {
         Self::new(Role::One, Size::of(1))
     }
+
+    /// Returns how many axes of parts it has.
+    pub(super) fn parts(&self) -> usize {
+        match &self.role {
+            Role::Parts => 1,
+            Role::Joined(axes) => axes.iter().map(Self::parts).sum(),
+            _ => 0,
+        }
+    }
 }
 
 impl Data {
     /// Returns the index of axis `axis` among the dimensions of the content.
     pub(super) fn part(&self, axis: usize) -> usize {
-        self.axes[..axis].iter().filter(|a| a.role == Role::Parts).count()
+        self.axes[..axis].iter().map(Axis::parts).sum()
     }
 
     pub(super) fn position(&self, role: &Role) -> Option<usize> {

@@ -1,9 +1,9 @@
 """Models with attention: Keras' layers, and what PyTorch's exporter makes of attention written by hand.
 
 Needs torch, keras, onnx, numpy and safetensors. Writes each model beside itself, with an input and the numbers that its
-own framework gives for it in float64.
+own framework gives for it in float64. With names as arguments, it writes only these.
 """
-import math, os, pathlib, warnings
+import math, os, pathlib, sys, warnings
 os.environ.setdefault("KERAS_BACKEND", "torch")
 import keras, numpy as np, onnx, torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 warnings.simplefilter("ignore")
 HERE = pathlib.Path(__file__).parent
 rng = np.random.default_rng(20)
+ONLY = set(sys.argv[1:])
 
 
 def normal(*shape, scale=1.0):
@@ -28,6 +29,8 @@ def save(name, inputs, truths):
 # Keras
 
 def case(name, build, inputs, file="keras"):
+    if ONLY and name not in ONLY:
+        return
     keras.config.set_floatx("float32"), keras.config.set_dtype_policy("float32")
     model = build()
     weights = [normal(*w.shape, scale=0.6) for w in model.get_weights()]
@@ -146,14 +149,16 @@ def built_in(net, h, _):
     return F.scaled_dot_product_attention(net.q(h), net.k(h), net.v(h))
 
 
-def export(of, both=False, dynamo=False):
+def export(of, both=False, dynamo=False, net=Net):
     torch.manual_seed(5)
-    net = Net(of, both).eval()
+    net = net(of, both).eval()
     with torch.no_grad():
         for p in net.parameters():
             p.copy_(torch.randn(p.shape) * 0.6)
     x = torch.randn(3, 7, 3)
     name = of.__name__.replace("_", "-") + ("-dynamo" if dynamo else "")
+    if ONLY and name not in ONLY:
+        return
     path = str(HERE / f"{name}.onnx")
     if dynamo:
         dim = torch.export.Dim.DYNAMIC
@@ -212,3 +217,26 @@ def over_steps():
 case("dots", luong, {"a": normal(3, 5, 3), "b": normal(3, 8, 4)})
 case("dots-of-state", last_queries, {"x": normal(3, 6, 3)})
 case("dots-over-steps", over_steps, {"x": normal(3, 6, 3)})
+
+
+class Heads(Net):
+    def __init__(self, of, both):
+        super().__init__(of, both)
+        self.heads = torch.nn.MultiheadAttention(10, 5, batch_first=True)
+
+
+def heads(net, h, _):
+    return net.heads(h, h, h)[0]
+
+
+def heads_alone(net, h, _):
+    return net.heads(h, h, h, need_weights=False)[0]
+
+
+def heads_apart(net, h, _):
+    return net.heads(h, net.hidden(h).relu()[..., :1] * h, h, need_weights=False)[0]
+
+
+for of in [heads, heads_alone, heads_apart]:
+    export(of, True, net=Heads)
+    export(of, True, dynamo=True, net=Heads)
