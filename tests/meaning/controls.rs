@@ -44,7 +44,7 @@ fn the_tables_tolerance_finds_every_planted_bug() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(planted, [289, 330, 340, 291, 306, 325]);
+    assert_eq!(planted, [292, 333, 343, 294, 309, 328]);
 }
 
 /// The removal of an option from a stack.
@@ -233,5 +233,5 @@ fn the_tables_tolerance_finds_every_mistake_in_a_join() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert_eq!(mistaken, [27, 51, 7, 48]);
+    assert_eq!(mistaken, [27, 53, 7, 50]);
 }

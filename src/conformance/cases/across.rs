@@ -83,7 +83,7 @@ fn windows() -> Vec<Case> {
         .mask(MaskKind::All),
         graph("means of the windows that each row has alone", |g| {
             let x = g.sequence("x", 18);
-            let gru = g.add("gru", Gru::new(18, 18).padding(Padding::Held), x);
+            let gru = g.add("gru", Gru::new(18, 18), x);
             let same = WindowPool::new(Reduce::Mean, 4).stride(2).padding(PoolPadding::Same);
             let same = g.add("same", same, gru);
             let padded = g.add("padded", WindowPool::new(Reduce::Mean, 3).stride(2).padding(around(1, 0)).ceil(), x);
