@@ -66,7 +66,7 @@ pub mod inspect {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::engine::KernelTime;
     pub use crate::engine::Planner;
-    pub use crate::model::{check_steps, steps_near};
+    pub use crate::model::{check_steps, steps_over};
     pub use crate::trainer::in_memory::lengths_of_mask;
     pub use crate::weights::replace::Replacement;
     pub use crate::weights::tensors::non_finite_warning;

@@ -315,10 +315,14 @@ fn every_mismatch_names_the_tensor_the_axes_and_what_came() {
 fn the_standard_names_are_refused_in_the_same_words() {
     let model = Model::new().layer(Lstm::new(3, 4)).layer(Gru::new(4, 5));
     let x = || ("x", Values::from(noise(&[2, 5, 3], 1)));
-    let both = refusal(&model, vec![x(), ("ids", array![[1_i64]].into())]);
-    assert_eq!(both, "x and ids: expected one of them, got both");
-    let none = refusal(&model, vec![("y", noise(&[1], 1).into())]);
-    assert_eq!(none, "x: expected the input under this name (or ids), got y");
+    let ids = || ("ids", Values::from(array![[1_i64]]));
+    let tokens = Model::new().layer(Embedding::new(5, 3)).layer(Lstm::new(3, 4));
+    assert_eq!(refusal(&tokens, vec![x(), ids()]), "x and ids: expected one of them, got both");
+    let none = || vec![("y", noise(&[1], 1).into())];
+    assert_eq!(refusal(&tokens, none()), "x: expected the input under this name (or ids), got y");
+    assert_eq!(refusal(&model, none()), "x: expected the input under this name, got y");
+    let features = refusal(&model, vec![x(), ids()]);
+    assert_eq!(features, "ids: unknown tensor; this model takes x, lengths, mask, h_0, c_0, h_0.1");
     let unknown = refusal(&model, vec![x(), ("hx", noise(&[1], 1).into())]);
     assert_eq!(unknown, "hx: unknown tensor; this model takes x, lengths, mask, h_0, c_0, h_0.1");
     let cell = refusal(&model, vec![x(), ("c_0", noise(&[1, 2, 4], 1).into())]);

@@ -33,7 +33,7 @@ pub(crate) use ports::groups_of;
 pub use ports::{Dim, InputPort, InputValue, OutputPort, OutputValue, Ports, Required, State, WeightPart};
 pub(crate) use steps::Misfit;
 #[cfg(feature = "testing")]
-pub use steps::{check_steps, steps_near};
+pub use steps::{check_steps, steps_over};
 
 /// A recurrent model: layers one after the other.
 ///

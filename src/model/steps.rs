@@ -105,12 +105,14 @@ pub fn check_steps(model: &Model, time: usize) -> Result<()> {
     model.check_steps(|_| time).map_err(Misfit::error)
 }
 
-/// Returns the number of steps nearest to `wanted` that `model` takes: as many, or the fewest that fit.
+/// Returns a number of steps that `model` takes: `more` than the fewest, or the fewest if it takes no more.
 #[cfg(feature = "testing")]
-pub fn steps_near(model: &Model, wanted: usize) -> usize {
+pub fn steps_over(model: &Model, more: usize) -> usize {
+    let fewest = model.fewest_steps();
+    let wanted = fewest.saturating_add(more);
     match model.check_steps(|_| wanted) {
         Ok(()) | Err(Misfit::Wrong(_)) => wanted,
-        Err(Misfit::Few(_) | Misfit::Many(_)) => model.fewest_steps(),
+        Err(Misfit::Few(_) | Misfit::Many(_)) => fewest,
     }
 }
 
@@ -129,10 +131,10 @@ mod tests {
             (pooled.clone().layer(WindowPool::new(Reduce::Max, 3)), 16),
             (pooled.clone().layer(Flatten::new(2)).layer(Repeat::new(9)), 12),
         ] {
-            assert_eq!((model.fewest_steps(), steps_near(&model, 1)), (fewest, fewest), "{model:?}");
+            assert_eq!((model.fewest_steps(), steps_over(&model, 0)), (fewest, fewest), "{model:?}");
         }
-        assert_eq!(steps_near(&pooled, 40), 40);
-        assert_eq!(steps_near(&pooled.clone().layer(Flatten::new(2)), 40), 12);
+        assert_eq!(steps_over(&pooled, 32), 40);
+        assert_eq!(steps_over(&pooled.clone().layer(Flatten::new(2)), 32), 12);
         let error = check_steps(&pooled, 7).unwrap_err().to_string();
         assert_eq!(
             error,

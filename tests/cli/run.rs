@@ -121,7 +121,7 @@ fn lengths_that_do_not_fit_are_refused() {
 #[test]
 fn an_unknown_tensor_is_refused_with_the_names_that_are_known() {
     let error = run_shakespeare("unknown", |tensors| drop(tensors.insert("hx".into(), vector(vec![1])))).refused();
-    assert!(error.ends_with("hx: unknown tensor; this model takes x, lengths, mask, h_0, c_0"), "{error}");
+    assert!(error.ends_with("hx: unknown tensor; this model takes x, ids, lengths, mask, h_0, c_0"), "{error}");
 }
 
 #[test]

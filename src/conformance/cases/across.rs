@@ -83,7 +83,7 @@ fn windows() -> Vec<Case> {
         .mask(MaskKind::All),
         graph("means of the windows that each row has alone", |g| {
             let x = g.sequence("x", 18);
-            let gru = g.add("gru", Gru::new(18, 18).padding(Padding::Held), x);
+            let gru = g.add("gru", Gru::new(18, 18), x);
             let same = WindowPool::new(Reduce::Mean, 4).stride(2).padding(PoolPadding::Same);
             let same = g.add("same", same, gru);
             let padded = g.add("padded", WindowPool::new(Reduce::Mean, 3).stride(2).padding(around(1, 0)).ceil(), x);
@@ -95,7 +95,7 @@ fn windows() -> Vec<Case> {
         .mask(MaskKind::Lengths),
         graph("windows and steps of a sequence whose dead ones become live", |g| {
             let x = g.sequence("x", 18);
-            let gru = g.add("gru", Gru::new(18, 18), x);
+            let gru = g.add("gru", Gru::new(18, 18).padding(Padding::Held), x);
             let mean = g.add("mean", WindowPool::new(Reduce::Mean, 2).all_steps(), gru);
             let second = g.add("second", SliceSteps::from(1).every(2).all_steps(), x);
             let sum = g.add("sum", Join::Add, [mean, second]);
