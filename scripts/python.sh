@@ -31,7 +31,7 @@ cd "$scratch"
 python -m pytest -c "$repository/python/pyproject.toml" --rootdir "$repository/python" -p no:cacheprovider \
     "$repository/python/tests"
 if [ -n "$frameworks" ]; then
-    pip install --quiet torch --index-url https://download.pytorch.org/whl/cpu || pip install --quiet torch
+    pip install --quiet torch
     pip install --quiet keras 'ray[data,serve]' matplotlib
     KERAS_BACKEND=torch python -m pytest -c "$repository/python/pyproject.toml" --rootdir "$repository/python" \
         -p no:cacheprovider -o norecursedirs= "$repository/python/tests/frameworks"

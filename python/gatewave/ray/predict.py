@@ -102,7 +102,7 @@ class Predictor:
             columns.update({name: name for name in needed})
         # Lengths, masks and states may be there, under their own names.
         columns.update({name: name for name in self._taken if name in batch and name not in columns})
-        missing = [column for column in [*columns.values(), *self._keep] if column not in batch]
+        missing = [column for column in [*self._keep, *columns.values()] if column not in batch]
         if missing:
             text = f"{missing[0]}: expected a column of this name, got {', '.join(batch)}; inputs={{…}} names others"
             raise _errors.make("shape", text)

@@ -7,17 +7,24 @@ with the line of `forward` that calls it.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Mapping
+import json
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from . import attention, functions, modules, shapes  # noqa: F401 (they register what they know)
+from .check import difference
 from .interpret import Result, interpret, line_of
 from .trace import Traced, trace
 from .values import Refused
 
 __all__ = ["describe", "from_torch", "to_torch"]
+
+#: The key of the names in the module of a model's tensors, in its metadata.
+_NAMES = "gatewave.torch"
 
 
 def from_torch(
@@ -28,6 +35,7 @@ def from_torch(
     example: Any = None,
     constants: Mapping[str, Any] | None = None,
     vocabulary: str | None = None,
+    check: bool = True,
 ) -> Any:
     """Returns a model of gatewave that computes what `module.eval()` computes.
 
@@ -45,6 +53,8 @@ def from_torch(
         constants: Values of parameters of `forward` that are no tensors. Defaults that are flags, numbers or texts
             are constants already.
         vocabulary: The characters of a character model, in token order, for `model.generate`.
+        check: Whether to compare both once, on random numbers. What depends on a type of Python (`isinstance`) may take
+            another branch while `forward` is traced.
 
     Raises:
         ValueError: If gatewave does not compute a part of the module: with the file and the line, what was expected,
@@ -52,8 +62,16 @@ def from_torch(
     """
     import gatewave
 
-    result = _described(module, example, constants, vocabulary)
-    return gatewave.from_tensors(result.description, result.tensors, device=device, precision=precision)
+    result, traced = _described(module, example, constants, vocabulary)
+    metadata = {_NAMES: json.dumps(result.names)} if result.names else None
+    model = gatewave.from_tensors(
+        result.description, result.tensors, device=device, precision=precision, metadata=metadata
+    )
+    if check:
+        found = difference(model, _unwrapped(module), traced, result, dict(constants or {}), precision)
+        if found is not None:
+            raise _error(f"from_torch: {found}\n  {traced.start}" if traced.start else f"from_torch: {found}", "", None)
+    return model
 
 
 def describe(
@@ -64,7 +82,17 @@ def describe(
     vocabulary: str | None = None,
 ) -> dict[str, Any]:
     """Returns the description that `from_torch` makes of `module`, for a file beside its weights."""
-    return _described(module, example, constants, vocabulary).description
+    result, _ = _described(module, example, constants, vocabulary)
+    if None in result.names.values():
+        text = "describe: expected a module without tensors that forward makes or changes, got one; save its model instead"
+        raise _error(f"{text}: from_torch(module).save(path)", "", None)
+    for layer in result.description["layers"]:
+        prefix = layer.get("weights", "")
+        locals_ = {key.removeprefix(prefix): name for key, name in result.names.items() if key.startswith(prefix)}
+        names = {local: name for local, name in locals_.items() if "." not in local}
+        if names and "weights" in layer:
+            layer["weights"] = {"prefix": prefix, **names}
+    return result.description
 
 
 def to_torch(model: Any, module: nn.Module) -> nn.Module:
@@ -79,7 +107,16 @@ def to_torch(model: Any, module: nn.Module) -> nn.Module:
     """
     module = _unwrapped(module)
     own = _places(module)
-    tensors = {name: values for name, values in model.state_dict().items() if not name.startswith("constant_")}
+    names = json.loads(model.metadata.get(_NAMES, "{}"))
+    tensors: dict[str, Any] = {}
+    for key, values in model.state_dict().items():
+        name = names.get(key, key)
+        if name is None:
+            continue
+        if name in tensors and not np.array_equal(tensors[name].ravel(), values.ravel()):
+            text = f"to_torch: {name}: expected one tensor, which layers of the module share, got several in the model"
+            raise _error(text, "", name)
+        tensors[name] = values
     for name, values in tensors.items():
         if name not in own:
             known = ", ".join(list(own)[:20])
@@ -93,14 +130,14 @@ def to_torch(model: Any, module: nn.Module) -> nn.Module:
     return module
 
 
-def _described(module: Any, example: Any, constants: Mapping[str, Any] | None, vocabulary: str | None) -> Result:
+def _described(module: Any, example: Any, constants: Mapping[str, Any] | None, vocabulary: str | None) -> tuple[Result, Traced]:
     if not isinstance(module, nn.Module):
         raise TypeError(f"from_torch: expected a torch.nn.Module, got {type(module).__name__}")
     module = _unwrapped(module)
     traced: Traced | None = None
     try:
         traced = trace(module, dict(constants or {}))
-        return interpret(traced, _examples(module, traced, example), vocabulary)
+        return interpret(traced, _examples(module, traced, example), vocabulary), traced
     except Refused as refused:
         raise _refused(refused, traced) from refused.__cause__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ class Description:
     def __init__(self, taken: set[str]):
         self.layers: list[dict[str, Any]] = []
         self.tensors: dict[str, np.ndarray] = {}
+        #: The name in the module of each tensor.
+        self.names: dict[str, str] = {}
         #: Names of inputs, which no layer may have.
         self._taken = set(taken)
 
@@ -38,18 +41,21 @@ class Description:
         self.layers.append(layer)
         return free
 
-    def weights(self, path: str, tensors: dict[str, Weights]) -> str | dict[str, str]:
-        """Adds the tensors of a layer. Returns their prefix, or their names if they have no prefix in common."""
-        prefix = f"{path}." if path else ""
-        names = {}
-        for local, weights in tensors.items():
-            self.tensors[weights.name] = array(weights.tensor)
-            if weights.name != prefix + local:
-                names[local] = weights.name
-        if not names:
-            return prefix
-        # Without a prefix no other layer has the names that are replaced.
-        return names if len(names) == len(tensors) else {"prefix": prefix, **names}
+    def weights(self, path: str, tensors: dict[str, Weights]) -> str:
+        """Adds the tensors of a layer. Returns their prefix.
+
+        Two layers that have a tensor in common take one prefix, if that is its only difference: they share it.
+        """
+        own = f"{path}." if path else ""
+        shared = [weights.name[:-len(local)] for local, weights in tensors.items() if weights.name.endswith(f".{local}")]
+        for prefix in chain(dict.fromkeys(shared), [own], (f"part_{number}." for number in count())):
+            keys = {f"{prefix}{local}": weights for local, weights in tensors.items()}
+            if all(self.names.get(key, weights.name) == weights.name for key, weights in keys.items()):
+                break
+        for key, weights in keys.items():
+            self.names[key] = weights.name
+            self.tensors[key] = array(weights.tensor)
+        return prefix
 
     def last(self) -> dict[str, Any] | None:
         return self.layers[-1] if self.layers else None
@@ -125,14 +131,15 @@ class Ends:
     def write(self, description: dict[str, Any], outputs: list[dict[str, Any]]) -> None:
         """Adds `batch_first`, `inputs`, `outputs` and `ports` to `description`."""
         features = [name for name, kind, *_ in self._inputs if kind in ("sequence", "tokens", "row")]
+        if len(features) == 1 and not self._named:
+            self._call_usual(features[0])
+            features = ["x"]
         if not features:
             raise Refused("expected a forward that computes with what it takes, got none")
         description["batch_first"] = self.batch_first
         ports = self._input_ports()
-        usual = len(self._inputs) == 1 and (not self._named or features == ["x"]) and not ports
-        if usual and self._is_told():
-            self._call_usual(features[0])
-        else:
+        usual = len(self._inputs) == 1 and features == ["x"] and not ports
+        if not usual or not self._is_told():
             inputs = [{"name": name, "type": kind, **keys} for name, kind, _, keys in self._inputs]
             description["inputs"] = inputs
         description["layers"] = self._layers
@@ -149,8 +156,8 @@ class Ends:
         return taker is not None and taker["type"] in ("embedding", "linear", "conv1d", "rnn", "lstm", "gru", "one_hot")
 
     def _call_usual(self, name: str) -> None:
-        if name != "x":
-            _rename(name, "x", self._layers, [])
+        _rename(name, "x", self._layers, [])
+        self._inputs = [("x" if one == name else one, *rest) for one, *rest in self._inputs]  # type: ignore[misc]
 
     def _standard(self, kind: str) -> tuple[str, ...]:
         if kind == "row":

@@ -44,6 +44,9 @@ def module(*types: type) -> Callable[[Any], Any]:
 
     return register
 
+#: What the names of tensors begin with that are none of the module's own. No module has such a name.
+CONSTANT = "constant:"
+
 
 @dataclass
 class Result:
@@ -51,7 +54,11 @@ class Result:
 
     description: dict[str, Any]
     tensors: dict[str, Any]
-    inputs: list[str] = field(default_factory=list)
+    #: The names in the module of tensors that have another name there; those that the module lacks have none.
+    names: dict[str, str | None] = field(default_factory=dict)
+    #: The parameters of `forward` that are used, and their sizes.
+    layouts: dict[str, Layout] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 def interpret(traced: Traced, example: dict[str, Any], vocabulary: str | None) -> Result:
@@ -74,7 +81,9 @@ def _attempt(traced: Traced, layouts: dict[str, Layout], example: dict[str, Any]
         if not failures:
             text = f"example: expected {need.name} with other axes or of another type, got {_told(example[need.name])}"
             raise Refused(text) from need
-        # What was understood furthest is nearest to what is meant.
+        # What was understood furthest is nearest to what is meant, unless the likeliest lacks no more than a size.
+        if failures[0].needs_example:
+            raise failures[0] from None
         raise max(failures, key=lambda refused: refused.progress) from None
 
 
@@ -268,10 +277,10 @@ class Interpreter:
         """Returns the number of features, which must be known."""
         known = value.features or self.sizes.get(str(value.source))
         if known is None:
-            self.refuse(
-                f"expected a layer that tells the size of {value.source} before this, got none; "
-                f"give from_torch an example of what forward takes (example=…)"
-            )
+            text = f"expected a layer that tells the size of {value.source} before this, got none"
+            refused = Refused(f"{text}; give from_torch an example of what forward takes (example=…)", self.node)
+            refused.needs_example = True
+            raise refused
         return known
 
     def tell(self, value: Value, features: int, what: str) -> None:
@@ -323,6 +332,9 @@ class Interpreter:
 
     def _tensor(self, target: str) -> Any:
         root: Any = self.traced.root
+        if target in self.traced.made:
+            made = self.traced.made[target]
+            return Zeros() if made.is_floating_point() and not made.any() else self.constant(made)
         for part in target.split("."):
             root = getattr(root, part)
         if not isinstance(root, torch.Tensor):
@@ -334,7 +346,7 @@ class Interpreter:
     def constant(self, tensor: torch.Tensor) -> Weights:
         """Returns a tensor that is none of the module's own."""
         self._constants += 1
-        return Weights(tensor, f"constant_{self._constants}")
+        return Weights(tensor, f"{CONSTANT}{self._constants}")
 
     # Layers
 
@@ -448,7 +460,8 @@ class Interpreter:
         if vocabulary is not None:
             description["vocabulary"] = vocabulary
         ends.write(description, outputs)
-        return Result(description, self.made.tensors)
+        names = {key: None if name.startswith(CONSTANT) else name for key, name in self.made.names.items() if key != name}
+        return Result(description, self.made.tensors, names, self.layouts, self.sizes)
 
     def _user(self) -> nn.Module:
         return getattr(self.traced.root, INNER) if INNER in self.modules and not self.traced.named else self.traced.root

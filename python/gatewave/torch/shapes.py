@@ -371,8 +371,8 @@ def item(it: Interpreter, input: Any, index: Any) -> Any:
     if isinstance(input, Extremes):
         return (input.values, input.indices)[index]
     if isinstance(input, (tuple, list)):
-        if isinstance(index, int) and not -len(input) <= index < len(input):
-            it.refuse(f"expected one of {len(input)} results, got number {index}")
+        if not isinstance(index, (int, slice)) or isinstance(index, int) and not -len(input) <= index < len(input):
+            it.refuse(f"expected one of {len(input)} results, got {shown(index)}")
         return input[index]
     if isinstance(input, (StateInput, Weights, Opaque)):
         it.refuse(f"expected a tensor to take a part of, got {shown(input)}")

@@ -52,6 +52,14 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_torchs_own(m)
 
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        result = super().call_module(m, forward, args, kwargs)
+        if isinstance(m, nn.RNNBase) and isinstance(result, fx.Proxy):
+            # The user's code sees tuples, as it does without a tracer.
+            states = (result[1][0], result[1][1]) if isinstance(m, nn.LSTM) else result[1]
+            return result[0], states
+        return result
+
     def create_node(self, *args: Any, **keywords: Any) -> fx.Node:
         node = super().create_node(*args, **keywords)
         node.meta["line"] = _line_of_frame()
@@ -81,6 +89,8 @@ class Traced:
     named: bool
     #: The line where `forward` is defined.
     start: Line | None
+    #: Tensors that `forward` makes, by name.
+    made: dict[str, Any]
 
 
 def is_torchs_own(module: nn.Module) -> bool:
@@ -103,6 +113,7 @@ def trace(module: nn.Module, constants: dict[str, Any]) -> Traced:
     own = is_torchs_own(module)
     root = _Root(module) if own else module
     known = _constants(root, constants)
+    before = set(vars(root))
     modes = [(part, part.training) for part in root.modules()]
     tracer = _Tracer()
     try:
@@ -114,8 +125,10 @@ def trace(module: nn.Module, constants: dict[str, Any]) -> Traced:
     finally:
         for part, training in modes:
             part.training = training
+    # Tensors that `forward` makes, which the tracer keeps as attributes.
+    made = {name: vars(root).pop(name) for name in set(vars(root)) - before if name.startswith("_tensor_constant")}
     torchs = getattr(type(root).forward, "__module__", "").startswith("torch.")
-    return Traced(graph, root, named=not own and not torchs, start=_start(root))
+    return Traced(graph, root, not own and not torchs, _start(root), made)
 
 
 def _constants(root: nn.Module, given: dict[str, Any]) -> dict[str, Any]:

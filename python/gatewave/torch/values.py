@@ -27,6 +27,8 @@ class Refused(Exception):
         self.node = node
         #: The user's line, if no node tells it.
         self.line: Any = None
+        #: Whether an example of what `forward` takes would tell what is missing.
+        self.needs_example = False
         #: How many nodes were understood before it.
         self.progress = 0
 
