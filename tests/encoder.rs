@@ -129,8 +129,8 @@ const ENCODER: &str = r#"{"type": "lstm", "input_size": 5, "hidden_size": 8, "we
 fn descriptions_that_say_encoder_are_graphs() {
     let model = described(ENCODER, "[[0, 0]]").unwrap();
     let names: Vec<_> = model.all_ports().inputs.iter().map(|port| port.name.clone()).collect();
-    let usual = ["x", "ids", "lengths", "mask"].map(str::to_owned);
-    let of_encoder = ["x", "ids", "lengths", "mask", "h_0", "c_0"].map(|name| format!("encoder_{name}"));
+    let usual = ["x", "lengths", "mask"].map(str::to_owned);
+    let of_encoder = ["x", "lengths", "mask", "h_0", "c_0"].map(|name| format!("encoder_{name}"));
     assert_eq!(names, [&usual[..], &of_encoder[..]].concat());
     let names: Vec<_> = model.all_ports().outputs.iter().map(|port| port.name.clone()).collect();
     assert_eq!(names, ["output", "h_n", "c_n"]);
