@@ -45,7 +45,8 @@ impl Heads {
     ///
     /// Returns an error of kind [`ErrorKind::Model`](crate::ErrorKind::Model) if the model does not take one
     /// sequence of tokens and give one row of numbers for each (for each token). It is the same if it takes
-    /// no lengths (no mask, if padding comes first), or if its output is that of a padded step.
+    /// no lengths (no mask, if padding comes first), if its output is that of a padded step, or if a text would not
+    /// have the windows that it has alone.
     pub(super) fn of(model: &Model, pad: Side, tags: bool) -> Result<Self> {
         let ends = Ends::of(model)?;
         let Flow::Tokens(tokens) = ends.takes else {
