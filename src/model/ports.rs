@@ -116,7 +116,7 @@ pub enum Dim {
     Batch,
     /// The features of a step, or the elements of a state. Together with [`Dim::Directions`], those of one direction.
     Features,
-    /// The directions of a layer's output, on an axis of their own.
+    /// The directions of a layer's output, on an axis of their own; or groups of the features of a sequence.
     Directions,
     /// Layers × directions of a state, layer-major.
     Layers,

@@ -7,8 +7,8 @@ use gatewave::conformance::{Case, InitialStates, MaskKind};
 use gatewave::interface::{Axes, Value};
 use gatewave::layer::{
     Attention, BatchNorm, Bias, Cell, Conv1d, ConvPadding, Direction, Dropout, Flatten, Functions, GlobalPool, Initial,
-    Join, L2Norm, LayerKind, LayerNorm, Masking, Merge, PRelu, Padding, Permute, PoolPadding, Recurrent, Reduce,
-    Repeat, Reset, Reshape, RmsNorm, Slice, SliceSteps, WindowPool,
+    Join, L2Norm, LayerKind, LayerNorm, Masking, Merge, PRelu, PadMode, PadSteps, Padding, Permute, PoolPadding,
+    Recurrent, Reduce, Repeat, Reset, Reshape, RmsNorm, Slice, SliceSteps, WindowPool,
 };
 use gatewave::oracle::{Along, differences};
 use gatewave::train::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, Objective, Targets};
@@ -187,6 +187,8 @@ fn layers() -> Vec<Model> {
     all.extend(convs.map(|conv| between(conv, 4)));
     let slices = [SliceSteps::from(1), SliceSteps::from(-2), SliceSteps::from(0).to(-1), SliceSteps::from(0).every(2)];
     all.extend(slices.map(|slice| between(slice, HIDDEN)));
+    let modes = [PadMode::Reflect, PadMode::Replicate, PadMode::Circular];
+    all.extend(modes.map(|mode| between(PadSteps::new(mode, 2, 1), HIDDEN)));
     let joins =
         [Join::Concat, Join::Add, Join::Subtract, Join::Multiply, Join::Average, Join::Maximum, Join::ConcatSteps];
     // Joins of sequences, of a value with itself, and of a row with steps.

@@ -5,12 +5,11 @@
 use super::constant::is_real;
 use super::functions::FUNCTIONS;
 use super::graph::Graph;
-use super::links::What;
 use super::misfit;
 use super::node::Node;
-use super::pad::{self, Pads};
+use super::pad;
 use super::size::Size;
-use super::value::{Data, Feed, Value};
+use super::value::{Data, Delayed, FeedAxis, Late, Value};
 use crate::error::Result;
 
 /// The operators that may come before the node that shows the features, and those that show them in axis 1.
@@ -42,26 +41,10 @@ const KEEPING: [&str; 22] = [
 /// The most changes of an input. Behind more of them, its last axis has the features.
 const MOST: usize = 16;
 
-/// An input of the graph, and what is done to it.
-#[derive(Clone, Debug)]
-pub(super) struct Delayed {
-    pub(super) feed: Feed,
-    pub(super) changes: Vec<Late>,
-}
-
-/// What is done to an input.
-#[derive(Clone, Debug)]
-pub(super) enum Late {
-    /// A function of single numbers.
-    Through(What),
-    /// Steps before and after those along this axis of the input.
-    Padded(usize, Pads),
-}
-
 impl Delayed {
     /// Returns the lengths of the axes.
     pub(super) fn sizes(&self) -> Result<Vec<Size>> {
-        let of = |axis: &super::value::FeedAxis| {
+        let of = |axis: &FeedAxis| {
             let pads = self.changes.iter().filter_map(|change| match change {
                 Late::Padded(source, pads) if axis.source == Some(*source) => Some(pads.count()),
                 _ => None,

@@ -1,6 +1,5 @@
 //! Elementwise functions, and the softmax family over the features.
 
-use super::delayed::Late;
 use super::folded;
 use super::graph::Graph;
 use super::join;
@@ -9,7 +8,7 @@ use super::misfit;
 use super::node::Node;
 use super::scores;
 use super::statistics;
-use super::value::{Axis, Role, Value};
+use super::value::{Axis, Late, Role, Value};
 use crate::cell::{Activation, Constant as Number};
 use crate::error::{Error, Result};
 use crate::model::Join;

@@ -1,33 +1,17 @@
 //! `Pad`: zeros around steps, which a convolution takes, or some of the steps themselves.
 
-use super::delayed::Late;
 use super::graph::Graph;
 use super::links::What;
 use super::misfit;
 use super::node::Node;
 use super::size::Size;
-use super::value::{At, Data, Feed, Role, Segment, Value};
+use super::value::{At, Data, Feed, Late, Pads, Role, Segment, Value};
 use super::weights::weight;
 use crate::error::Result;
 use crate::model::{Dim, PadMode, PadSteps};
 
 /// The most steps on a side. No model needs more.
 const MOST: usize = 1 << 24;
-
-/// Steps before and after others: zeros, or those of a mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pads {
-    mode: Option<PadMode>,
-    before: usize,
-    after: usize,
-}
-
-impl Pads {
-    /// Returns how many there are.
-    pub(super) fn count(self) -> usize {
-        self.before.saturating_add(self.after)
-    }
-}
 
 /// Reads steps before and after those of a sequence.
 pub(super) fn pad(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {

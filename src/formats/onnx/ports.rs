@@ -83,7 +83,8 @@ fn output(graph: &mut Graph, name: &str) -> Result<Output> {
         value @ (Value::Data(_) | Value::Delayed(_)) => graph.data(value, None)?,
         other => return Err(misfit(format!("expected what layers give, got {}", other.kind()))),
     };
-    let data = settled(graph, packed::as_steps(graph, data)?)?;
+    let data = packed::as_steps(graph, data)?;
+    let data = settled(graph, data)?;
     if data.axes.iter().any(|axis| axis.sorted.is_some()) {
         return Err(misfit("rows in the order of their lengths, which is not undone".into()));
     }

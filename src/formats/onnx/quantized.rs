@@ -13,12 +13,11 @@ pub(super) use self::products::{
 };
 use super::change::Change;
 use super::constant::Constant;
-use super::delayed::Late;
 use super::graph::Graph;
 use super::links::What;
 use super::misfit;
 use super::node::Node;
-use super::value::{Data, Fill, Segment, Value};
+use super::value::{Data, Fill, Late, Segment, Value};
 use super::weights::weight;
 use super::what::Grid;
 use crate::cell::{Activation, Constant as Number};

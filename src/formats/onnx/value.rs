@@ -5,8 +5,9 @@
 use ndarray::ArrayD;
 
 use super::constant::{Constant, Decoded};
-use super::delayed::Delayed;
 use super::size::{Size, shape_text};
+use super::what::What;
+use crate::model::PadMode;
 
 /// The meaning of a value.
 #[derive(Clone, Debug)]
@@ -125,6 +126,37 @@ pub(super) struct Feed {
     pub(super) axes: Vec<FeedAxis>,
     /// The axes of the input of which only one element is taken, and that element.
     pub(super) fixed: Vec<(usize, usize)>,
+}
+
+/// An input of the graph, and what is done to it before a node shows which of its axes has the features.
+#[derive(Clone, Debug)]
+pub(super) struct Delayed {
+    pub(super) feed: Feed,
+    pub(super) changes: Vec<Late>,
+}
+
+/// What is done to an input.
+#[derive(Clone, Debug)]
+pub(super) enum Late {
+    /// A function of single numbers.
+    Through(What),
+    /// Steps before and after those along this axis of the input.
+    Padded(usize, Pads),
+}
+
+/// Steps before and after others: zeros, or those of a mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pads {
+    pub(super) mode: Option<PadMode>,
+    pub(super) before: usize,
+    pub(super) after: usize,
+}
+
+impl Pads {
+    /// Returns how many there are.
+    pub(super) fn count(self) -> usize {
+        self.before.saturating_add(self.after)
+    }
 }
 
 /// An axis of (a part of) an input.
