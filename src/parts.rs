@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
-use self::foreign::Runtime;
+use self::foreign::{Host, Runtime};
 use crate::engine::{Engine, EngineBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::formats::{Axis, Element, Entry, PartKind, Reader};
@@ -83,16 +83,17 @@ impl Parts {
     /// As [`EngineBuilder::load`]. Returns an error of kind [`ErrorKind::Model`] if the other runtime does not have an
     /// operator either, or is not part of this build.
     pub fn new(cut: Cut, options: &EngineBuilder) -> Result<Self> {
-        let Cut { parts, inputs, outputs } = cut;
+        let Cut { parts, inputs, outputs, .. } = cut;
         // What another runtime refuses is told before a device is opened.
+        let host = Host::new();
         let mut loaded = Vec::with_capacity(parts.len());
         for part in parts {
             let ends = part.ends();
-            let Part { takes, gives, operators, kind } = part;
+            let Part { takes, gives, operators, kind, .. } = part;
             let kind = match kind {
                 PartKind::Own(own) => Err(own),
                 PartKind::Foreign(foreign) => {
-                    Ok(Runtime::load(foreign, &operators).map_err(|e| e.at(format!("the part {ends}")))?)
+                    Ok(Runtime::load(foreign, &operators, &host).map_err(|e| e.at(format!("the part {ends}")))?)
                 }
             };
             loaded.push((takes, gives, ends, kind));
@@ -168,7 +169,6 @@ impl Parts {
         if let Some(unknown) = tensors.keys().find(|name| self.inputs.iter().all(|input| input.name != **name)) {
             return shape(format!("{unknown}: expected one of {:?}", names()));
         }
-        let mut lengths: HashMap<&str, (usize, &str)> = HashMap::new();
         for Entry { name, element, axes } in &self.inputs {
             let Some(values) = tensors.get(name) else {
                 return shape(format!("{name}: expected a tensor under this name, got none"));
@@ -188,13 +188,6 @@ impl Parts {
             if axes.len() != got.len() || !axes.iter().zip(got).all(fits) {
                 let wanted: Vec<String> = axes.iter().map(ToString::to_string).collect();
                 return shape(format!("{name}: expected [{}], got {got:?}", wanted.join(", ")));
-            }
-            for (axis, &length) in axes.iter().zip(got) {
-                let Axis::Named(word) = axis else { continue };
-                let (first, of) = *lengths.entry(word).or_insert((length, name));
-                if first != length {
-                    return shape(format!("{name}: expected {word} to be {first}, as in {of}, got {length}"));
-                }
             }
         }
         Ok(())

@@ -33,6 +33,8 @@ mod graph;
 mod help;
 #[path = "cli/named.rs"]
 mod named;
+#[path = "cli/parts.rs"]
+mod parts;
 #[path = "cli/pipes.rs"]
 mod pipes;
 #[path = "cli/programs.rs"]

@@ -14,6 +14,9 @@ mod hostile;
 mod inputs;
 #[path = "onnx/networks.rs"]
 mod networks;
+#[cfg(feature = "foreign")]
+#[path = "onnx/parts.rs"]
+mod parts;
 #[path = "onnx/quantized.rs"]
 mod quantized;
 #[path = "onnx/ranks.rs"]

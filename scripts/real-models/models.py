@@ -31,6 +31,8 @@ class Model:
     peer: Callable[[], object]
     # Numbers that decide what the model computes. `gatewave run` takes them from the calls, and `gatewave bench` does not.
     numbers: dict[str, float] = field(default_factory=dict)
+    # Whether another runtime runs parts of it, which `gatewave bench` does not.
+    in_parts: bool = False
 
 
 def described(folder, name, description):
@@ -396,4 +398,15 @@ def dtln(cache, folder):
         yield in_a_row(data / file, f"DTLN {file}", blocks, begin)
 
 
-ALL = [silero, silero_tensors, resemblyzer, rnnoise, g2p, shakkala, dtln]
+def ddddocr(cache, folder):
+    """Captchas, https://github.com/sml2h3/ddddocr: an LSTM behind convolutions over images, which run in another runtime."""
+    file = cache / "ddddocr/ddddocr/common.onnx"
+    runtime = session(file)
+    draw = np.random.default_rng(SEED)
+    images = [draw.random((1, 1, 64, width), np.float32) for width in (160, 96)]
+    peers = [lambda image=image: runtime.run(["387"], {"input1": image})[0] for image in images]
+    calls = [Call({"input1": image}, {"387": peer()}) for image, peer in zip(images, peers)]
+    yield Model("ddddocr common.onnx", "ONNX Runtime", [str(file)], calls, peers[0], in_parts=True)
+
+
+ALL = [silero, silero_tensors, resemblyzer, rnnoise, g2p, shakkala, dtln, ddddocr]

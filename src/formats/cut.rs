@@ -17,6 +17,8 @@ pub struct Cut {
     pub(crate) parts: Vec<Part>,
     pub(crate) inputs: Vec<Entry>,
     pub(crate) outputs: Vec<String>,
+    /// Whether a model among the parts leaves out that the graph rounds what flows.
+    pub(crate) rounds: bool,
 }
 
 /// A part of a graph: a model of this crate, or nodes that another runtime must run.
@@ -24,6 +26,8 @@ pub struct Cut {
 pub struct Part {
     pub(crate) takes: Vec<String>,
     pub(crate) gives: Vec<String>,
+    pub(crate) nodes: usize,
+    /// Those that compute with numbers of a call.
     pub(crate) operators: Vec<(String, usize)>,
     pub(crate) kind: PartKind,
 }
@@ -44,7 +48,7 @@ pub(crate) struct Own {
 /// A graph for another runtime.
 pub(crate) struct Foreign {
     /// Writes it as an ONNX file.
-    pub(crate) bytes: Box<dyn FnMut() -> Result<Vec<u8>> + Send>,
+    pub(crate) bytes: Box<dyn FnOnce() -> Result<Vec<u8>> + Send>,
     /// The name and the operator of each node.
     pub(crate) nodes: Vec<(String, String)>,
 }
@@ -69,7 +73,7 @@ pub(crate) enum Element {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Axis {
     Length(usize),
-    /// The same in all axes of that name.
+    /// A word of the file. As in ONNX Runtime, axes of one name may differ.
     Named(String),
     Any,
 }
@@ -105,7 +109,7 @@ impl Part {
         &self.gives
     }
 
-    /// Returns the operators of its nodes, and how many nodes each has.
+    /// Returns the operators of its nodes, and how many nodes each has. What computes sizes or weights is not counted.
     #[must_use]
     pub fn operators(&self) -> &[(String, usize)] {
         &self.operators
@@ -114,7 +118,7 @@ impl Part {
     /// Returns the number of its nodes.
     #[must_use]
     pub fn nodes(&self) -> usize {
-        self.operators.iter().map(|(_, n)| n).sum()
+        self.nodes
     }
 
     /// Returns the model that it is, unless another runtime must run it.

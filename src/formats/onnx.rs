@@ -27,6 +27,7 @@ mod delayed;
 mod dense;
 mod flow;
 mod folded;
+mod foreign;
 mod functions;
 mod graph;
 mod integers;
@@ -118,7 +119,7 @@ pub(crate) fn read_asked(path: &Path, asked: &Asked<'_>) -> Result<(Model, Tenso
 /// Cuts the graph of a file into parts.
 pub(crate) fn cut_asked(path: &Path, asked: &Asked<'_>) -> Result<Cut> {
     let (file, sources) = opened(path, asked)?;
-    parts::cut(&file, &sources).map_err(|e| e.at(path.display()))
+    cut_from(&file, &sources).map_err(|e| e.at(path.display()))
 }
 
 fn opened(path: &Path, asked: &Asked<'_>) -> Result<(proto::Model, Sources)> {
@@ -162,7 +163,7 @@ pub(crate) fn read_shared_asked(bytes: Arc<[u8]>, asked: &Asked<'_>) -> Result<(
 /// Cuts the graph of a file in memory into parts.
 pub(crate) fn cut_shared_asked(bytes: Arc<[u8]>, asked: &Asked<'_>) -> Result<Cut> {
     let (file, sources) = shared(bytes, asked)?;
-    parts::cut(&file, &sources)
+    cut_from(&file, &sources)
 }
 
 fn shared(bytes: Arc<[u8]>, asked: &Asked<'_>) -> Result<(proto::Model, Sources)> {
@@ -202,6 +203,14 @@ fn warn_of_rounding() {
         "the model is quantized: its weights are read as 32-bit floats, and what flows between its layers is not rounded \
          to 8 bits; results differ by that rounding from those of ONNX Runtime"
     );
+}
+
+fn cut_from(message: &proto::Model, sources: &Sources) -> Result<Cut> {
+    let cut = parts::cut(message, sources)?;
+    if cut.rounds {
+        warn_of_rounding();
+    }
+    Ok(cut)
 }
 
 fn read_or_lead(message: proto::Model, sources: Sources) -> Result<(Model, Tensors)> {

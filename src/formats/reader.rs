@@ -96,7 +96,7 @@ impl Reader {
         return onnx::cut_shared_asked(bytes.into(), &self.asked());
         #[cfg(not(feature = "onnx"))]
         {
-            drop(bytes.into());
+            let _: Arc<[u8]> = bytes.into();
             Err(not_built("onnx"))
         }
     }

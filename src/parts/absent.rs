@@ -8,10 +8,19 @@ use crate::named::Values;
 pub(super) const NAME: &str = "foreign";
 
 /// There is none.
+pub(super) struct Host;
+
+impl Host {
+    pub(super) fn new() -> Self {
+        Self
+    }
+}
+
+/// There is none.
 pub(super) enum Runtime {}
 
 impl Runtime {
-    pub(super) fn load(_: Foreign, operators: &[(String, usize)]) -> Result<Self> {
+    pub(super) fn load(_: Foreign, operators: &[(String, usize)], _: &Host) -> Result<Self> {
         let text = format!(
             "its operators ({}) run by another runtime, and gatewave was built without the feature `foreign`; add it to the \
              line of gatewave in Cargo.toml: features = [\"foreign\"]",

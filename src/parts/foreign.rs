@@ -18,6 +18,15 @@ use crate::platform::{caught, parallel};
 /// What runs such parts, in tables.
 pub(super) const NAME: &str = "rten";
 
+/// The threads that run parts: as many as the rest of the crate may take.
+pub(super) struct Host(Arc<ThreadPool>);
+
+impl Host {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(ThreadPool::with_num_threads(parallel::current_num_threads())))
+    }
+}
+
 /// A graph that rten has loaded.
 pub(super) struct Runtime {
     model: rten::Model,
@@ -33,7 +42,7 @@ impl Runtime {
     ///
     /// Returns an error of kind `ErrorKind::Model` that names the node that rten does not take, or the error of a
     /// tensor that cannot be read.
-    pub(super) fn load(mut foreign: Foreign, _: &[(String, usize)]) -> Result<Self> {
+    pub(super) fn load(foreign: Foreign, _: &[(String, usize)], host: &Host) -> Result<Self> {
         let bytes = (foreign.bytes)()?;
         let loaded = guarded("loaded this part", || ModelOptions::with_all_ops().load(bytes))?;
         let model = loaded.map_err(|e| {
@@ -47,9 +56,7 @@ impl Runtime {
             Error::new(ErrorKind::Model, text).because(e)
         })?;
         let (inputs, outputs) = (model.input_ids().to_vec(), model.output_ids().to_vec());
-        // As many threads as the rest of the crate may take.
-        let pool = ThreadPool::with_num_threads(parallel::current_num_threads());
-        let options = RunOptions::default().with_thread_pool(Some(Arc::new(pool)));
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&host.0)));
         Ok(Self { model, inputs, outputs, options })
     }
 

@@ -88,9 +88,9 @@ impl ModelArgs {
         read_chosen(&self.path, self.description.as_deref(), &self.chosen.with(numbers))
     }
 
-    /// Cuts the model's graph into parts, where the reader refuses it whole with `error`.
-    pub(crate) fn cut_instead(&self, error: Error) -> Result<Cut> {
-        self.chosen.cut_instead(&self.path, error)
+    /// Cuts the model's graph into parts, where the reader refuses it whole with `error` for `numbers` of its inputs.
+    pub(crate) fn cut_instead(&self, error: Error, numbers: &[(String, f64)]) -> Result<Cut> {
+        self.chosen.with(numbers).cut_instead(&self.path, error)
     }
 
     /// Returns the metadata of the model's file.

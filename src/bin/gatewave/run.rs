@@ -91,7 +91,11 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     let calls = args.input.iter().map(|path| Call::read(path, &mut models, compares)).collect::<Result<Vec<_>>>();
     let calls = match calls {
         Ok(calls) => calls,
-        Err(error) => return parts::run(args, args.model.cut_instead(error)?, device, destinations, out),
+        Err(error) => {
+            let numbers = models.refused;
+            let cut = args.model.cut_instead(error, &numbers)?;
+            return parts::run(args, (cut, &numbers), device, destinations, out);
+        }
     };
     let mut verdict = Verdict::Done;
     let mut destinations = destinations.into_iter();

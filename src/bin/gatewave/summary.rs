@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Outcome {
     match args.model.described() {
         Ok(model) => write(args, model, out)?,
         Err(error) => {
-            let cut = args.model.cut_instead(error)?;
+            let cut = args.model.cut_instead(error, args.model.set())?;
             writeln!(out, "{cut}")?;
             for (index, part) in cut.parts().iter().enumerate() {
                 let Some(model) = part.model() else { continue };

@@ -26,12 +26,16 @@ const DRAWS: [&str; 6] =
 /// Operators that look only at the axes of a value.
 const MEASURES: [&str; 2] = ["Shape", "Size"];
 
+/// The most nodes that compute a size which a part computes itself. Exporters take a dozen.
+const MAX_SIZES: usize = 256;
+
 /// A set of nodes, in the graph's order.
 pub(super) type Nodes = BTreeSet<usize>;
 
 pub(super) struct Net<'g> {
     pub(super) graph: &'g proto::Graph,
     pub(super) outputs: Vec<&'g str>,
+    wanted: HashSet<&'g str>,
     giver: HashMap<&'g str, usize>,
     takes: Vec<Vec<&'g str>>,
     users: HashMap<&'g str, Vec<usize>>,
@@ -90,6 +94,7 @@ impl<'g> Net<'g> {
         }
         let mut this = Self {
             graph,
+            wanted: outputs.iter().copied().collect(),
             outputs,
             giver,
             takes,
@@ -169,10 +174,13 @@ impl<'g> Net<'g> {
         self.initializers.contains_key(name) && !self.giver.contains_key(name)
     }
 
-    /// Returns the tensors of a call that the sizes of `node` are of.
-    fn measured(&self, node: usize) -> Vec<&'g str> {
+    /// Returns the tensors of a call that the sizes of `node` are of. Returns `None` if its sizes take too many nodes.
+    fn measured(&self, node: usize) -> Option<Vec<&'g str>> {
         let (mut of, mut seen, mut open) = (Vec::new(), HashSet::from([node]), vec![node]);
         while let Some(node) = open.pop() {
+            if seen.len() > MAX_SIZES {
+                return None;
+            }
             for name in &self.takes[node] {
                 match self.giver(name) {
                     Some(giver) if !self.is_data(giver) => {
@@ -185,7 +193,7 @@ impl<'g> Net<'g> {
                 }
             }
         }
-        of
+        Some(of)
     }
 
     /// Returns `nodes` as a graph that gives `gives`, or what others take of it. It has what it needs of weights, and it
@@ -226,7 +234,7 @@ impl<'g> Net<'g> {
     fn may_repeat(&self, node: usize, near: &HashSet<&str>) -> bool {
         match self.kinds[node] {
             Some(Kind::Constant) => true,
-            Some(Kind::Size) => self.measured(node).iter().all(|name| near.contains(name)),
+            Some(Kind::Size) => self.measured(node).is_some_and(|of| of.iter().all(|name| near.contains(name))),
             _ => false,
         }
     }
@@ -234,7 +242,7 @@ impl<'g> Net<'g> {
     /// Returns what `nodes` give to others than `inside`, or to the caller.
     fn taken_of(&self, nodes: &Nodes, inside: &Nodes) -> Vec<&'g str> {
         let taken =
-            |name: &&str| self.outputs.contains(name) || self.users(name).iter().any(|user| !inside.contains(user));
+            |name: &&str| self.wanted.contains(name) || self.users(name).iter().any(|user| !inside.contains(user));
         nodes.iter().flat_map(|&node| self.gives(node)).filter(taken).collect()
     }
 

@@ -5,15 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use prost::Message;
-
-use super::constant::fill;
+use super::foreign::foreign;
 use super::misfit;
 use super::net::{Kind, Net, Nodes, Piece, called};
 use super::proto;
 use super::regions::{Finder, Region};
 use super::shapes;
 use super::source::Sources;
+use super::uses::RECURRENT;
 use crate::error::{Error, Result, some_of};
 use crate::formats::cut::{Axis, Cut, Element, Entry, Foreign, Own, Part, PartKind};
 
@@ -34,9 +33,7 @@ pub(super) fn cut(model: &proto::Model, sources: &Sources) -> Result<Cut> {
     if regions.is_empty() {
         return Err(misfit("expected an RNN, LSTM or GRU that is read by itself, got none".into()));
     }
-    if regions.iter().any(|region| region.rounds) {
-        super::warn_of_rounding();
-    }
+    let rounds = regions.iter().any(|region| region.rounds);
     let parts = sorted(&net, regions)?;
     let foreign = |piece: &Piece| -> Result<Foreign> {
         bounded(&net, piece, &types)?;
@@ -53,14 +50,12 @@ pub(super) fn cut(model: &proto::Model, sources: &Sources) -> Result<Cut> {
                 (piece, PartKind::Foreign(foreign))
             }
         };
-        Ok(Part { operators: operators(graph, &piece.nodes), takes: piece.takes, gives: piece.gives, kind })
+        let (nodes, operators) = (piece.nodes.len(), operators(&net, &piece.nodes));
+        Ok(Part { nodes, operators, takes: piece.takes, gives: piece.gives, kind })
     });
     let inputs = graph.input.iter().filter(|input| !net.is_initializer(&input.name)).map(entry).collect();
-    Ok(Cut {
-        parts: parts.collect::<Result<_>>()?,
-        inputs,
-        outputs: net.outputs.iter().map(|&name| name.to_owned()).collect(),
-    })
+    let outputs = net.outputs.iter().map(|&name| name.to_owned()).collect();
+    Ok(Cut { parts: parts.collect::<Result<_>>()?, inputs, outputs, rounds })
 }
 
 /// A part, in the order in which they are computed.
@@ -150,14 +145,15 @@ fn levels(net: &Net<'_>, owner: &HashMap<usize, usize>, regions: &[Region]) -> R
     Err(Error::internal("parts of a graph that wait for each other"))
 }
 
-/// Returns the operators of `nodes` and how many nodes each has: those of most nodes first.
-fn operators(graph: &proto::Graph, nodes: &Nodes) -> Vec<(String, usize)> {
+/// Returns the operators of those `nodes` that compute with numbers of a call, and how many nodes each has. Recurrent
+/// ones come first, and then those of most nodes.
+fn operators(net: &Net<'_>, nodes: &Nodes) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for &node in nodes {
-        *counts.entry(&graph.node[node].op_type).or_default() += 1;
+    for &node in nodes.iter().filter(|&&node| net.is_data(node)) {
+        *counts.entry(&net.graph.node[node].op_type).or_default() += 1;
     }
     let mut counts: Vec<(String, usize)> = counts.into_iter().map(|(op, n)| (op.to_owned(), n)).collect();
-    counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    counts.sort_by_key(|(op, n)| (!RECURRENT.contains(&op.as_str()), std::cmp::Reverse(*n)));
     counts
 }
 
@@ -170,48 +166,6 @@ fn bounded(net: &Net<'_>, piece: &Piece, types: &HashMap<String, proto::TensorTy
             if elements.is_none_or(|n| n > MAX_ELEMENTS) {
                 let text = format!("expected at most {MAX_ELEMENTS} elements, got {lengths:?}");
                 return Err(misfit(text).at(called(&net.graph.node[node])));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns `piece` for another runtime.
-fn foreign(model: &proto::Model, net: &Net<'_>, piece: &Piece, mut sources: Sources) -> Foreign {
-    let own: HashMap<String, proto::TensorType> = HashMap::new();
-    let mut graph = net.graph_of(piece, &own);
-    for input in &mut graph.input {
-        // What the file says about a tensor between nodes may be outdated.
-        if let Some(told) = net.graph.input.iter().find(|other| other.name == input.name) {
-            input.clone_from(told);
-        }
-    }
-    let (ir_version, opset_import) = (model.ir_version.max(1), model.opset_import.clone());
-    let nodes =
-        piece.nodes.iter().map(|&node| (called(&net.graph.node[node]), net.graph.node[node].op_type.clone())).collect();
-    let bytes = move || {
-        let mut graph = graph.clone();
-        filled(&mut graph, &mut sources)?;
-        // A name may not be that of a tensor, as exporters write it: the other runtime takes one for the other.
-        graph.node.iter_mut().for_each(|node| node.name = called(node));
-        Ok(proto::Model { ir_version, graph: Some(graph), opset_import: opset_import.clone() }.encode_to_vec())
-    };
-    Foreign { bytes: Box::new(bytes), nodes }
-}
-
-/// Brings the elements of all tensors into `graph`. Graphs nest a few deep: the file is read so.
-fn filled(graph: &mut proto::Graph, sources: &mut Sources) -> Result<()> {
-    for tensor in &mut graph.initializer {
-        fill(tensor, sources).map_err(|e| e.at(format!("initializer {:?}", tensor.name)))?;
-    }
-    for node in &mut graph.node {
-        let place = called(node);
-        for attribute in &mut node.attribute {
-            if let Some(tensor) = &mut attribute.t {
-                fill(tensor, sources).map_err(|e| e.at(&place))?;
-            }
-            if let Some(inner) = &mut attribute.g {
-                filled(inner, sources)?;
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! They are declared here so that building needs no `protoc`. Fields that are
 //! not declared are skipped; so are graphs nested deeper than `skim` goes.
+//! Lists are written as onnx.proto has them, each number with its tag where that does not say `packed`.
 
 use prost::Message;
 
@@ -68,9 +69,9 @@ pub(super) struct Attribute {
     pub(super) t: Option<Tensor>,
     #[prost(message, optional, boxed, tag = "6")]
     pub(super) g: Option<Box<Graph>>,
-    #[prost(float, repeated, tag = "7")]
+    #[prost(float, repeated, packed = "false", tag = "7")]
     pub(super) floats: Vec<f32>,
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(super) ints: Vec<i64>,
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub(super) strings: Vec<Vec<u8>>,
@@ -80,7 +81,7 @@ pub(super) struct Attribute {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Tensor {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub(super) dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub(super) data_type: i32,

@@ -11,7 +11,7 @@ use crate::args::ModelArgs;
 use crate::tensors;
 
 /// Numbers of inputs, by their names.
-type Numbers = Vec<(String, f64)>;
+pub(super) type Numbers = Vec<(String, f64)>;
 
 /// A model of the file, for some numbers.
 pub(super) struct Read {
@@ -24,11 +24,13 @@ pub(super) struct Read {
 pub(super) struct Models<'a> {
     args: &'a ModelArgs,
     pub(super) all: Vec<Read>,
+    /// The numbers for which no model could be read.
+    pub(super) refused: Numbers,
 }
 
 impl<'a> Models<'a> {
     pub(super) fn new(args: &'a ModelArgs) -> Self {
-        Self { args, all: Vec::new() }
+        Self { args, all: Vec::new(), refused: Numbers::new() }
     }
 
     /// Returns the index of the model for the tensors in the file at `path`, which is read when it is first needed.
@@ -45,6 +47,7 @@ impl<'a> Models<'a> {
                 }
                 Err(error) => error,
             };
+            self.refused.clone_from(&numbers);
             let Some(name) = error.input().map(str::to_owned) else { return Err(error) };
             let number = tensors::read(path, "x").ok().and_then(|given| given.get(&name).and_then(number));
             match number {
@@ -58,19 +61,24 @@ impl<'a> Models<'a> {
 impl Read {
     /// Takes the inputs whose numbers are known out of the tensors of a call. They must have those numbers.
     pub(super) fn take_numbers(&self, given: &mut NamedTensors) -> Result<()> {
-        for (name, wanted) in &self.numbers {
-            let Some(values) = given.remove(name) else { continue };
-            // A file may hold the nearest 32-bit float.
-            #[expect(clippy::cast_possible_truncation, reason = "as a file would round it")]
-            let nearest = f64::from(*wanted as f32);
-            if number(&values).is_none_or(|got| got != *wanted && got != nearest) {
-                let got = number(&values).map_or_else(|| "several".to_owned(), |got| got.to_string());
-                let text = format!("{name}: expected {wanted}, as --set has it, got {got}");
-                return Err(Error::new(ErrorKind::Shape, text));
-            }
-        }
-        Ok(())
+        take_numbers(&self.numbers, given)
     }
+}
+
+/// Takes the inputs of these `numbers` out of the tensors of a call. They must have those numbers.
+pub(super) fn take_numbers(numbers: &[(String, f64)], given: &mut NamedTensors) -> Result<()> {
+    for (name, wanted) in numbers {
+        let Some(values) = given.remove(name) else { continue };
+        // A file may hold the nearest 32-bit float.
+        #[expect(clippy::cast_possible_truncation, reason = "as a file would round it")]
+        let nearest = f64::from(*wanted as f32);
+        if number(&values).is_none_or(|got| got != *wanted && got != nearest) {
+            let got = number(&values).map_or_else(|| "several".to_owned(), |got| got.to_string());
+            let text = format!("{name}: expected {wanted}, as --set has it, got {got}");
+            return Err(Error::new(ErrorKind::Shape, text));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the number that `values` are, if there is only one.

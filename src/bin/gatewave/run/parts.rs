@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use gatewave::parts::{Cut, Parts};
+use gatewave::parts::{Cut, Part, Parts};
 use gatewave::{Device, Engine, NamedTensors, Result};
 
 use super::compare::{Reference, take_reference};
+use super::models::take_numbers;
 use super::{Args, all_but_one, give, warn_of_not_finite};
 use crate::args::note_device;
 use crate::files;
@@ -14,10 +15,10 @@ use crate::progress;
 use crate::tensors::{self, Destination};
 use crate::{Outcome, Verdict};
 
-/// Runs the graph on each of the inputs.
+/// Runs the graph on each of the inputs, for `numbers` of those that decide what it computes.
 pub(super) fn run(
     args: &Args,
-    cut: Cut,
+    (cut, numbers): (Cut, &[(String, f64)]),
     device: Device,
     destinations: Vec<Destination>,
     out: &mut impl Write,
@@ -28,21 +29,17 @@ pub(super) fn run(
         cut.outputs().filter(|name| !inputs.iter().any(|input| input == name)).map(str::to_owned).collect();
     let read = |path| -> Result<(NamedTensors, Reference)> {
         let mut given = tensors::read(path, &unnamed)?;
-        args.model.set().iter().for_each(|(name, _)| drop(given.remove(name)));
+        take_numbers(numbers, &mut given).map_err(|e| e.at(files::name(path)))?;
         let reference =
             take_reference(&outputs, &mut given, args.compare.is_some()).map_err(|e| e.at(files::name(path)))?;
         warn_of_not_finite(path, &given);
         Ok((given, reference))
     };
     let calls = args.input.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
-    for (index, part) in cut.parts().iter().enumerate().filter(|(_, part)| part.is_foreign()) {
-        let (count, takes, gives) = (part.nodes(), part.takes().join(", "), part.gives().join(", "));
-        note(format_args!(
-            "part {index}, {count} nodes from {takes} to {gives}: no layers here, run by rten on the host"
-        ));
-    }
     let options = Engine::builder().device(device).precision(args.precision).progress(progress::shown());
+    let notes: Vec<String> = cut.parts().iter().enumerate().filter(|(_, part)| part.is_foreign()).map(said).collect();
     let parts = Parts::new(cut, &options).map_err(|e| e.at(files::name(args.model.file())))?;
+    notes.into_iter().for_each(note);
     if let Some(engine) = parts.engines().next() {
         note_device(engine.device());
     }
@@ -55,4 +52,11 @@ pub(super) fn run(
         }
     }
     Ok(verdict)
+}
+
+/// Says that another runtime runs a part.
+fn said((index, part): (usize, &Part)) -> String {
+    let (count, takes, gives) = (part.nodes(), part.takes().join(", "), part.gives().join(", "));
+    let nodes = if count == 1 { "node" } else { "nodes" };
+    format!("part {index}, {count} {nodes} from {takes} to {gives}: no layers here, run by rten on the host")
 }
