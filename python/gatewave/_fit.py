@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -205,7 +204,7 @@ def fit(
     validation_rows = None
     if validation is not None:
         validation_rows = batch(signature, classes, *_parted(validation), {})
-    fitting = _native.Fitting(trainer._trainer, rows, validation_rows, validation_split, json.dumps(words))
+    fitting = _native.Fitting(trainer._trainer, rows, validation_rows, validation_split, _errors.to_json("settings", words))
     end = _run(fitting, trainer._trainer, callback)
     fitting.restore_best(trainer._trainer)
     trained = trainer.model()

@@ -55,7 +55,7 @@ def load(
         if isinstance(model, (str, os.PathLike)):
             with open(model, encoding="utf-8") as file:
                 text = file.read()
-        origin = ("bytes", bytes(path), text, numbers)
+        origin: tuple[Any, ...] = ("bytes", bytes(path), text, numbers)
         return Model(_native.load_bytes(bytes(path), text, numbers, options), options, origin)
     path = os.fspath(path)
     beside = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
@@ -87,7 +87,7 @@ def from_tensors(
     """
     options = (device, precision, strategy)
     arrays = [(name, _weights(name, value)) for name, value in tensors.items()]
-    text = description if isinstance(description, str) else json.dumps(description)
+    text = description if isinstance(description, str) else _errors.to_json("description", description)
     return Model(_native.from_tensors(text, arrays, dict(metadata or {}), options), options, None)
 
 
@@ -112,7 +112,7 @@ def _text(model: Any) -> str | None:
     if model is None or isinstance(model, (str, os.PathLike)):
         return None
     if isinstance(model, Mapping):
-        return json.dumps(model)
+        return _errors.to_json("description", model)
     raise _errors.make("model", f"model: expected a path or a dict, got {type(model).__name__}")
 
 
@@ -175,7 +175,7 @@ class Model:
         signature = self._signature
         given = signature.named(signature.call(args, lengths, mask, named))
         wanted = [info.name for info in signature.results]
-        results = self._engine.run(given, wanted)
+        results = self._run(given, wanted)
         if len(results) == 1:
             return results[0][1]
         return tuple(array for _, array in results)
@@ -196,7 +196,14 @@ class Model:
             if unknown:
                 raise _arrays.wrong(f"{unknown[0]}: expected an output of the model ({', '.join(known)}), got another name")
             outputs = list(outputs)
-        return dict(self._engine.run(self._signature.named(inputs), outputs))
+        return dict(self._run(self._signature.named(inputs), outputs))
+
+    def _run(self, given: list[tuple[str, NDArray[Any]]], wanted: list[str] | None) -> list[tuple[str, NDArray[Any]]]:
+        try:
+            return self._engine.run(given, wanted)
+        except ValueError as error:
+            self._signature.renamed(error)
+            raise
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -229,7 +236,10 @@ class Model:
             path: the file; it is replaced once the new one is whole.
             precision: how weights are stored there: ``"f32"``, ``"f16"`` or ``"int8"``.
         """
-        self._engine.save(os.fspath(path), precision)
+        path = os.fspath(path)
+        if os.path.splitext(path)[1].lower() != ".safetensors":
+            raise _errors.make("io", f"{path}: expected a name that ends in .safetensors")
+        self._engine.save(path, precision)
 
     def streams(self, capacity: int = 1) -> Streams:
         """Makes room for `capacity` independent sequences that arrive frame by frame; see `Streams`."""
@@ -286,6 +296,8 @@ class Model:
 
     def plan(self, batch: int = 1, steps: int = 100) -> str:
         """What a call of `batch` rows and `steps` steps would run: its buffers and dispatches, as a text."""
+        if batch < 1 or steps < 1:
+            raise _arrays.wrong(f"plan: expected at least one step and one row, got steps={steps}, batch={batch}")
         return self._engine.plan(batch, steps)
 
     @property

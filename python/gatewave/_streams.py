@@ -184,7 +184,11 @@ class Streams:
         return out
 
 
+# The most rows that room is made for before any stream joins: it grows by itself.
+_MOST = 1 << 24
+
+
 def _size(name: str, value: int) -> int:
-    if value < 1:
-        raise _arrays.wrong(f"{name}: expected 1 or more, got {value}")
+    if not 1 <= value <= _MOST:
+        raise _arrays.wrong(f"{name}: expected 1 to {_MOST}, got {value}; it grows as streams join")
     return int(value)

@@ -83,6 +83,14 @@ class Signature:
             for name, value in given.items()
         ]
 
+    def renamed(self, error: ValueError) -> ValueError:
+        """Returns `error` with the name of the input: the library calls the one sequence of a model "input"."""
+        sequences = self.sequences
+        text = str(error)
+        if len(sequences) == 1 and text.startswith("input: "):
+            error.args = (f"{sequences[0].name}: {text[len('input: '):]}",)
+        return error
+
     def call(
         self,
         args: Sequence[Any],

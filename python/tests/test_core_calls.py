@@ -99,8 +99,8 @@ def test_what_is_passed_is_not_written_to(model, x):
 
 
 WRONG = {
-    "width": (lambda m: m(np.zeros((2, 3, 4))), ["x", "3", "4"]),
-    "axes": (lambda m: m(np.zeros((2, 3, 4, 5))), ["x"]),
+    "width": (lambda m: m(np.zeros((2, 3, 4))), ["x: expected", "3", "4"]),
+    "axes": (lambda m: m(np.zeros((2, 3, 4, 5))), ["x: expected [B, T, 3]", "got [2, 3, 4, 5]"]),
     "unknown": (lambda m: m.run({"x": np.zeros((1, 2, 3)), "z": 1.0}), ["z: unknown tensor", "x"]),
     "missing": (lambda m: m.run({}), ["x: expected", "got nothing"]),
     "lengths": (lambda m: m(np.zeros((2, 4, 3)), lengths=[9, 1]), ["lengths", "9"]),
@@ -127,6 +127,10 @@ def test_each_error_is_of_the_class_of_its_kind(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
         gw.load(tmp_path / "no.onnx")
     assert raised.value.kind == "io" and "no.onnx" in str(raised.value)
+    with pytest.raises(FileNotFoundError, match="no_folder"):
+        small().save(tmp_path / "no_folder" / "m.safetensors")
+    with pytest.raises(OSError, match="expected a name that ends in .safetensors"):
+        small().save(tmp_path / "m.onnx")
     with pytest.raises(OSError, match="a.txt"):
         (tmp_path / "a.txt").write_text("x")
         gw.load(tmp_path / "a.txt")

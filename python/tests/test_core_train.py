@@ -58,7 +58,7 @@ def test_a_batch_comes_in_three_forms(model, x, y):
 
 def test_a_training_goes_on_from_its_file_as_if_it_had_not_ended(tmp_path, x):
     classes = np.random.default_rng(3).integers(0, 2, (4, 7))
-    settings = {"optimizer": gw.Adam(1e-2, betas=(0.8, 0.99)), "seed": 5, "like": "keras", "clip_norm": 1.0}
+    settings = {"optimizer": gw.Adam(np.float64(1e-2), betas=(0.8, 0.99)), "seed": np.int64(5), "like": "keras", "clip_norm": 1.0}
     trainer = gw.Trainer(DESCRIPTION, gw.CrossEntropy(smoothing=0.1), device="cpu", **settings)
     trainer.schedule("cosine", updates=20, warm_up=2)
     first = [trainer.step(x, classes) for _ in range(5)]
@@ -119,6 +119,9 @@ WRONG = {
     "loss": (lambda m, x, y: gw.Trainer(m, "mape"), "expected one of cross_entropy, .*, got \"mape\""),
     "loss_type": (lambda m, x, y: gw.Trainer(m, 3), "loss: expected a name"),
     "optimizer": (lambda m, x, y: gw.Trainer(m, "mse", "lion"), "optimizer: expected one of sgd"),
+    "nan_rate": (lambda m, x, y: gw.Trainer(m, "mse", gw.SGD(float("nan"))), "expected finite numbers"),
+    "seed": (lambda m, x, y: gw.Trainer(m, "mse", seed=-1), "seed: expected a whole number"),
+    "object": (lambda m, x, y: gw.Trainer(m, "mse", gw.SGD(object())), "expected plain values, got object"),
     "rate": (lambda m, x, y: gw.Trainer(m, "mse", gw.SGD(-1)), "learning_rate"),
     "like": (lambda m, x, y: gw.Trainer(m, "mse", like="jax"), "like: expected torch or keras"),
     "clips": (lambda m, x, y: gw.Trainer(m, "mse", clip_norm=1, clip_value=1), "expected one of them"),
