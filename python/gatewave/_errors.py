@@ -4,8 +4,8 @@ Every exception that gatewave raises about a model, a call, a file or a device h
 
 - `kind`: a word that says what a caller can do: ``"model"``, ``"weights"``, ``"shape"``, ``"training"``, ``"numeric"``,
   ``"busy"``, ``"limits"``, ``"device"``, ``"lost"``, ``"io"``, ``"internal"`` or ``"fork"``;
-- `layer`, `node`, `tensor`, `input`: the layer, the node of an ONNX graph, the tensor of weights, or the input of an ONNX
-  graph that the error is about, by name; each is `None` if the error is about none.
+- `layer`, `node`, `tensor`, `input`: the layer, the node of an ONNX graph, the tensor of weights, or the input of an
+  ONNX graph that the error is about, by name; each is `None` if the error is about none.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ _WORDS = [
     (re.compile(r"--strategy auto"), "strategy=None"),
     (re.compile(r"--set ([^ =]+)=([^ ,]+), or formats::Reader::set in Rust"), r'set={"\1": \2}'),
     (
-        re.compile(r"gatewave describe FILE -o model\.json drafts one from the tensors: correct it, and give it beside the "
-                   r"file \(--model model\.json\)"),
+        re.compile(
+            r"gatewave describe FILE -o model\.json drafts one from the tensors: correct it, and give it beside the "
+            r"file \(--model model\.json\)"
+        ),
         "gatewave.describe(path) drafts one from the tensors: correct it, and give it beside the file (model=…)",
     ),
     (re.compile(r"`?gatewave convert MODEL OUT\.safetensors`?"), "model.save(path)"),

@@ -1,4 +1,4 @@
-"""Optimizers and losses: their settings, which the library checks. What is left out is as in the framework of `like`."""
+"""Optimizers and losses: their settings, which the library checks. What is left out is as `like` says."""
 
 from __future__ import annotations
 

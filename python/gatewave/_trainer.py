@@ -111,8 +111,8 @@ class Trainer:
         """Computes the loss of a batch and its gradient; the weights stay as they are.
 
         Returns:
-            The loss, and the gradients of all tensors as one flat array, in the order of `layout`. It may be summed over
-            machines in place, and `apply` takes it.
+            The loss, and the gradients of all tensors as one flat array, in the order of `layout`. It may be summed
+            over machines in place, and `apply` takes it.
         """
         return self._named(self._trainer.gradients, self._batch(x, y, named))
 
@@ -211,7 +211,9 @@ class Trainer:
     def __repr__(self) -> str:
         settings = json.loads(self._trainer.settings())
         losses = ", ".join(term["loss"]["name"] for term in settings["losses"])
-        return f"<gatewave.Trainer of {losses} by {settings['optimizer']['name']}, {self.updates} updates, {self.device}>"
+        return (
+            f"<gatewave.Trainer of {losses} by {settings['optimizer']['name']}, {self.updates} updates, {self.device}>"
+        )
 
     def _named(self, compute: Any, arrays: list[tuple[str, NDArray[Any]]]) -> Any:
         try:
@@ -231,7 +233,7 @@ def _native_trainer(model: Any, settings: str, device: str) -> _native.Trainer:
         return _native.Trainer.of_description(_errors.to_json("description", model), settings, device)
     if isinstance(model, (str, os.PathLike)):
         path = os.fspath(model)
-        if not os.path.splitext(path)[1].lower() == ".json":
+        if os.path.splitext(path)[1].lower() != ".json":
             return _native.Trainer.of_engine(load(path, device="cpu")._engine, settings, device)
         with open(path, encoding="utf-8") as file:
             return _native.Trainer.of_description(file.read(), settings, device)

@@ -106,7 +106,10 @@ WRONG = {
     "lengths": (lambda m: m(np.zeros((2, 4, 3)), lengths=[9, 1]), ["lengths", "9"]),
     "complex": (lambda m: m(np.zeros((1, 2, 3), complex)), ["x: expected numbers", "complex128"]),
     "text": (lambda m: m(np.full((1, 2, 3), "a")), ["x: expected numbers"]),
-    "ragged": (lambda m: m([[[1, 2, 3]], [[1, 2, 3], [4, 5, 6]]]), ["x: expected numbers in rows of one length", "lengths"]),
+    "ragged": (
+        lambda m: m([[[1, 2, 3]], [[1, 2, 3], [4, 5, 6]]]),
+        ["x: expected numbers in rows of one length", "lengths"],
+    ),
     "twice": (lambda m: m(np.zeros((1, 2, 3)), x=1.0), ["x: expected it once"]),
     "too_many": (lambda m: m(1.0, 2.0), ["expected at most 1 inputs", "x"]),
     "output": (lambda m: m.run({"x": np.zeros((1, 2, 3))}, ["y"]), ["y: expected an output", "output, h_n, c_n"]),
@@ -193,7 +196,10 @@ def test_a_model_tells_what_it_takes_and_gives(model, shakespeare):
     assert list(by_name) == ["x", "lengths", "mask", "h_0", "c_0"]
     assert (by_name["x"].shape, by_name["x"].dtype, by_name["x"].required) == ((None, None, 3), "float32", True)
     assert (by_name["h_0"].shape, by_name["h_0"].required) == ((2, None, 5), False)
-    assert [(info.name, info.shape) for info in model.outputs][:2] == [("output", (None, None, 2)), ("h_n", (2, None, 5))]
+    assert [(info.name, info.shape) for info in model.outputs][:2] == [
+        ("output", (None, None, 2)),
+        ("h_n", (2, None, 5)),
+    ]
     assert shakespeare.inputs[0].kind == "tokens" and shakespeare.inputs[0].dtype == "int64"
     assert "x: float32[?, ?, 3]" in repr(model) and "output: float32[?, ?, 2]" in repr(model)
     summary = model.summary()
