@@ -82,7 +82,8 @@ class Streams:
 
         Args:
             frames: the frames of each stream: ``[F]`` is one frame, ``[n, F]`` are n in the order of time; of a model
-                of tokens it is one number, or ``[n]``. A frame of a model of several sequences is a `dict` by their names.
+                of tokens it is one number, or ``[n]``. A frame of a model of several sequences is a `dict` by their
+                names.
                 Or a list of streams, with `values` beside it.
             values: ``[n, F]``, or ``[n]`` of tokens: a frame for each stream of the list `frames`, in its order.
             results: ``"wanted"``; ``"unwanted"`` if only the states go on, and nothing is read; ``"deferred"`` if
