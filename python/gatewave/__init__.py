@@ -6,8 +6,8 @@
     y = model(x)                       # one array in, one array out
     out = model.run({"x": x})          # names in, names out: outputs and final states
 
-`load` opens a file, `from_torch` and `from_keras` take a model of these frameworks, and `from_tensors` a description with
-its weights. `Model.streams` computes frame by frame, `Model.generate` continues a text. `Trainer` and `fit` train.
+`load` opens a file. `from_torch` and `from_keras` take a model of these frameworks, and `from_tensors` a description
+with its weights. `Model.streams` computes frame by frame, `Model.generate` continues a text. `Trainer` and `fit` train.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ._threads import devices, set_threads, threads
 from ._trainer import Trainer
 
 if TYPE_CHECKING:
-    from . import nn
+    from . import nn as nn
     from .keras import from_keras, to_keras
     from .torch import from_torch, to_torch
 

@@ -1,7 +1,7 @@
 """What users pass → NumPy arrays of 32-bit floats or 64-bit integers, which the native module takes.
 
-Arrays of NumPy, anything with `__array__` or DLPack (PyTorch's tensors, JAX's arrays), lists and numbers are taken. They
-may be of any real type, not contiguous, or read-only.
+Arrays of NumPy, anything with `__array__` or DLPack (PyTorch's tensors, JAX's arrays), lists and numbers are taken.
+They may be of any real type, not contiguous, or read-only.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def plain(name: str, value: Any) -> NDArray[Any]:
         if kind is not None:
             raise wrong(f"{name}: expected numbers that NumPy knows, got {kind}: {error}") from error
         raise wrong(
-            f"{name}: expected numbers in rows of one length, got {error}; pad the rows, and pass the length of each (lengths)"
+            f"{name}: expected numbers in rows of one length, got {error}; "
+            "pad the rows, and pass the length of each (lengths)"
         ) from error
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
 
 from . import _arrays, _errors, _native
 from ._model import Model
@@ -162,8 +160,8 @@ def fit(
         early_stopping: ends after so many epochs in a row whose validation loss is not smaller than the best; the
             weights are then those of the best epoch.
         min_delta: by how much a loss must be smaller to be better.
-        metrics: ``"accuracy"``, ``"perplexity"``, ``"precision"``, ``"recall"``, ``"f1"``, ``"auc"``, ``"mae"``, measured
-            on the validation rows; on the training rows as well with `measure_training`.
+        metrics: ``"accuracy"``, ``"perplexity"``, ``"precision"``, ``"recall"``, ``"f1"``, ``"auc"``, ``"mae"``,
+            measured on the validation rows; on the training rows as well with `measure_training`.
         shuffle: whether each epoch takes the rows in another order.
         buckets: whether the rows of a batch have similar lengths.
         schedule, warm_up: how the learning rate changes, as for `Trainer.schedule`.
@@ -205,7 +203,9 @@ def fit(
     validation_rows = None
     if validation is not None:
         validation_rows = batch(signature, classes, *_parted(validation), {})
-    fitting = _native.Fitting(trainer._trainer, rows, validation_rows, validation_split, json.dumps(words))
+    fitting = _native.Fitting(
+        trainer._trainer, rows, validation_rows, validation_split, _errors.to_json("settings", words)
+    )
     end = _run(fitting, trainer._trainer, callback)
     fitting.restore_best(trainer._trainer)
     trained = trainer.model()

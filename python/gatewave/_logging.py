@@ -1,4 +1,4 @@
-"""What the library logs, as records of Python's `logging`: loggers are named `gatewave`, `gatewave.engine` and so on."""
+"""What the library logs, as records of Python's `logging`: loggers are `gatewave`, `gatewave.engine` and so on."""
 
 from __future__ import annotations
 

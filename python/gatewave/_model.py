@@ -33,8 +33,8 @@ def load(
     """Loads a model onto a device.
 
     Args:
-        path: a file: ``.onnx``, ``.keras``, ``.h5``, ``.safetensors``, ``.pt``, ``.pth``, ``.ckpt``, ``.bin`` or ``.npz``;
-            or the bytes of one.
+        path: a file: ``.onnx``, ``.keras``, ``.h5``, ``.safetensors``, ``.pt``, ``.pth``, ``.ckpt``, ``.bin`` or
+            ``.npz``; or the bytes of one.
         model: the description beside a file that holds weights alone: a path, or the same as a `dict`. Beside weights
             of Keras (``.weights.h5``) it is what ``model.to_json()`` gives.
         device: ``"auto"`` (the best GPU, else the CPU), ``"cpu"``, ``"gpu"``, or a part of a GPU's name.
@@ -55,7 +55,7 @@ def load(
         if isinstance(model, (str, os.PathLike)):
             with open(model, encoding="utf-8") as file:
                 text = file.read()
-        origin = ("bytes", bytes(path), text, numbers)
+        origin: tuple[Any, ...] = ("bytes", bytes(path), text, numbers)
         return Model(_native.load_bytes(bytes(path), text, numbers, options), options, origin)
     path = os.fspath(path)
     beside = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
@@ -76,8 +76,8 @@ def from_tensors(
     """Makes a model of its description and its weights by name, as a file of named tensors holds them.
 
     Args:
-        description: the description as a `dict` or JSON, with the keys of ``docs/model-format.md``. Sizes that it leaves
-            out are those of the arrays.
+        description: the description as a `dict` or JSON, with the keys of ``docs/model-format.md``. Sizes that it
+            leaves out are those of the arrays.
         tensors: the weights: arrays of floats by name, such as a ``state_dict``. Integers (a counter) are not used.
         device, precision, strategy: as for `load`.
         metadata: texts to keep beside the model, under keys that begin with ``gatewave.``.
@@ -87,7 +87,7 @@ def from_tensors(
     """
     options = (device, precision, strategy)
     arrays = [(name, _weights(name, value)) for name, value in tensors.items()]
-    text = description if isinstance(description, str) else json.dumps(description)
+    text = description if isinstance(description, str) else _errors.to_json("description", description)
     return Model(_native.from_tensors(text, arrays, dict(metadata or {}), options), options, None)
 
 
@@ -112,7 +112,7 @@ def _text(model: Any) -> str | None:
     if model is None or isinstance(model, (str, os.PathLike)):
         return None
     if isinstance(model, Mapping):
-        return json.dumps(model)
+        return _errors.to_json("description", model)
     raise _errors.make("model", f"model: expected a path or a dict, got {type(model).__name__}")
 
 
@@ -147,8 +147,8 @@ class Model:
     Call it with an array, or `run` it with arrays by name. Threads may share it: calls may overlap, and none holds the
     interpreter's lock while it computes.
 
-    Arrays may be of NumPy, of PyTorch (on the CPU), or anything else with DLPack or ``__array__``, or lists. Results are
-    arrays of NumPy, which are not copied.
+    Arrays may be of NumPy, of PyTorch (on the CPU), or anything else with DLPack or ``__array__``, or lists. Results
+    are arrays of NumPy, which are not copied.
     """
 
     __slots__ = ("_engine", "_options", "_origin", "_signature", "__weakref__")
@@ -163,8 +163,8 @@ class Model:
         """Runs the model: one array in, one array out.
 
         Args:
-            args: the input, ``[B, T, F]`` of features or ``[B, T]`` of tokens; ``[T, F]`` or ``[T]`` is one sequence. (It
-                is time first if the model is.) A model of several inputs takes them in its order.
+            args: the input, ``[B, T, F]`` of features or ``[B, T]`` of tokens; ``[T, F]`` or ``[T]`` is one sequence.
+                (It is time first if the model is.) A model of several inputs takes them in its order.
             lengths: ``[B]``, the number of steps of each row; what comes after them is not read.
             mask: ``[B, T]``, which steps of each row count.
             named: other inputs by name: rows, initial states (``h_0``, ``c_0``).
@@ -175,7 +175,7 @@ class Model:
         signature = self._signature
         given = signature.named(signature.call(args, lengths, mask, named))
         wanted = [info.name for info in signature.results]
-        results = self._engine.run(given, wanted)
+        results = self._run(given, wanted)
         if len(results) == 1:
             return results[0][1]
         return tuple(array for _, array in results)
@@ -194,9 +194,18 @@ class Model:
             known = [name for names in self._signature.names for name in names]
             unknown = [name for name in outputs if name not in known]
             if unknown:
-                raise _arrays.wrong(f"{unknown[0]}: expected an output of the model ({', '.join(known)}), got another name")
+                raise _arrays.wrong(
+                    f"{unknown[0]}: expected an output of the model ({', '.join(known)}), got another name"
+                )
             outputs = list(outputs)
-        return dict(self._engine.run(self._signature.named(inputs), outputs))
+        return dict(self._run(self._signature.named(inputs), outputs))
+
+    def _run(self, given: list[tuple[str, NDArray[Any]]], wanted: list[str] | None) -> list[tuple[str, NDArray[Any]]]:
+        try:
+            return self._engine.run(given, wanted)
+        except ValueError as error:
+            self._signature.renamed(error)
+            raise
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -229,7 +238,10 @@ class Model:
             path: the file; it is replaced once the new one is whole.
             precision: how weights are stored there: ``"f32"``, ``"f16"`` or ``"int8"``.
         """
-        self._engine.save(os.fspath(path), precision)
+        path = os.fspath(path)
+        if os.path.splitext(path)[1].lower() != ".safetensors":
+            raise _errors.make("io", f"{path}: expected a name that ends in .safetensors")
+        self._engine.save(path, precision)
 
     def streams(self, capacity: int = 1) -> Streams:
         """Makes room for `capacity` independent sequences that arrive frame by frame; see `Streams`."""
@@ -237,13 +249,29 @@ class Model:
 
     @overload
     def generate(
-        self, prompt: Any, length: int = ..., temperature: float = ..., top_k: int | None = ..., seed: int = ...,
-        *, stream: Literal[False] = ..., output: str | None = ..., inputs: Mapping[str, Any] | None = ...,
+        self,
+        prompt: Any,
+        length: int = ...,
+        temperature: float = ...,
+        top_k: int | None = ...,
+        seed: int = ...,
+        *,
+        stream: Literal[False] = ...,
+        output: str | None = ...,
+        inputs: Mapping[str, Any] | None = ...,
     ) -> Any: ...
     @overload
     def generate(
-        self, prompt: Any, length: int = ..., temperature: float = ..., top_k: int | None = ..., seed: int = ...,
-        *, stream: Literal[True], output: str | None = ..., inputs: Mapping[str, Any] | None = ...,
+        self,
+        prompt: Any,
+        length: int = ...,
+        temperature: float = ...,
+        top_k: int | None = ...,
+        seed: int = ...,
+        *,
+        stream: Literal[True],
+        output: str | None = ...,
+        inputs: Mapping[str, Any] | None = ...,
     ) -> Iterator[Any]: ...
     def generate(
         self,
@@ -286,6 +314,8 @@ class Model:
 
     def plan(self, batch: int = 1, steps: int = 100) -> str:
         """What a call of `batch` rows and `steps` steps would run: its buffers and dispatches, as a text."""
+        if batch < 1 or steps < 1:
+            raise _arrays.wrong(f"plan: expected at least one step and one row, got steps={steps}, batch={batch}")
         return self._engine.plan(batch, steps)
 
     @property
@@ -367,7 +397,9 @@ class Summary(str):
 
     def _repr_html_(self) -> str:
         rows = [line for line in self.splitlines() if line[:1] in "┃│"]
-        cells = [[html.escape(cell.strip()) for cell in line[1:-1].split("┃" if line[0] == "┃" else "│")] for line in rows]
+        cells = [
+            [html.escape(cell.strip()) for cell in line[1:-1].split("┃" if line[0] == "┃" else "│")] for line in rows
+        ]
         if not cells:
             return f"<pre>{html.escape(self)}</pre>"
         lines = self.splitlines()
@@ -375,5 +407,5 @@ class Summary(str):
         head = "".join(f"<th>{cell}</th>" for cell in cells[0])
         body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells[1:])
         last = next(at for at, line in reversed(list(enumerate(lines))) if line[:1] == "└")
-        totals = "".join(f"<li>{html.escape(line.strip())}</li>" for line in lines[last + 1:] if line.strip())
+        totals = "".join(f"<li>{html.escape(line.strip())}</li>" for line in lines[last + 1 :] if line.strip())
         return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{totals}</ul>"

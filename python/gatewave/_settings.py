@@ -1,4 +1,4 @@
-"""Optimizers and losses: their settings, which the library checks. What is left out is as in the framework of `like`."""
+"""Optimizers and losses: their settings, which the library checks. What is left out is as `like` says."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def settings_of(value: Any) -> dict[str, Any]:
     keys = {key: setting for key, setting in asdict(value).items() if setting is not None}
     for key in ("class_weights", "betas"):
         if key in keys:
-            keys[key] = [float(weight) for weight in keys[key]]
+            keys[key] = list(keys[key])
     return {"name": value._name, **keys}
 
 

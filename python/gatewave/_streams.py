@@ -81,8 +81,9 @@ class Streams:
         """Gives streams their next frames.
 
         Args:
-            frames: the frames of each stream: ``[F]`` is one frame, ``[n, F]`` are n in the order of time; of a model of
-                tokens it is one number, or ``[n]``. A frame of a model of several sequences is a `dict` by their names.
+            frames: the frames of each stream: ``[F]`` is one frame, ``[n, F]`` are n in the order of time; of a model
+                of tokens it is one number, or ``[n]``. A frame of a model of several sequences is a `dict` by their
+                names.
                 Or a list of streams, with `values` beside it.
             values: ``[n, F]``, or ``[n]`` of tokens: a frame for each stream of the list `frames`, in its order.
             results: ``"wanted"``; ``"unwanted"`` if only the states go on, and nothing is read; ``"deferred"`` if
@@ -125,9 +126,7 @@ class Streams:
         streams, capacity = self._streams.count()
         return f"<gatewave.Streams, {streams} streams, room for {capacity}>"
 
-    def _gathered(
-        self, frames: Mapping[Stream, Any]
-    ) -> tuple[list[Stream], dict[str, NDArray[Any]], list[int | None]]:
+    def _gathered(self, frames: Mapping[Stream, Any]) -> tuple[list[Stream], dict[str, NDArray[Any]], list[int | None]]:
         """Lays the frames of all streams below each other; counts has how many each brings, `None` for one alone."""
         streams: list[Stream] = []
         counts: list[int | None] = []
@@ -167,7 +166,9 @@ class Streams:
     def _joined(self, name: str, parts: list[NDArray[Any]]) -> NDArray[Any]:
         widths = {part.shape[1:] for part in parts}
         if len(widths) > 1:
-            raise _arrays.wrong(f"{name}: expected frames of one width, got {sorted(width[0] for width in widths)} features")
+            raise _arrays.wrong(
+                f"{name}: expected frames of one width, got {sorted(width[0] for width in widths)} features"
+            )
         return np.concatenate(parts)
 
     def _formed(self, form: tuple[Any, Any] | None, given: list[tuple[str, NDArray[Any]]]) -> Any:
@@ -184,7 +185,11 @@ class Streams:
         return out
 
 
+# The most rows that room is made for before any stream joins: it grows by itself.
+_MOST = 1 << 24
+
+
 def _size(name: str, value: int) -> int:
-    if value < 1:
-        raise _arrays.wrong(f"{name}: expected 1 or more, got {value}")
+    if not 1 <= value <= _MOST:
+        raise _arrays.wrong(f"{name}: expected 1 to {_MOST}, got {value}; it grows as streams join")
     return int(value)

@@ -20,8 +20,8 @@ class TensorInfo:
         shape: the length of each axis; `None` where each call decides it (the batch, the steps).
         dtype: ``"float32"`` or ``"int64"``. What is passed is converted.
         axes: a letter for each axis: T (time), B (batch), F (features), L (layers times directions), D (directions), 1.
-        kind: what it is: ``"features"``, ``"tokens"``, ``"lengths"``, ``"mask"``, ``"state"`` or ``"weights"`` of an input;
-            ``"output"``, ``"largest"`` (an index), ``"hidden state"`` or ``"cell state"`` of an output.
+        kind: what it is: ``"features"``, ``"tokens"``, ``"lengths"``, ``"mask"``, ``"state"`` or ``"weights"`` of an
+            input; ``"output"``, ``"largest"`` (an index), ``"hidden state"`` or ``"cell state"`` of an output.
         required: whether a call must have it.
     """
 
@@ -83,6 +83,14 @@ class Signature:
             for name, value in given.items()
         ]
 
+    def renamed(self, error: ValueError) -> ValueError:
+        """Returns `error` with the name of the input: the library calls the one sequence of a model "input"."""
+        sequences = self.sequences
+        text = str(error)
+        if len(sequences) == 1 and text.startswith("input: "):
+            error.args = (f"{sequences[0].name}: {text[len('input: ') :]}",)
+        return error
+
     def call(
         self,
         args: Sequence[Any],
@@ -95,7 +103,8 @@ class Signature:
         if len(args) > len(sequences):
             known = ", ".join(info.name for info in sequences)
             raise _arrays.wrong(
-                f"expected at most {len(sequences)} inputs without a name ({known}), got {len(args)}; pass others by name"
+                f"expected at most {len(sequences)} inputs without a name ({known}), got {len(args)}; "
+                "pass others by name"
             )
         if len(args) == 1 and isinstance(args[0], Mapping):
             given = dict(args[0])

@@ -61,7 +61,8 @@ class Trainer:
         carry: bool = False,
         loss_weights: Mapping[str, float] | None = None,
     ):
-        settings = json.dumps(
+        settings = _errors.to_json(
+            "settings",
             {
                 "losses": losses_of(loss, loss_weights),
                 "optimizer": optimizer_of(optimizer),
@@ -71,7 +72,7 @@ class Trainer:
                 "clip_tensor_norm": clip_tensor_norm,
                 "clip_value": clip_value,
                 "carry": carry,
-            }
+            },
         )
         self._begin(_native_trainer(model, settings, device), device)
 
@@ -104,16 +105,16 @@ class Trainer:
         Returns:
             The loss before the update.
         """
-        return self._trainer.step(self._batch(x, y, named))[0]
+        return self._named(self._trainer.step, self._batch(x, y, named))[0]
 
     def gradients(self, x: Any, y: Any | None = None, **named: Any) -> tuple[float, NDArray[np.float32]]:
         """Computes the loss of a batch and its gradient; the weights stay as they are.
 
         Returns:
-            The loss, and the gradients of all tensors as one flat array, in the order of `layout`. It may be summed over
-            machines in place, and `apply` takes it.
+            The loss, and the gradients of all tensors as one flat array, in the order of `layout`. It may be summed
+            over machines in place, and `apply` takes it.
         """
-        return self._trainer.gradients(self._batch(x, y, named))
+        return self._named(self._trainer.gradients, self._batch(x, y, named))
 
     def apply(self, gradients: Any, loss: float = 0.0) -> float:
         """Updates the weights by a flat gradient, such as the mean of those of several machines.
@@ -128,11 +129,11 @@ class Trainer:
 
     def loss(self, x: Any, y: Any | None = None, **named: Any) -> float:
         """Computes the loss of a batch. Dropout drops nothing."""
-        return self._trainer.loss(self._batch(x, y, named))
+        return self._named(self._trainer.loss, self._batch(x, y, named))
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Runs the model with its present weights, as `Model.run` does."""
-        return dict(self._trainer.run(self._signature.named(inputs)))
+        return dict(self._named(self._trainer.run, self._signature.named(inputs)))
 
     @property
     def layout(self) -> dict[str, slice]:
@@ -210,7 +211,16 @@ class Trainer:
     def __repr__(self) -> str:
         settings = json.loads(self._trainer.settings())
         losses = ", ".join(term["loss"]["name"] for term in settings["losses"])
-        return f"<gatewave.Trainer of {losses} by {settings['optimizer']['name']}, {self.updates} updates, {self.device}>"
+        return (
+            f"<gatewave.Trainer of {losses} by {settings['optimizer']['name']}, {self.updates} updates, {self.device}>"
+        )
+
+    def _named(self, compute: Any, arrays: list[tuple[str, NDArray[Any]]]) -> Any:
+        try:
+            return compute(arrays)
+        except ValueError as error:
+            self._signature.renamed(error)
+            raise
 
     def _batch(self, x: Any, y: Any | None, named: Mapping[str, Any]) -> list[tuple[str, NDArray[Any]]]:
         return batch(self._signature, self._classes, x, y, named)
@@ -220,10 +230,10 @@ def _native_trainer(model: Any, settings: str, device: str) -> _native.Trainer:
     if isinstance(model, Model):
         return _native.Trainer.of_engine(model._engine, settings, device)
     if isinstance(model, Mapping):
-        return _native.Trainer.of_description(json.dumps(model), settings, device)
+        return _native.Trainer.of_description(_errors.to_json("description", model), settings, device)
     if isinstance(model, (str, os.PathLike)):
         path = os.fspath(model)
-        if not os.path.splitext(path)[1].lower() == ".json":
+        if os.path.splitext(path)[1].lower() != ".json":
             return _native.Trainer.of_engine(load(path, device="cpu")._engine, settings, device)
         with open(path, encoding="utf-8") as file:
             return _native.Trainer.of_description(file.read(), settings, device)

@@ -99,14 +99,17 @@ def test_what_is_passed_is_not_written_to(model, x):
 
 
 WRONG = {
-    "width": (lambda m: m(np.zeros((2, 3, 4))), ["x", "3", "4"]),
-    "axes": (lambda m: m(np.zeros((2, 3, 4, 5))), ["x"]),
+    "width": (lambda m: m(np.zeros((2, 3, 4))), ["x: expected", "3", "4"]),
+    "axes": (lambda m: m(np.zeros((2, 3, 4, 5))), ["x: expected [B, T, 3]", "got [2, 3, 4, 5]"]),
     "unknown": (lambda m: m.run({"x": np.zeros((1, 2, 3)), "z": 1.0}), ["z: unknown tensor", "x"]),
     "missing": (lambda m: m.run({}), ["x: expected", "got nothing"]),
     "lengths": (lambda m: m(np.zeros((2, 4, 3)), lengths=[9, 1]), ["lengths", "9"]),
     "complex": (lambda m: m(np.zeros((1, 2, 3), complex)), ["x: expected numbers", "complex128"]),
     "text": (lambda m: m(np.full((1, 2, 3), "a")), ["x: expected numbers"]),
-    "ragged": (lambda m: m([[[1, 2, 3]], [[1, 2, 3], [4, 5, 6]]]), ["x: expected numbers in rows of one length", "lengths"]),
+    "ragged": (
+        lambda m: m([[[1, 2, 3]], [[1, 2, 3], [4, 5, 6]]]),
+        ["x: expected numbers in rows of one length", "lengths"],
+    ),
     "twice": (lambda m: m(np.zeros((1, 2, 3)), x=1.0), ["x: expected it once"]),
     "too_many": (lambda m: m(1.0, 2.0), ["expected at most 1 inputs", "x"]),
     "output": (lambda m: m.run({"x": np.zeros((1, 2, 3))}, ["y"]), ["y: expected an output", "output, h_n, c_n"]),
@@ -127,6 +130,10 @@ def test_each_error_is_of_the_class_of_its_kind(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
         gw.load(tmp_path / "no.onnx")
     assert raised.value.kind == "io" and "no.onnx" in str(raised.value)
+    with pytest.raises(FileNotFoundError, match="no_folder"):
+        small().save(tmp_path / "no_folder" / "m.safetensors")
+    with pytest.raises(OSError, match="expected a name that ends in .safetensors"):
+        small().save(tmp_path / "m.onnx")
     with pytest.raises(OSError, match="a.txt"):
         (tmp_path / "a.txt").write_text("x")
         gw.load(tmp_path / "a.txt")
@@ -189,7 +196,10 @@ def test_a_model_tells_what_it_takes_and_gives(model, shakespeare):
     assert list(by_name) == ["x", "lengths", "mask", "h_0", "c_0"]
     assert (by_name["x"].shape, by_name["x"].dtype, by_name["x"].required) == ((None, None, 3), "float32", True)
     assert (by_name["h_0"].shape, by_name["h_0"].required) == ((2, None, 5), False)
-    assert [(info.name, info.shape) for info in model.outputs][:2] == [("output", (None, None, 2)), ("h_n", (2, None, 5))]
+    assert [(info.name, info.shape) for info in model.outputs][:2] == [
+        ("output", (None, None, 2)),
+        ("h_n", (2, None, 5)),
+    ]
     assert shakespeare.inputs[0].kind == "tokens" and shakespeare.inputs[0].dtype == "int64"
     assert "x: float32[?, ?, 3]" in repr(model) and "output: float32[?, ?, 2]" in repr(model)
     summary = model.summary()

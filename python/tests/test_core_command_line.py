@@ -43,14 +43,44 @@ def test_a_training_is_that_of_train(tmp_path):
     np.savez(tmp_path / "data.npz", x=x, y=y)
     (tmp_path / "model.json").write_text(json.dumps(DESCRIPTION))
     out = command(
-        "train", tmp_path / "model.json", "--data", tmp_path / "data.npz", "--loss", "mse", "--optimizer", "adam",
-        "--learning-rate", 0.01, "--epochs", 3, "--batch-size", 8, "--seed", 4, "--validation-split", 0.2,
-        "--schedule", "cosine", "--device", "cpu", "--json", "--output", tmp_path / "out.safetensors",
+        "train",
+        tmp_path / "model.json",
+        "--data",
+        tmp_path / "data.npz",
+        "--loss",
+        "mse",
+        "--optimizer",
+        "adam",
+        "--learning-rate",
+        0.01,
+        "--epochs",
+        3,
+        "--batch-size",
+        8,
+        "--seed",
+        4,
+        "--validation-split",
+        0.2,
+        "--schedule",
+        "cosine",
+        "--device",
+        "cpu",
+        "--json",
+        "--output",
+        tmp_path / "out.safetensors",
     )
     epochs = [json.loads(line) for line in out.splitlines() if '"epoch"' in line and '"loss"' in line]
     history = gw.fit(
-        tmp_path / "model.json", (x, y), 3, 8, loss="mse", optimizer=gw.Adam(0.01), seed=4, validation_split=0.2,
-        schedule="cosine", device="cpu",
+        tmp_path / "model.json",
+        (x, y),
+        3,
+        8,
+        loss="mse",
+        optimizer=gw.Adam(0.01),
+        seed=4,
+        validation_split=0.2,
+        schedule="cosine",
+        device="cpu",
     )
     assert [epoch["loss"] for epoch in epochs] == history.loss
     theirs = gw.load(tmp_path / "out.safetensors", device="cpu").state_dict()

@@ -157,7 +157,9 @@ def test_warnings_are_records_of_logging(caplog):
 
 
 def test_threads_are_set_before_anything_computes():
-    code = "import gatewave as gw; gw.set_threads(1); assert gw.threads() == 1; assert 'thread' in gw.devices()[0].detail"
+    code = (
+        "import gatewave as gw; gw.set_threads(1); assert gw.threads() == 1; assert 'thread' in gw.devices()[0].detail"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     gw.threads()
     with pytest.raises(gw.Error, match="RAYON_NUM_THREADS"):

@@ -63,7 +63,8 @@ def test_wrong_pushes_say_what_is_wrong(model, x):
         (lambda: streams.push([stream], x[:2, 0]), "expected 1 frames"),
         (lambda: streams.push({stream: x[0, 0]}, results="later"), "results: expected one of wanted"),
         (lambda: streams.join(x=x), "x: expected what a stream is given once"),
-        (lambda: model.streams(0), "capacity: expected 1 or more"),
+        (lambda: model.streams(10**15), "capacity: expected 1 to"),
+        (lambda: model.streams(0), "capacity: expected 1 to"),
     ]:
         with pytest.raises(ValueError, match=words):
             push()

@@ -1,6 +1,5 @@
 """Steps, flat gradients, checkpoints and fits."""
 
-
 import numpy as np
 import pytest
 from core_support import DESCRIPTION, small
@@ -49,7 +48,9 @@ def test_halves_of_a_batch_give_the_gradient_of_the_whole(model, x, y):
 def test_a_batch_comes_in_three_forms(model, x, y):
     trainer = gw.Trainer(model, "mse", device="cpu")
     loss = trainer.loss(x, y)
-    assert trainer.loss((x, y)) == loss == trainer.loss({"x": x, "y": y}) == trainer.loss(x.tolist(), y.astype(np.float64))
+    assert (
+        trainer.loss((x, y)) == loss == trainer.loss({"x": x, "y": y}) == trainer.loss(x.tolist(), y.astype(np.float64))
+    )
     short = trainer.loss(x, y, lengths=[7, 7, 7, 3])
     assert short == trainer.loss({"x": x, "y": y, "lengths": np.array([7, 7, 7, 3], np.int32)}) != loss
     weighed = trainer.loss(x, y, sample_weight=[2, 0, 0, 0])
@@ -58,7 +59,12 @@ def test_a_batch_comes_in_three_forms(model, x, y):
 
 def test_a_training_goes_on_from_its_file_as_if_it_had_not_ended(tmp_path, x):
     classes = np.random.default_rng(3).integers(0, 2, (4, 7))
-    settings = {"optimizer": gw.Adam(1e-2, betas=(0.8, 0.99)), "seed": 5, "like": "keras", "clip_norm": 1.0}
+    settings = {
+        "optimizer": gw.Adam(np.float64(1e-2), betas=(0.8, 0.99)),
+        "seed": np.int64(5),
+        "like": "keras",
+        "clip_norm": 1.0,
+    }
     trainer = gw.Trainer(DESCRIPTION, gw.CrossEntropy(smoothing=0.1), device="cpu", **settings)
     trainer.schedule("cosine", updates=20, warm_up=2)
     first = [trainer.step(x, classes) for _ in range(5)]
@@ -77,8 +83,10 @@ def test_a_training_goes_on_from_its_file_as_if_it_had_not_ended(tmp_path, x):
 
 
 def test_the_same_seed_draws_the_same_weights():
-    drawn = [weights(gw.Trainer(DESCRIPTION, "mse", seed=seed, like=like, device="cpu"))
-             for seed, like in [(1, "torch"), (1, "torch"), (2, "torch"), (1, "keras")]]
+    drawn = [
+        weights(gw.Trainer(DESCRIPTION, "mse", seed=seed, like=like, device="cpu"))
+        for seed, like in [(1, "torch"), (1, "torch"), (2, "torch"), (1, "keras")]
+    ]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert (drawn[0] != drawn[2]).any() and (drawn[0] != drawn[3]).any()
 
@@ -90,8 +98,15 @@ def test_a_fit_learns_stops_early_and_changes_the_model():
     model = small()
     before, seen = model(x), []
     history = gw.fit(
-        model, (x, y), epochs=30, batch_size=20, optimizer=gw.Adam(2e-2), validation_split=0.25, early_stopping=3,
-        metrics=["mae"], callback=seen.append,
+        model,
+        (x, y),
+        epochs=30,
+        batch_size=20,
+        optimizer=gw.Adam(2e-2),
+        validation_split=0.25,
+        early_stopping=3,
+        metrics=["mae"],
+        callback=seen.append,
     )
     assert history.end in ("epochs", "stopped") and seen == history.epochs and len(history) == len(history.loss)
     assert history.loss[-1] < 0.5 * history.loss[0] and history.best.val_loss == min(history.val_loss)
@@ -110,15 +125,20 @@ def test_a_fit_learns_stops_early_and_changes_the_model():
 def test_classes_are_told_by_their_type():
     x, y = np.zeros((8, 3, 3)), np.zeros((8, 3), np.uint8)
     history = gw.fit(DESCRIPTION, (x, y), 1, device="cpu")
-    assert "cross_entropy" in repr(history.trainer) and "mse" in repr(gw.fit(DESCRIPTION, (x, y[..., None] + np.zeros(2)), 1, device="cpu").trainer)
+    assert "cross_entropy" in repr(history.trainer) and "mse" in repr(
+        gw.fit(DESCRIPTION, (x, y[..., None] + np.zeros(2)), 1, device="cpu").trainer
+    )
     trained = history.model
     assert gw.fit(trained, (x, y), 1).model is trained
 
 
 WRONG = {
-    "loss": (lambda m, x, y: gw.Trainer(m, "mape"), "expected one of cross_entropy, .*, got \"mape\""),
+    "loss": (lambda m, x, y: gw.Trainer(m, "mape"), 'expected one of cross_entropy, .*, got "mape"'),
     "loss_type": (lambda m, x, y: gw.Trainer(m, 3), "loss: expected a name"),
     "optimizer": (lambda m, x, y: gw.Trainer(m, "mse", "lion"), "optimizer: expected one of sgd"),
+    "nan_rate": (lambda m, x, y: gw.Trainer(m, "mse", gw.SGD(float("nan"))), "expected finite numbers"),
+    "seed": (lambda m, x, y: gw.Trainer(m, "mse", seed=-1), "seed: expected a whole number"),
+    "object": (lambda m, x, y: gw.Trainer(m, "mse", gw.SGD(object())), "expected plain values, got object"),
     "rate": (lambda m, x, y: gw.Trainer(m, "mse", gw.SGD(-1)), "learning_rate"),
     "like": (lambda m, x, y: gw.Trainer(m, "mse", like="jax"), "like: expected torch or keras"),
     "clips": (lambda m, x, y: gw.Trainer(m, "mse", clip_norm=1, clip_value=1), "expected one of them"),

@@ -82,7 +82,8 @@ class Slow(scale.Predictor):
 
     def __call__(self, batch):
         time.sleep(0.3)
-        open(os.path.join(self.folder, f"{os.getpid()}-{time.time_ns()}"), "w").close()
+        node = ray.get_runtime_context().get_node_id()
+        open(os.path.join(self.folder, f"{os.getpid()}-{node}-{time.time_ns()}"), "w").close()
         return super().__call__(batch)
 
 
@@ -92,17 +93,19 @@ def slow(dataset, of, folder, actors=2):
 
     return dataset.map_batches(
         ray_cases.Slow, fn_constructor_args=(of,), fn_constructor_kwargs={"keep": ["id"], "folder": folder},
-        compute=ray.data.ActorPoolStrategy(size=actors), batch_size=8, num_cpus=1,
+        compute=ray.data.ActorPoolStrategy(size=actors), batch_size=8, num_cpus=1, scheduling_strategy="SPREAD",
     )
 
 
-def once_all_work(folder, count, act):
-    """Calls `act` once so many batches are done, on a thread."""
+def once_all_work(folder, count, act, part):
+    """Calls `act` once two processes (part 0) or nodes (part 1) have done so many batches each, on a thread."""
 
     def wait():
-        while len(os.listdir(folder)) < count:
+        while True:
+            done = [name.split("-")[part] for name in os.listdir(folder)]
+            if len(set(done)) > 1 and min(done.count(one) for one in set(done)) >= count:
+                return act()
             time.sleep(0.05)
-        act()
 
     threading.Thread(target=wait, daemon=True).start()
 
@@ -117,7 +120,7 @@ def actor_killed():
     def kill():
         os.kill(int(os.listdir(folder)[0].split("-")[0]), signal.SIGKILL)
 
-    once_all_work(folder, 4, kill)
+    once_all_work(folder, 2, kill, 0)
     compare(slow(dataset, of, folder).take_all(), of(x))
     assert len({name.split("-")[0] for name in os.listdir(folder)}) >= 3, "an actor was killed, and another began"
 
@@ -133,8 +136,15 @@ def node_killed():
     ray.init(address=cluster.address)
     of, x, folder = model(), rows(160), tempfile.mkdtemp()
     dataset = ray.data.from_items([{"id": index, "data": row} for index, row in enumerate(x)], override_num_blocks=20)
-    once_all_work(folder, 6, lambda: cluster.remove_node(lost, allow_graceful=False))
+    killed = []
+
+    def kill():
+        killed.append(len(os.listdir(folder)))
+        cluster.remove_node(lost, allow_graceful=False)
+
+    once_all_work(folder, 2, kill, 1)
     compare(slow(dataset, of, folder).take_all(), of(x))
+    assert killed and killed[0] < 20, "a node was killed before the end"
 
 
 def tagged():
