@@ -3,12 +3,13 @@
 //! `skim` and `proto` read the file's messages, `constant` and `source` its tensors. `graph`
 //! evaluates the nodes symbolically, so that each value gets a meaning (`value`). A value is a
 //! weight, a number of a shape, or parts of what links give, with its axes in some order. `flow` does
-//! so for inputs (`uses` knows what they are for, `delayed` waits for their features). `roles` and `times` unify the axes of inputs.
+//! so for inputs: `uses` knows what they are for, and `delayed` waits for their features. `roles` and `times` unify the
+//! axes of inputs, and `packed` reads states along two of them.
 //!
 //! The operators add `links` or change axes. `operators` lists them; they are in `recurrent`, `states`,
-//! `dense`, `quantized`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`, `conv`, `pad`, `windows` and `branch`.
-//! `weights` and `folded` are arithmetic with weights alone. `rewrite` recognizes several links as one layer. `assemble`
-//! makes layers of the links that the outputs need, and `ports` names their inputs and outputs. Anything unsupported is
+//! `dense`, `quantized`, `join`, `tokens`, `moves`, `numbers`, `functions`, `order`, `conv`, `pad`, `windows` and
+//! `branch`. `weights` and `folded` are arithmetic with weights alone. `rewrite` recognizes several links as one layer.
+//! `assemble` makes layers of the links that the outputs need, and `ports` names their inputs and outputs. Anything unsupported is
 //! an error that names the node. Knows no engine.
 //!
 //! `part` leaves a part of a graph, by the names of its tensors. `parts` cuts a graph that is not read whole: `net` and

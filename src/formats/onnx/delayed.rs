@@ -1,4 +1,5 @@
-//! Inputs behind functions of single numbers and behind padding, until a node shows which of their axes has the features.
+//! Inputs behind functions of single numbers and behind padding, until a node shows which of their axes has the
+//! features.
 //!
 //! A convolution and a pool have them in axis 1, and all others in the last. Knows no operator but by its name.
 

@@ -100,7 +100,8 @@ fn output(graph: &mut Graph, name: &str) -> Result<Output> {
     Ok(Output { name: name.to_owned(), found, axes, parts })
 }
 
-/// Returns `data` with the axes of its inputs told. Where no node tells them, the first is the batch, and the other time.
+/// Returns `data` with the axes of its inputs told. Where no node tells them, the first is the batch, and the other
+/// time.
 fn settled(graph: &mut Graph, mut data: Data) -> Result<Data> {
     data.axes.iter_mut().for_each(|axis| *axis = graph.told(axis));
     let is_open = |axis: &Axis| matches!(axis.role, Role::Open(_)) && !axis.size.is(1);

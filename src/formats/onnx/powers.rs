@@ -42,7 +42,8 @@ pub(super) fn root(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     raised(graph, data, power).map(|data| vec![Value::Data(data)])
 }
 
-/// Reads a power whose exponent is a number of the file: the square or the root of any value, or a power of what normalises.
+/// Reads a power whose exponent is a number of the file: the square or the root of any value, or a power of what
+/// normalises.
 pub(super) fn power(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
     let (x, exponent) = (graph.input(node, 0)?, graph.input(node, 1)?);
     if is_weight(&x) {

@@ -231,8 +231,8 @@ impl Data {
         }
     }
 
-    /// Cuts the features into parts of `size`, and joins these with the axes before them: with `count` axes from `first`
-    /// on in all, `[B, H · size]` becomes `[B · H, size]`. Returns `None` if the parts are not whole.
+    /// Cuts the features into parts of `size`, and joins these with the axes before them: with `count` axes from
+    /// `first` on in all, `[B, H · size]` becomes `[B · H, size]`. Returns `None` if the parts are not whole.
     fn in_heads(self, first: usize, count: usize, size: &Size) -> Option<Result<Self>> {
         let number = |size: &Size| size.value().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
         let (all, size) = (number(&self.axes[first + count - 1].size)?, number(size)?);
