@@ -179,6 +179,6 @@ mod tests {
 
     #[test]
     fn a_name_is_as_far_from_another_as_one_must_type() {
-        assert_eq!([distance("hidden", "hiden"), distance("", "ab"), distance("Y", "Y")], [1, 2, 0]);
+        assert_eq!([distance("output", "outputs"), distance("", "ab"), distance("Y", "Y")], [1, 2, 0]);
     }
 }
