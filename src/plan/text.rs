@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
 use crate::kernel::{
+    Convolve,
     Access, Attend, Combine, Gemm, JoinOp, Loads, Mask, Outer, Params, PoolOp, Program, RowLoss, ScoresBackOf, Scoring,
     StateKind, Tile, Training,
 };
@@ -78,7 +79,7 @@ impl Plan {
                 write!(f, "[{}..{}]", window.offset, window.offset + window.bytes)?;
             }
         }
-        writeln!(f, "  {}", Brief(&self.params[step.params]))
+        writeln!(f, "  {}", Brief(&self.params[step.params], program))
     }
 }
 
@@ -223,8 +224,8 @@ fn departures(f: &mut fmt::Formatter<'_>, cell: Cell, variant: &Variant) -> fmt:
     Ok(())
 }
 
-/// The params that are not zero.
-struct Brief<'a>(&'a Params);
+/// The params of a program that are not zero.
+struct Brief<'a>(&'a Params, &'a Program);
 
 impl fmt::Display for Brief<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -250,7 +251,9 @@ impl fmt::Display for Brief<'_> {
                 write!(f, " {name} {first}/{second}")?;
             }
         }
-        if p.count > 0 {
+        if p.count > 0 && matches!(self.1, Program::Gemm(_) | Program::Convolve(Convolve::Forward { .. })) {
+            write!(f, " of {} units", p.count)?;
+        } else if p.count > 0 {
             let features = |first: u32| u64::from(first)..u64::from(first) + u64::from(p.count);
             write!(f, " features {:?} to {:?}", features(p.source_offset), features(p.offset))?;
         }

@@ -62,7 +62,7 @@ fn keras_models_give_what_keras_gives_and_converted_the_same_bits() {
 #[test]
 #[cfg(feature = "onnx")]
 fn onnx_models_give_what_their_runtime_gives_and_converted_the_same_bits() {
-    assert_eq!(each_model("onnx/manifest.json", run_and_convert), 129);
+    assert_eq!(each_model("onnx/manifest.json", run_and_convert), 131);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Convolutions over steps. A dispatch reads the steps that the kernel spans, beside those of its own chunk. So what a
 //! convolution takes is whole.
 
-use super::dispatch::word;
+use super::dispatch::{end_of_units, word};
 use super::ops::{Convolution, Op, OpKind, Sequence};
 use super::windows::Panels;
 use super::{Chunk, Lowering};
@@ -135,7 +135,7 @@ impl Lowering<'_> {
                     kept_1: word(reach.rows),
                     target_0: word((written - base) * batch + row),
                     offset: word(row),
-                    count: word(result.features.len()),
+                    count: end_of_units(result.features.len()),
                     ..conv.params(batch)
                 };
                 let grid =

@@ -23,6 +23,11 @@ pub(super) fn word(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
+/// Returns where units end behind which a product writes 0, or 0 if there is no padding behind them.
+pub(super) fn end_of_units(units: usize) -> u32 {
+    if units.is_multiple_of(LANES) { 0 } else { word(units) }
+}
+
 impl Lowering<'_> {
     /// Returns the row of step `chunk.start + step` of a sequence in its slot.
     pub(super) fn row_of(&self, sequence: Sequence, chunk: Chunk, step: usize) -> usize {
@@ -135,7 +140,7 @@ impl Lowering<'_> {
                     target_0,
                     target_1,
                     panel: word(product.panel + panels.panel),
-                    count: word(if product.units == 0 { 0 } else { product.panel * LANES + product.units }),
+                    count: end_of_units(product.panel * LANES + product.units),
                     ..panels.params()
                 };
                 let program = Program::Gemm(Gemm {
