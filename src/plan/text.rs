@@ -5,9 +5,8 @@ use std::fmt;
 use super::{Dispatch, Feed, Fetch, Plan, SlotKind};
 use crate::cell::{Activation, Cell, Coupling, Peepholes, Variant};
 use crate::kernel::{
-    Convolve,
-    Access, Attend, Combine, Gemm, JoinOp, Loads, Mask, Outer, Params, PoolOp, Program, RowLoss, ScoresBackOf, Scoring,
-    StateKind, Tile, Training,
+    Access, Attend, Combine, Convolve, Gemm, JoinOp, Loads, Mask, Outer, Params, PoolOp, Program, RowLoss,
+    ScoresBackOf, Scoring, StateKind, Tile, Training,
 };
 use crate::precision::Precision;
 
