@@ -60,8 +60,8 @@ def to_keras(model: Model, keras_model: Any) -> Any:
     for name, values in given.items():
         if name not in places:
             known = ", ".join(list(places)[:20])
-            raise _errors.make("weights", f"to_keras: {name}: expected one of {known}, got a tensor that the Keras model lacks",
-                               tensor=name)
+            text = f"to_keras: {name}: expected one of {known}, got a tensor that the Keras model lacks"
+            raise _errors.make("weights", text, tensor=name)
         if places[name].shape != values.shape:
             text = f"to_keras: {name}: expected {list(places[name].shape)}, got {list(values.shape)}"
             raise _errors.make("weights", text, tensor=name)
@@ -81,7 +81,7 @@ def _saved(model: Any) -> bytes:
     if not isinstance(model, keras.Model):
         raise TypeError(f"from_keras: expected a keras.Model, got {type(model).__name__}")
     if not model.built:
-        text = "from_keras: expected a model that has been built, got one without weights; call model.build(…), or call it once"
+        text = "from_keras: expected a model that has been built, got one without weights; call model.build(…)"
         raise _errors.make("model", text)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")

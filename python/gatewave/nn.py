@@ -62,7 +62,8 @@ class _Recurrent(nn.Module):
                 return _repacked(output, input, lengths, self.batch_first), states
             if data.dim() == 2:
                 batch = 0 if self.batch_first else 1
-                output, states = self._run(data.unsqueeze(batch), self._each(hx, lambda state: state.unsqueeze(1)), data)
+                begun = self._each(hx, lambda state: state.unsqueeze(1))
+                output, states = self._run(data.unsqueeze(batch), begun, data)
                 return output.squeeze(batch), self._each(states, lambda state: state.squeeze(1))
             return self._run(data, hx, data)
 

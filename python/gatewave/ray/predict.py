@@ -149,7 +149,8 @@ def _to_axes(array: Any, info: TensorInfo, column: str) -> Any:
         # A feature of one number needs no axis.
         array = array[..., None]
     if array.ndim != len(info.axes):
-        text = f"{column}: expected {len(info.axes)} axes, rows first, for {info.name} ({info.axes}), got {list(array.shape)}"
+        got = list(array.shape)
+        text = f"{column}: expected {len(info.axes)} axes, rows first, for {info.name} ({info.axes}), got {got}"
         raise _errors.make("shape", text)
     return np.moveaxis(array, 0, place) if place > 0 else array
 

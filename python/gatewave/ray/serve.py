@@ -22,7 +22,7 @@ class Server:
     arrays through a handle: ``await handle.predict.remote({"x": frame})``. The answer has the results by name.
 
     Args:
-        model, description, precision, set: as for `gatewave.load`; `model` may also be the bytes of a file or a `Model`.
+        model, description, precision, set: as for `gatewave.load`; `model` may be the bytes of a file or a `Model`.
         outputs: the names of the results; by default all that are no final states.
         max_batch_size: the most requests of a call.
         wait: the most seconds that a request waits for others.
@@ -106,7 +106,8 @@ def _arrays(inputs: Mapping[str, Any], taken: Mapping[str, TensorInfo]) -> dict[
     arrays = {}
     for name, value in inputs.items():
         if name not in taken:
-            raise _errors.make("shape", f"{name}: expected an input of the model ({', '.join(taken)}), got another name")
+            known = ", ".join(taken)
+            raise _errors.make("shape", f"{name}: expected an input of the model ({known}), got another name")
         try:
             arrays[name] = np.asarray(value)
         except ValueError as error:

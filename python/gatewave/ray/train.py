@@ -72,8 +72,8 @@ def train(
     of all workers are equal after each update.
 
     Args:
-        model, loss, optimizer, seed, like, options: as for `gatewave.Trainer`. Workers draw the same dropout for rows at
-            the same place of their parts.
+        model, loss, optimizer, seed, like, options: as for `gatewave.Trainer`. Workers draw the same dropout for rows
+            at the same place of their parts.
         data: a pair of input and targets, or a `dict` of arrays by name, as `Trainer.step` takes them. They go once
             into Ray's store.
         epochs: how often to go through the data.

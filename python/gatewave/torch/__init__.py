@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import attention, functions, modules, shapes  # noqa: F401 (they register what they know)
+from . import activations, attention, functions, modules, parts, shapes  # noqa: F401 (they register what they know)
 from .check import difference
 from .interpret import Result, interpret, line_of
 from .trace import Traced, trace
@@ -84,7 +84,7 @@ def describe(
     """Returns the description that `from_torch` makes of `module`, for a file beside its weights."""
     result, _ = _described(module, example, constants, vocabulary)
     if None in result.names.values():
-        text = "describe: expected a module without tensors that forward makes or changes, got one; save its model instead"
+        text = "describe: expected a module without tensors that forward makes, got one; save its model"
         raise _error(f"{text}: from_torch(module).save(path)", "", None)
     for layer in result.description["layers"]:
         prefix = layer.get("weights", "")
@@ -130,7 +130,9 @@ def to_torch(model: Any, module: nn.Module) -> nn.Module:
     return module
 
 
-def _described(module: Any, example: Any, constants: Mapping[str, Any] | None, vocabulary: str | None) -> tuple[Result, Traced]:
+def _described(
+    module: Any, example: Any, constants: Mapping[str, Any] | None, vocabulary: str | None
+) -> tuple[Result, Traced]:
     if not isinstance(module, nn.Module):
         raise TypeError(f"from_torch: expected a torch.nn.Module, got {type(module).__name__}")
     module = _unwrapped(module)

@@ -47,7 +47,8 @@ class Description:
         Two layers that have a tensor in common take one prefix, if that is its only difference: they share it.
         """
         own = f"{path}." if path else ""
-        shared = [weights.name[:-len(local)] for local, weights in tensors.items() if weights.name.endswith(f".{local}")]
+        named_alike = [(local, one.name) for local, one in tensors.items() if one.name.endswith(f".{local}")]
+        shared = [name[:-len(local)] for local, name in named_alike]
         for prefix in chain(dict.fromkeys(shared), [own], (f"part_{number}." for number in count())):
             keys = {f"{prefix}{local}": weights for local, weights in tensors.items()}
             if all(self.names.get(key, weights.name) == weights.name for key, weights in keys.items()):

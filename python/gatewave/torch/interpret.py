@@ -422,18 +422,19 @@ class Interpreter:
 
     def _state_output(self, name: str, states: States) -> dict[str, Any]:
         if set(states.axes) != set(STATE.axes):
-            self.refuse(f"expected states as a recurrent layer gives them, or those of its last layer, got {shown(states)}")
+            self.refuse(f"expected states as a recurrent layer gives them, or its last layer's, got {shown(states)}")
         return {"name": name, "from": f"{states.layer}.{states.word}", "axes": states.axes, "state": states.word}
 
     def _output(self, name: str, value: Any) -> dict[str, Any]:
         if isinstance(value, Largest):
             axes = tuple(axis for axis in value.value.axes or () if axis != FEATURES)
-            return {"name": name, "from": value.value.ref, "axes": axes, "has_time": value.value.has_time, "largest": True}
+            has_time = value.value.has_time
+            return {"name": name, "from": value.value.ref, "axes": axes, "has_time": has_time, "largest": True}
         if isinstance(value, Extremes):
             self.refuse("expected tensors as results, got values and indices; return .values")
         value = self.value(value)
         if EVERY in (value.axes or ()):
-            self.refuse("expected results of their own steps, got a row that was expanded to the steps of another tensor")
+            self.refuse("expected results of their own steps, got a row expanded to the steps of another tensor")
         for axis in value.axes or ():
             if isinstance(axis, tuple):
                 self.refuse(
@@ -460,7 +461,8 @@ class Interpreter:
         if vocabulary is not None:
             description["vocabulary"] = vocabulary
         ends.write(description, outputs)
-        names = {key: None if name.startswith(CONSTANT) else name for key, name in self.made.names.items() if key != name}
+        others = {key: name for key, name in self.made.names.items() if key != name}
+        names = {key: None if name.startswith(CONSTANT) else name for key, name in others.items()}
         return Result(description, self.made.tensors, names, self.layouts, self.sizes)
 
     def _user(self) -> nn.Module:

@@ -31,7 +31,7 @@ def recurrent(it: Interpreter, of: Any, path: str, input: Any, hx: Any = None) -
     it.tell(value, of.input_size, path or type(of).__name__)
     if value.is_row:
         it.refuse("expected a sequence, got a row that was expanded to steps; repeat it a fixed number of times")
-    kind = type(of).__mro__[[base in (nn.LSTM, nn.GRU, nn.RNN) for base in type(of).__mro__].index(True)].__name__.lower()
+    kind = next(base for base in (nn.LSTM, nn.GRU, nn.RNN) if isinstance(of, base)).__name__.lower()
     keys: dict[str, Any] = {"input_size": of.input_size, "hidden_size": of.hidden_size, "num_layers": of.num_layers}
     keys.update(bidirectional=bool(of.bidirectional), bias=bool(of.bias), dropout=of.dropout or None)
     if kind == "lstm":
@@ -100,7 +100,8 @@ def _learned(it: Interpreter, of: Any, key: str, state: Weights) -> Weights:
     size = of.hidden_size if key == "c_0" else getattr(of, "proj_size", 0) or of.hidden_size
     shape = [length for length in state.tensor.shape if length != 1]
     if shape != [length for length in (rows, size) if length != 1]:
-        it.refuse(f"expected initial states [{rows}, {size}] (layers · directions, size), got {list(state.tensor.shape)}")
+        got = list(state.tensor.shape)
+        it.refuse(f"expected initial states [{rows}, {size}] (layers · directions, size), got {got}")
     return Weights(state.tensor.reshape(rows, size), state.name)
 
 
@@ -365,7 +366,8 @@ def pooled(it: Interpreter, value: Value, reduce: str) -> Value:
 
 @module(nn.LayerNorm)
 def layer_norm_module(it: Interpreter, of: Any, path: str, input: Any) -> Value:
-    return layer_norm(it, input, of.normalized_shape, it.own(of, path, "weight"), it.own(of, path, "bias"), of.eps, path)
+    weight, bias = it.own(of, path, "weight"), it.own(of, path, "bias")
+    return layer_norm(it, input, of.normalized_shape, weight, bias, of.eps, path)
 
 
 @function("layer_norm")

@@ -1,4 +1,4 @@
-"""What names axes in another way: views, transpositions, indices, sizes. Adds layers only where steps or features go."""
+"""What names axes in another way: views, transpositions, sizes. Adds layers only where steps or features go."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .describe import named, shown
 from .interpret import Interpreter, function, module
 from .values import (
     BATCH, DIRECTIONS, EVERY, FEATURES, LAYERS, ONE, STATES, TIME, Extremes, Opaque, Product, Scores, Shape, Size,
-    StateInput, States, Value, Weighted, Weights, Zeros,
+    States, Value, Weighted, Weights, Zeros,
 )
 
 
@@ -35,7 +35,7 @@ def numbers(it: Interpreter, items: Any) -> list[int]:
     return items
 
 
-def _shaped(it: Interpreter, input: Any) -> Any:
+def shaped(it: Interpreter, input: Any) -> Any:
     """Returns what has axes: a value, states, scores or weighted steps."""
     input = it.demand(input)
     if not isinstance(input, (Value, States, Scores, Weighted)):
@@ -54,10 +54,10 @@ def _with_axes(value: Any, axes: tuple[Any, ...]) -> Any:
 def size(it: Interpreter, input: Any, dim: Any = None) -> Any:
     if not isinstance(input, (Value, States)):
         return Opaque("a size")
-    return Shape(input) if dim is None else _length(it, Size(input, dim))
+    return Shape(input) if dim is None else length_of(it, Size(input, dim))
 
 
-def _length(it: Interpreter, size: Size) -> Any:
+def length_of(it: Interpreter, size: Size) -> Any:
     """Returns a length as a number, if it is one in every call."""
     value = size.value
     if value.axes is None or not isinstance(size.axis, int):
@@ -73,7 +73,7 @@ def _length(it: Interpreter, size: Size) -> Any:
 
 @function("dim", "ndimension")
 def dimension(it: Interpreter, input: Any) -> int:
-    return rank(_shaped(it, input))
+    return rank(shaped(it, input))
 
 
 @function("getattr")
@@ -96,7 +96,7 @@ def attribute(it: Interpreter, input: Any, name: str) -> Any:
 
 @function("transpose", "swapaxes", "swapdims")
 def transpose(it: Interpreter, input: Any, dim0: int, dim1: int) -> Any:
-    value = _shaped(it, input)
+    value = shaped(it, input)
     axes = list(value.axes or ())
     first, second = axis_of(it, value, dim0), axis_of(it, value, dim1)
     axes[first], axes[second] = axes[second], axes[first]
@@ -105,7 +105,7 @@ def transpose(it: Interpreter, input: Any, dim0: int, dim1: int) -> Any:
 
 @function("t")
 def turn(it: Interpreter, input: Any) -> Any:
-    value = _shaped(it, input)
+    value = shaped(it, input)
     if rank(value) != 2:
         it.refuse(f"expected two axes for t(), got {named(value.axes)}")
     return transpose(it, value, 0, 1)
@@ -113,7 +113,7 @@ def turn(it: Interpreter, input: Any) -> Any:
 
 @function("permute")
 def permute(it: Interpreter, input: Any, *dims: Any) -> Any:
-    value = _shaped(it, input)
+    value = shaped(it, input)
     order = numbers(it, dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims)
     places = [axis_of(it, value, dim) for dim in order]
     if sorted(places) != list(range(rank(value))):
@@ -128,7 +128,7 @@ def permute(it: Interpreter, input: Any, *dims: Any) -> Any:
 def unsqueeze(it: Interpreter, input: Any, dim: int) -> Any:
     if isinstance(input, (Weights, Zeros)):
         return input
-    value = _shaped(it, input)
+    value = shaped(it, input)
     count = rank(value) + 1
     if not isinstance(dim, int) or not -count <= dim < count:
         it.refuse(f"expected a dim of {count} axes, got {shown(dim)}")
@@ -141,7 +141,7 @@ def unsqueeze(it: Interpreter, input: Any, dim: int) -> Any:
 
 @function("squeeze")
 def squeeze(it: Interpreter, input: Any, dim: Any = None) -> Any:
-    value = _shaped(it, input)
+    value = shaped(it, input)
     if isinstance(value, States) and value.layers * value.directions == 1:
         value = it.row_of(value)
     axes = list(value.axes or ())
@@ -172,7 +172,7 @@ def expand(it: Interpreter, input: Any, *sizes: Any) -> Any:
         return input
     if isinstance(input, Weights):
         return Weights(input.tensor, input.name, expanded=True)
-    value = it.value(_shaped(it, input))
+    value = it.value(shaped(it, input))
     if method == "expand_as":
         like = it.value(sizes[0])
         wanted: list[Any] = [Size(like, place) for place in range(rank(like))]
@@ -184,7 +184,7 @@ def expand(it: Interpreter, input: Any, *sizes: Any) -> Any:
     count: Any = None
     for place, (axis, length) in enumerate(zip(axes, wanted)):
         stays = length in ((1,) if method == "repeat" else (-1, 1))
-        length = _length(it, length) if isinstance(length, Size) else length
+        length = length_of(it, length) if isinstance(length, Size) else length
         if stays or isinstance(length, Size) and _axis_of_size(it, length) == axis:
             continue
         if method != "repeat" and axis == FEATURES and length == it.features(value):
@@ -212,7 +212,7 @@ def _axis_of_size(it: Interpreter, size: Size) -> Any:
 
 @function("flatten")
 def flatten(it: Interpreter, input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-    value = _shaped(it, input)
+    value = shaped(it, input)
     first, last = axis_of(it, value, start_dim), axis_of(it, value, end_dim)
     axes = value.axes or ()
     return _merged(it, value, (*axes[:first], axes[first:last + 1], *axes[last + 1:]))
@@ -232,10 +232,10 @@ def _merged(it: Interpreter, value: Any, axes: tuple[Any, ...]) -> Any:
             continue
         atoms = tuple(part for one in axis for part in (one if isinstance(one, tuple) else (one,)) if part != ONE)
         merged.append(atoms[0] if len(atoms) == 1 else atoms or ONE)
-    return _settled(it, _with_axes(value, tuple(merged)))
+    return settled(it, _with_axes(value, tuple(merged)))
 
 
-def _settled(it: Interpreter, value: Any) -> Any:
+def settled(it: Interpreter, value: Any) -> Any:
     """Returns a row in place of states whose directions and features are one axis."""
     if not isinstance(value, States):
         return value
@@ -248,11 +248,12 @@ def _settled(it: Interpreter, value: Any) -> Any:
 
 @function("view", "reshape")
 def view(it: Interpreter, input: Any, *shape: Any) -> Any:
-    value = _shaped(it, input)
+    value = shaped(it, input)
     wanted = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else list(shape)
     if len(wanted) == 1 and isinstance(wanted[0], Shape):
         wanted = [Size(wanted[0].value, place) for place in range(rank(it.demand(wanted[0].value)))]
-    atoms = [part for axis in value.axes or () for part in (axis if isinstance(axis, tuple) else (axis,)) if part != ONE]
+    groups = [axis if isinstance(axis, tuple) else (axis,) for axis in value.axes or ()]
+    atoms = [part for group in groups for part in group if part != ONE]
     return _View(it, value, atoms).match(wanted)
 
 
@@ -293,7 +294,7 @@ class _View:
 
     def _take(self, length: Any, first: bool) -> Any:
         """Takes the axes of one length, from the front or from the back."""
-        length = _length(self.it, length) if isinstance(length, Size) else length
+        length = length_of(self.it, length) if isinstance(length, Size) else length
         if isinstance(length, Product):
             parts = [self._take(part, first) for part in (length.factors if first else reversed(length.factors))]
             return tuple(parts if first else reversed(parts))
@@ -355,149 +356,3 @@ class _View:
             return parts[0]
         self.atoms.append(parts[0])
         return parts[1]
-
-
-# Indices
-
-
-@function("getitem")
-def item(it: Interpreter, input: Any, index: Any) -> Any:
-    if isinstance(input, dict):
-        return input[index]
-    if isinstance(input, Shape):
-        if isinstance(index, int):
-            return _length(it, Size(input.value, index))
-        return Opaque("a part of a shape")
-    if isinstance(input, Extremes):
-        return (input.values, input.indices)[index]
-    if isinstance(input, (tuple, list)):
-        if not isinstance(index, (int, slice)) or isinstance(index, int) and not -len(input) <= index < len(input):
-            it.refuse(f"expected one of {len(input)} results, got {shown(index)}")
-        return input[index]
-    if isinstance(input, (StateInput, Weights, Opaque)):
-        it.refuse(f"expected a tensor to take a part of, got {shown(input)}")
-    value = _shaped(it, input)
-    parts = list(index) if isinstance(index, tuple) else [index]
-    for part in parts:
-        plain = part is None or part is Ellipsis or isinstance(part, int) and not isinstance(part, bool)
-        if not plain and not isinstance(part, slice):
-            it.refuse(f"expected indices that are fixed numbers, got {shown(part)}")
-    given = sum(part is not None and part is not Ellipsis for part in parts)
-    if given > rank(value):
-        it.refuse(f"expected at most {rank(value)} indices for {named(value.axes)}, got {given}")
-    if Ellipsis in parts:
-        at = parts.index(Ellipsis)
-        parts[at:at + 1] = [slice(None)] * (rank(value) - given)
-    parts += [slice(None)] * (rank(value) - sum(part is not None for part in parts))
-    if isinstance(value, States):
-        return _part_of_states(it, value, parts)
-    if not isinstance(value, Value):
-        return it.refuse(f"expected a tensor of features, got {shown(value)}")
-    return _part(it, value, parts)
-
-
-def _part(it: Interpreter, value: Value, parts: list[Any]) -> Value:
-    axes, place = list(value.axes or ()), 0
-    for part in parts:
-        axis = axes[place] if part is not None else None
-        if part is None:
-            axes.insert(place, ONE)
-        elif isinstance(part, int):
-            value = _at(it, value, axis, part)
-            axes.pop(place)
-            continue
-        elif part != slice(None):
-            value = _between(it, value, axis, part)
-        place += 1
-    return value.but(axes=tuple(axes))
-
-
-def _at(it: Interpreter, value: Value, axis: Any, index: int) -> Value:
-    """Takes one step or one feature."""
-    if axis == TIME:
-        value = it.value(value)
-        it.observe(value, "a step")
-        if index == -1:
-            layer = it.add("select", value, what="last_step")
-        else:
-            end = index + 1 or None
-            steps = value.but(ref=it.add("slice_steps", value, start=index, end=end))
-            # One step is its own sum.
-            layer = it.add("global_pool", steps, "step", reduce="sum", all_steps=True)
-        return value.but(ref=layer, has_time=False, steps=None, clock=None, padded=False)
-    if axis == FEATURES:
-        return _features(it, it.value(value), slice(index, index + 1 or None))
-    if axis == ONE and index in (0, -1):
-        return value
-    return it.refuse(f"expected an index of steps or features, got {index} of {named((axis,))}")
-
-
-def _between(it: Interpreter, value: Value, axis: Any, part: slice) -> Value:
-    for bound in (part.start, part.stop, part.step):
-        if not isinstance(bound, (int, type(None))):
-            it.refuse(f"expected bounds that are fixed numbers, got {shown(bound)}")
-    if axis == FEATURES:
-        return _features(it, it.value(value), part)
-    if axis != TIME:
-        it.refuse(f"expected a slice of steps or features, got one of {named((axis,))}")
-    value = it.value(value)
-    it.observe(value, "a slice of steps")
-    keys = {"start": part.start, "end": part.stop, "step": part.step if part.step != 1 else None}
-    layer = it.add("slice_steps", value, **keys)
-    steps = len(range(value.steps)[part]) if value.steps else None
-    return value.but(ref=layer, steps=steps, clock=layer, padded=True)
-
-
-def _features(it: Interpreter, value: Value, part: slice) -> Value:
-    chosen = range(it.features(value))[part]
-    if chosen.step != 1 or not chosen:
-        it.refuse(f"expected features side by side, got {part}")
-    if len(chosen) == it.features(value):
-        return value
-    layer = it.add("slice", value, first=chosen.start, count=len(chosen))
-    return value.but(ref=layer, features=len(chosen), source=None)
-
-
-def _part_of_states(it: Interpreter, states: States, parts: list[Any]) -> Any:
-    """Takes states of the last layer: of one direction, or of both."""
-    whole = [part for part in parts if part != slice(None)]
-    if len(whole) != 1:
-        return it.refuse(f"expected one index, of layers or directions, got {parts} of {named(states.axes)}")
-    place = parts.index(whole[0])
-    axis, part = states.axes[place], whole[0]
-    others = tuple(one for at, one in enumerate(states.axes) if at != place)
-    rows, directions = states.layers * states.directions, states.directions
-    if axis == LAYERS and isinstance(part, int):
-        _last_layer(it, states, range(states.layers)[part] if -states.layers <= part < states.layers else -1)
-        return _settled(it, States(states.layer, states.word, states.layers, directions, states.size, others, True))
-    if axis == STATES and isinstance(part, slice):
-        chosen = range(rows)[part]
-        if directions == 2 and list(chosen) == [rows - 2, rows - 1]:
-            axes = tuple(DIRECTIONS if one == STATES else one for one in states.axes)
-            return States(states.layer, states.word, states.layers, directions, states.size, axes, True)
-    if isinstance(part, int) and axis in (STATES, DIRECTIONS):
-        count = rows if axis == STATES else directions
-        if -count <= part < count:
-            row = range(count)[part]
-            if axis == STATES:
-                _last_layer(it, states, row // directions)
-            elif not states.last and states.layers > 1:
-                return it.refuse(f"expected states of the last layer, got {named(states.axes)} of all layers")
-            return _direction(it, states, row % directions, others)
-    return it.refuse(f"expected final states of the last layer, got {part} of {named(states.axes)}")
-
-
-def _last_layer(it: Interpreter, states: States, layer: int) -> None:
-    if layer != states.layers - 1:
-        it.refuse(
-            f"expected final states of the last layer ({states.layers - 1}), got those of layer {layer}; "
-            "make it a module of its own"
-        )
-
-
-def _direction(it: Interpreter, states: States, direction: int, axes: tuple[Any, ...]) -> Value:
-    value = it.row_of(states).but(axes=tuple(ONE if axis in (LAYERS, DIRECTIONS) else axis for axis in axes))
-    if states.directions == 1:
-        return value
-    layer = it.add("slice", value, "direction", first=direction * states.size, count=states.size)
-    return value.but(ref=layer, features=states.size)

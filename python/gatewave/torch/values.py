@@ -1,4 +1,4 @@
-"""What flows through a traced module: values with named axes, states, sizes and scores. Knows no layer and no module."""
+"""What flows through a traced module: values with named axes, states, sizes and scores. Knows no module."""
 
 from __future__ import annotations
 
