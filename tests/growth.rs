@@ -17,7 +17,8 @@ const NOT_PROMISED: [&str; 11] =
     ["bin/", "conformance/", "cpu/", "feed/", "kernel/", "layout", "oracle", "pack", "plan/", "rule.rs", "tests.rs"];
 
 /// Types of these modules that only share their name with a public one.
-const NAMESAKES: [(&str, &str); 4] = [
+const NAMESAKES: [(&str, &str); 5] = [
+    ("conformance/mod.rs", "Part"),
     ("kernel/binding.rs", "Role"),
     ("kernel/program.rs", "Join"),
     ("layout.rs", "Role"),

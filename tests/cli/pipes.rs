@@ -215,6 +215,8 @@ fn a_run_that_is_ended_leaves_nothing_behind_and_blocks_nothing() {
         let ignores = if signal == hangup { "trap '' HUP; " } else { "" };
         let run = format!("{ignores}exec {} run {MODEL} --input - --output {output}", env!("CARGO_BIN_EXE_gatewave"));
         let mut child = Command::new("sh").args(["-c", &run]).stdin(Stdio::piped()).spawn().unwrap();
+        // Held until it has ended: waiting for it would close it.
+        let _input = child.stdin.take();
         let begun = Instant::now();
         while names().is_empty() && begun.elapsed() < Duration::from_secs(60) {
             thread::sleep(Duration::from_millis(5));

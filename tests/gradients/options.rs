@@ -177,11 +177,12 @@ fn layers() -> Vec<Model> {
     all.extend(pools.map(|pool| between(pool.stride(1).dilation(2).padding(around), HIDDEN)));
     all.extend(
         [pools[1].padding(around).ceil().counts_padding(), pools[1].padding(PoolPadding::Same)]
-            .map(|pool| between(pool, HIDDEN)),
+            // Rows that begin anywhere, or end early, have no such windows of their own.
+            .map(|pool| between(pool.all_steps(), HIDDEN)),
     );
     let convs = [
         Conv1d::new(HIDDEN, 4, 2).padding(ConvPadding::Causal).activation(Activation::Tanh),
-        Conv1d::new(HIDDEN, 4, 2).stride(2).padding(ConvPadding::Explicit(1, 0)).no_bias(),
+        Conv1d::new(HIDDEN, 4, 2).stride(2).padding(ConvPadding::Explicit(1, 0)).no_bias().all_steps(),
         Conv1d::new(HIDDEN, 4, 1),
     ];
     all.extend(convs.map(|conv| between(conv, 4)));

@@ -74,7 +74,7 @@ fn windows_of_time_are_pools() {
     )
     .expect("a pool");
     let padding = PoolPadding::Around { before: 1, after: 0 };
-    let pool = WindowPool::new(Reduce::Mean, 3).stride(1).padding(padding).ceil();
+    let pool = WindowPool::new(Reduce::Mean, 3).stride(1).padding(padding).ceil().all_steps();
     assert_eq!(model.layers[0].kind, pool.into());
     let words = layers(&gru_over(of("MaxPool", &[size.clone(), ints("strides", &[2])]), "S", "", "Y").output("Y"));
     assert_eq!(words, ["max of 3 steps by 2", GRU]);

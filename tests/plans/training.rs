@@ -72,7 +72,7 @@ fn a_software_gpu_trains_by_steps_what_it_runs_by_scans() {
     let limits = Limits { subgroup_lanes: 8, ..Limits::WEBGPU };
     for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru(Reset::After)] {
         for (units, batch, by_scan) in
-            [(16, 32, true), (16, 33, false), (64, 8, true), (64, 9, false), (65, 1, false), (128, 1, false)]
+            [(16, 32, true), (16, 33, false), (64, 8, true), (64, 9, false), (128, 4, true), (144, 1, false)]
         {
             let model = Model::new().layer(Recurrent::new(cell, 8, units));
             let plan = gradients_on(&model, (5, batch), &limits, Target::Software).expect("the plan fits");

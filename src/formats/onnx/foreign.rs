@@ -29,7 +29,7 @@ pub(super) fn foreign(model: &proto::Model, net: &Net<'_>, piece: &Piece, mut so
         piece.nodes.iter().map(|&node| (called(&net.graph.node[node]), net.graph.node[node].op_type.clone())).collect();
     let bytes = move || {
         filled(&mut graph, &mut sources)?;
-        padded_apart(&mut graph)?;
+        no_whole_convolutions(&graph)?;
         // A name may not be that of a tensor, as exporters write it: the other runtime takes one for the other.
         graph.node.iter_mut().for_each(|node| node.name = called(node));
         Ok(proto::Model { ir_version, graph: Some(graph), opset_import }.encode_to_vec())
@@ -56,49 +56,15 @@ fn filled(graph: &mut proto::Graph, sources: &mut Sources) -> Result<()> {
     Ok(())
 }
 
-/// Pads what convolutions of whole numbers take by nodes of their own. ONNX pads by the zero point, and rten by another
-/// number.
-fn padded_apart(graph: &mut proto::Graph) -> Result<()> {
-    let mut nodes = Vec::with_capacity(graph.node.len());
-    for (index, mut node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
-        let place = called(&node);
-        for attribute in &mut node.attribute {
-            let says = attribute.s.as_deref().unwrap_or_default();
-            if node.op_type == "ConvInteger" && attribute.name == "auto_pad" && says.starts_with(b"SAME") {
-                let text = "attribute auto_pad: expected NOTSET or VALID, and pads where there are some";
-                return Err(misfit(text.into()).at(&place));
-            }
-            if let Some(inner) = &mut attribute.g {
-                padded_apart(inner)?;
-            }
+/// Refuses convolutions of whole numbers: ONNX pads them by the zero point, and rten computes something else.
+fn no_whole_convolutions(graph: &proto::Graph) -> Result<()> {
+    for node in &graph.node {
+        if node.op_type == "ConvInteger" {
+            let text = "rten, which runs what gatewave does not, computes this ConvInteger otherwise than ONNX says; a file \
+                        without quantization can be read";
+            return Err(misfit(text.into()).at(called(node)));
         }
-        let pads = node.attribute.iter_mut().find(|a| node.op_type == "ConvInteger" && a.name == "pads");
-        if let Some(pads) = pads.filter(|pads| pads.ints.iter().any(|&n| n != 0))
-            && !node.input.is_empty()
-        {
-            let (before, after) = pads.ints.split_at(pads.ints.len() / 2);
-            let all: Vec<i64> = [&[0, 0], before, &[0, 0], after].concat();
-            pads.ints.iter_mut().for_each(|n| *n = 0);
-            // No file has such names beside its own.
-            let (amounts, padded) = (format!("\0pads {index}"), format!("\0padded {index}"));
-            graph.initializer.push(proto::Tensor {
-                name: amounts.clone(),
-                data_type: 7,
-                dims: vec![i64::try_from(all.len()).unwrap_or(i64::MAX)],
-                int64_data: all,
-                ..proto::Tensor::default()
-            });
-            let by = node.input.get(2).cloned().unwrap_or_default();
-            let taken = std::mem::replace(&mut node.input[0], padded.clone());
-            nodes.push(proto::Node {
-                input: vec![taken, amounts, by],
-                output: vec![padded],
-                op_type: "Pad".to_owned(),
-                ..proto::Node::default()
-            });
-        }
-        nodes.push(node);
+        node.attribute.iter().filter_map(|attribute| attribute.g.as_deref()).try_for_each(no_whole_convolutions)?;
     }
-    graph.node = nodes;
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! Pools over windows of time: `MaxPool` and `AveragePool` of batch, features and time.
 
-use std::collections::HashSet;
-
 use super::graph::Graph;
 use super::links::What;
 use super::misfit;
@@ -27,25 +25,12 @@ pub(super) fn pool(graph: &mut Graph, node: &Node<'_>) -> Result<Vec<Value>> {
         return Err(misfit("a pool of a row that meets steps".into()));
     }
     // A graph counts the steps behind the end of a row as any others.
-    pool.all_steps = data.segments().any(|segment| is_under_lengths(graph, segment.link));
+    pool.all_steps = true;
     let len = count(&pool, &data.axes[1].size)?;
     let mut data = graph.links.through(data, What::Layer(pool.into()), true)?;
     data.axes[1].size = len.unwrap_or_else(|| graph.unknown());
     let pooled = Value::Data(data).permuted(&[0, 2, 1])?;
     Ok(vec![pooled, Value::Unread("the places of the largest steps".into())])
-}
-
-/// Whether lengths of the graph mask steps of what `link` is made of.
-fn is_under_lengths(graph: &Graph, link: usize) -> bool {
-    let (mut open, mut seen) = (vec![link], HashSet::new());
-    while let Some(link) = open.pop() {
-        let of = graph.links.link(link);
-        if of.time.is_some_and(|time| graph.links.times.has_lengths(time)) {
-            return true;
-        }
-        open.extend(of.parents.iter().copied().filter(|&parent| seen.insert(parent)));
-    }
-    false
 }
 
 /// Returns the pool that the attributes of `node` describe.
