@@ -171,6 +171,9 @@ def fit(
 
     Returns:
         The history of the epochs, with the trained model.
+
+    Raises:
+        What `callback` raises, and `KeyboardInterrupt`: `model` then has the weights that it has come to.
     """
     words = {
         "epochs": epochs,
@@ -206,16 +209,26 @@ def fit(
     fitting = _native.Fitting(
         trainer._trainer, rows, validation_rows, validation_split, _errors.to_json("settings", words)
     )
-    end = _run(fitting, trainer._trainer, callback)
+    try:
+        end = _run(fitting, trainer._trainer, callback)
+    except BaseException:
+        # An interrupt, or an error of a callback: the model has what it has learned so far.
+        _trained(model, trainer)
+        raise
     fitting.restore_best(trainer._trainer)
+    return History(_epochs(fitting), _trained(model, trainer), trainer, end)
+
+
+def _trained(model: Any, trainer: Trainer) -> Model:
+    """Returns the trained model: `model` itself with the new weights, if it is one."""
     trained = trainer.model()
-    if isinstance(model, Model):
-        if model._options[1:] != ("f32", None):
-            device, precision, strategy = model._options
-            trained = Model(trainer._trainer.engine((device, precision, strategy)), model._options, None)
-        model.take_weights(trained)
-        trained = model
-    return History(_epochs(fitting), trained, trainer, end)
+    if not isinstance(model, Model):
+        return trained
+    if model._options[1:] != ("f32", None):
+        device, precision, strategy = model._options
+        trained = Model(trainer._trainer.engine((device, precision, strategy)), model._options, None)
+    model.take_weights(trained)
+    return model
 
 
 def _run(fitting: _native.Fitting, trainer: _native.Trainer, callback: Callable[[Epoch], Any] | None) -> str:

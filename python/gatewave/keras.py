@@ -22,7 +22,8 @@ def from_keras(model: Any, *, device: str = "auto", precision: str = "f32") -> M
     """Returns a model of gatewave that computes what ``model.predict`` computes.
 
     A single input is ``x``, and a single output ``y``. Several inputs and outputs have the names of the Keras model:
-    those of its input layers, and ``model.output_names``.
+    those of its input layers, and ``model.output_names``. Keras gives all outputs of a layer one name, such as ``lstm``
+    for steps and states: here they are ``lstm``, ``lstm_1`` and ``lstm_2``.
 
     Args:
         model: a Keras 3 model that has been built: `Sequential`, functional, or with models as layers.
@@ -33,7 +34,7 @@ def from_keras(model: Any, *, device: str = "auto", precision: str = "f32") -> M
         ValueError: a layer, or an option of one, is not supported. The error names it.
     """
     data = _saved(model)
-    outputs = list(getattr(model, "output_names", None) or [])
+    outputs = _unique(list(getattr(model, "output_names", None) or []))
     if len(outputs) < 2:
         return load(data, device=device, precision=precision)
     read = load(data, device="cpu")
@@ -88,6 +89,19 @@ def _saved(model: Any) -> bytes:
         model.save(path)
         with open(path, "rb") as file:
             return file.read()
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Returns `names` with a number behind each that stands before it already."""
+    seen: set[str] = set(names)
+    found: list[str] = []
+    for name in names:
+        own, number = name, 0
+        while own in found or (number and own in seen):
+            number += 1
+            own = f"{name}_{number}"
+        found.append(own)
+    return found
 
 
 def _rename(description: dict[str, Any], names: dict[str, str]) -> None:

@@ -122,6 +122,22 @@ def test_a_fit_learns_stops_early_and_changes_the_model():
     assert runs[0] == runs[1]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_fit_that_is_interrupted_leaves_what_was_learned(error):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(40, 6, 3)).astype(np.float32), rng.normal(size=(40, 6, 2)).astype(np.float32)
+    model, whole = small(), small()
+
+    def after_two(epoch):
+        if epoch.number == 2:
+            raise error("by the callback")
+
+    with pytest.raises(error):
+        gw.fit(model, (x, y), 9, callback=after_two)
+    gw.fit(whole, (x, y), 2)
+    np.testing.assert_array_equal(weights(model), weights(whole))
+
+
 def test_classes_are_told_by_their_type():
     x, y = np.zeros((8, 3, 3)), np.zeros((8, 3), np.uint8)
     history = gw.fit(DESCRIPTION, (x, y), 1, device="cpu")

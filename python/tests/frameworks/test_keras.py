@@ -43,6 +43,18 @@ def test_trained_weights_go_back(seed):
         np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.mark.parametrize("cell", [L.LSTM, L.GRU])
+def test_steps_and_states_of_one_layer_have_names_of_their_own(cell):
+    x = L.Input((5, 3))
+    outputs = cell(4, return_sequences=True, return_state=True, name="core")(x)
+    model = keras.Model(x, outputs)
+    array = np.random.default_rng(0).standard_normal((2, 5, 3)).astype("float32")
+    got = gw.from_keras(model, device="cpu").run({"x": array})
+    for index, wanted in enumerate(model.predict(array, verbose=0)):
+        name = f"core_{index}" if index else "core"
+        np.testing.assert_allclose(got[name], wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_a_model_that_gatewave_trained_goes_back():
     model = keras.Sequential([L.Input((None, 3)), L.Bidirectional(L.GRU(4)), L.Dense(2, activation="softmax")])
     numbers = np.random.default_rng(0)
