@@ -6,6 +6,7 @@ They may be of any real type, not contiguous, or read-only.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,18 @@ _I64 = np.dtype(np.int64)
 def wrong(message: str) -> Exception:
     """Returns the `ValueError` of a value that does not fit."""
     return _errors.make("shape", message)
+
+
+def whole(name: str, value: Any, least: int, most: int = 2**64 - 1) -> int:
+    """Returns the setting `name`, a whole number from `least` to `most`."""
+    bound = f"a whole number from {least} on" if most == 2**64 - 1 else f"a whole number from {least} to {most}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise wrong(f"{name}: expected {bound}, got {value!r}") from None
+    if not least <= number <= most:
+        raise wrong(f"{name}: expected {bound}, got {number}")
+    return number
 
 
 def plain(name: str, value: Any) -> NDArray[Any]:

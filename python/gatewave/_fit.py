@@ -189,6 +189,8 @@ def fit(
         "warm_up": warm_up,
         "time_limit": time_limit,
     }
+    if callback is not None and not callable(callback):
+        raise _errors.make("training", f"callback: expected a function of an Epoch, got {callback!r}")
     x, y = _parted(data)
     if isinstance(model, Trainer):
         if settings or loss is not None:

@@ -30,12 +30,8 @@ def generate(
     """Returns an iterator of pieces of text, or of arrays of tokens. Mistakes are found before the first of them."""
     engine, signature = model._engine, model._signature
     is_text = isinstance(prompt, str)
-    if length < 0:
-        raise _arrays.wrong(f"length: expected 0 or more, got {length}")
-    if not 0 <= seed < 2**64:
-        raise _arrays.wrong(f"seed: expected a whole number from 0 to 2**64 - 1, got {seed}")
-    if top_k is not None and top_k < 1:
-        raise _arrays.wrong(f"top_k: expected 1 or more, got {top_k}")
+    length, seed = _arrays.whole("length", length, 0), _arrays.whole("seed", seed, 0)
+    top_k = None if top_k is None else _arrays.whole("top_k", top_k, 1, 2**32 - 1)
     if is_text:
         found = engine.vocabulary()
         tokens, unknown = engine.encode(prompt)

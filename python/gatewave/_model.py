@@ -180,16 +180,21 @@ class Model:
             return results[0][1]
         return tuple(array for _, array in results)
 
-    def run(self, inputs: Mapping[str, Any], outputs: list[str] | None = None) -> dict[str, NDArray[Any]]:
+    def run(self, inputs: Mapping[str, Any], outputs: str | list[str] | None = None) -> dict[str, NDArray[Any]]:
         """Runs the model on arrays by name.
 
         Args:
             inputs: arrays by the names of `inputs`. Lengths, masks and initial states may be left out.
-            outputs: the names of the results to return; all by default.
+            outputs: the names of the results to return, or one; all by default.
 
         Returns:
             The results by the names of `outputs`, final states among them.
         """
+        if not isinstance(inputs, Mapping) or not all(isinstance(name, str) for name in inputs):
+            got = "a name that is no str" if isinstance(inputs, Mapping) else type(inputs).__name__
+            raise _arrays.wrong(f"inputs: expected a dict of arrays by name, got {got}; model(x) takes one array")
+        if isinstance(outputs, str):
+            outputs = [outputs]
         if outputs is not None:
             known = [name for names in self._signature.names for name in names]
             unknown = [name for name in outputs if name not in known]

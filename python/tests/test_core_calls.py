@@ -101,6 +101,7 @@ def test_what_is_passed_is_not_written_to(model, x):
 WRONG = {
     "width": (lambda m: m(np.zeros((2, 3, 4))), ["x: expected", "3", "4"]),
     "axes": (lambda m: m(np.zeros((2, 3, 4, 5))), ["x: expected [B, T, 3]", "got [2, 3, 4, 5]"]),
+    "array": (lambda m: m.run(np.zeros((1, 2, 3))), ["inputs: expected a dict of arrays by name, got ndarray"]),
     "unknown": (lambda m: m.run({"x": np.zeros((1, 2, 3)), "z": 1.0}), ["z: unknown tensor", "x"]),
     "missing": (lambda m: m.run({}), ["x: expected", "got nothing"]),
     "lengths": (lambda m: m(np.zeros((2, 4, 3)), lengths=[9, 1]), ["lengths", "9"]),

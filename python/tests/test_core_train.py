@@ -159,6 +159,7 @@ WRONG = {
     "like": (lambda m, x, y: gw.Trainer(m, "mse", like="jax"), "like: expected torch or keras"),
     "clips": (lambda m, x, y: gw.Trainer(m, "mse", clip_norm=1, clip_value=1), "expected one of them"),
     "output": (lambda m, x, y: gw.Trainer(m, {"no": "mse"}), r"expected an output of the model \(output\), got no"),
+    "callback": (lambda m, x, y: gw.fit(m, (x, y), 1, callback=5), "callback: expected a function of an Epoch, got 5"),
     "epochs": (lambda m, x, y: gw.fit(m, (x, y), 0), "epochs: expected 1 or more"),
     "stopping": (lambda m, x, y: gw.fit(m, (x, y), 1, early_stopping=1), "examples to validate with"),
     "metric": (lambda m, x, y: gw.fit(m, (x, y), 1, metrics="auc"), "auc: expected one loss"),
